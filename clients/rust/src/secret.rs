@@ -1,0 +1,22 @@
+//! `Debug` of the messages that carry a secret: the name, and nothing of what is in them.
+
+macro_rules! hidden {
+    ($($message:ty),* $(,)?) => {$(
+        impl std::fmt::Debug for $message {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(concat!(stringify!($message), " { .. }"))
+            }
+        }
+    )*};
+}
+
+hidden!(
+    crate::iam::v1::CreateApiKeyResponse,
+    crate::iam::v1::ExchangeTokenRequest,
+    crate::iam::v1::ExchangeTokenResponse,
+    crate::runners::v1::ApplyResult,
+    crate::runners::v1::Job,
+    crate::runners::v1::JournalEntry,
+    crate::runners::v1::PlanResult,
+    crate::runners::v1::ReportJobProgressRequest,
+);
