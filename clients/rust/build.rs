@@ -25,6 +25,7 @@ fn main() -> Result<(), Failure> {
         .build_client(env::var_os("CARGO_FEATURE_CLIENT").is_some())
         .build_server(env::var_os("CARGO_FEATURE_SERVER").is_some())
         .build_transport(false)
+        .btree_map(".")
         .skip_debug(SECRET)
         .include_file("freehold.rs")
         .compile_fds(compiler.file_descriptor_set())?;

@@ -1,1 +1,136 @@
-//! Placeholder.
+//! The client of Freehold, a self-hosted control plane in which tenants deploy reviewed infrastructure blueprints inside exact
+//! quotas.
+//!
+//! ```no_run
+//! use freehold::{Client, RunPhase};
+//!
+//! #[tokio::main]
+//! async fn main() -> freehold::Result<()> {
+//!     let freehold = Client::from_env().await?; // FREEHOLD_ENDPOINT, FREEHOLD_CA, FREEHOLD_CERT, FREEHOLD_KEY, FREEHOLD_TENANT
+//!     freehold.deployments().create("shop/dev/web", "greeting@1.0.0").input("name", "world").send().await?;
+//!     let run = freehold.runs().plan("shop/dev/web").send().await?.wait_until(RunPhase::AwaitingApproval).await?;
+//!     println!("{}", run.plan().await?.summary());
+//!     freehold.runs().approve(&run).send().await?.wait_done().await?.into_result()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # How it reads
+//! Every method returns a builder; nothing is sent before `send()`. Lists have `send()` for one page, `pages()` and `items()`
+//! as streams, and `collect_up_to(n)`. Wherever a name is asked for, the short form does that leaves the tenant out: `shop` for
+//! a project, `shop/dev` for an environment, `shop/dev/web` for a deployment, `greeting@1.0.0` for a blueprint version.
+//!
+//! # What it does by itself
+//! - **Repeats.** Reads are repeated freely, writes under one request id, which makes that harmless, and calls with other
+//!   effects only when they certainly did not start: five times at most, with growing random pauses, and never beyond the
+//!   deadline of 30 seconds that every call has.
+//! - **Servers.** Of several endpoints, one that fails is passed over for a while.
+//! - **Credentials.** Certificates are read again when their files change; API keys are exchanged for short tokens in time.
+//! - **Long work.** [`RunHandle`] waits and streams across broken connections and restarts of the server.
+//!
+//! # Errors
+//! There is one [`Error`], with predicates and the contract's reason.
+//!
+//! # Tests
+//! [`Client::from_stub`] puts a [`Stub`] in the server's place.
+//!
+//! # Features
+//! `raw`: the module `raw` with the generated messages and clients, and `Client::raw` with the channel under them.
+
+mod access;
+mod api_keys;
+mod audit;
+mod blueprints;
+mod call;
+mod channel;
+mod client;
+mod codec;
+mod connect;
+mod credentials;
+mod deployments;
+mod environments;
+mod error;
+mod list;
+mod names;
+mod operations;
+mod plans;
+mod pool;
+mod projects;
+mod quotas;
+mod retry;
+mod run_handle;
+mod runner_pools;
+mod runs;
+mod server_info;
+mod service_accounts;
+mod state;
+mod status;
+mod stub;
+mod tenants;
+mod tls;
+mod token;
+mod tokens;
+mod users;
+mod wire;
+
+pub use access::{Access, CreateRoleBinding, DeleteRoleBinding, ListRoles, Role, RoleBinding};
+pub use api_keys::{ApiKey, ApiKeys, CreateApiKey, NewApiKey, RevokeApiKey, Secret};
+pub use audit::{AuditDecision, AuditRecord, AuditRecords, GetAuditRecord};
+pub use blueprints::{
+    Blueprint, BlueprintChange, BlueprintChangeKind, BlueprintDiff, BlueprintDraft, BlueprintFile, BlueprintVersion, Blueprints,
+    CreateBlueprint, DeleteBlueprint, Diagnostic, DiffBlueprintVersions, GetBlueprint, GetBlueprintDraft, GetBlueprintVersion,
+    PublishBlueprintVersion, Severity, UpdateBlueprint, UpdateBlueprintDraft, ValidateBlueprint, VersionImpact, WrittenDraft,
+};
+pub use bytes::Bytes;
+pub use client::{Client, ClientBuilder};
+pub use credentials::Credentials;
+pub use deployments::{
+    CreateDeployment, DeleteDeployment, Deployment, DeploymentState, Deployments, GetDeployment, Revision, UpdateDeployment,
+};
+pub use environments::{
+    CreateEnvironment, DeleteEnvironment, Environment, EnvironmentKind, Environments, GetEnvironment, UpdateEnvironment,
+};
+pub use error::{Code, Error, Result, Violation};
+pub use jiff::Timestamp;
+pub use list::{Answers, List, Page};
+pub use operations::{GetOperation, Operation, OperationError, Operations};
+pub use plans::{AttributeChange, ChangeAction, OutputChange, PlanBinding, PlanSummary, ResourceChange, RunPlan};
+pub use projects::{CreateProject, DeleteProject, GetProject, Project, Projects, UpdateProject};
+pub use quotas::{
+    Dimension, GetQuota, ListQuotas, Quota, Quotas, Recount, RecountQuota, Reservation, ReservationState, SetQuotaLimit,
+};
+pub use run_handle::RunHandle;
+pub use runner_pools::{CreateRunnerPool, DrainRunner, GetRunnerPool, Runner, RunnerPool, RunnerPools, RunnerState};
+pub use runs::{
+    Approval, ApprovalDecision, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan, LogLevel, LogLine,
+    PlanDeployment, RejectRun, RollbackDeployment, Run, RunError, RunKind, RunOutcome, RunPhase, RunStep, Runs, StepState,
+    WaitingOn, WaitingReason,
+};
+pub use server_info::{GetServerInfo, ServerInfo};
+pub use service_accounts::{
+    CreateServiceAccount, CreateWorkloadIdentity, DeleteServiceAccount, DeleteWorkloadIdentity, GetServiceAccount,
+    ServiceAccount, ServiceAccounts, WorkloadIdentity,
+};
+pub use state::{DeploymentOutput, GetStateVersion, ListOutputs, State, StateVersion};
+pub use stub::Stub;
+pub use tenants::{
+    CreateTenant, DeleteTenant, GetTenant, ResumeTenant, SuspendTenant, Tenant, TenantState, Tenants, UpdateTenant,
+};
+pub use tokens::{CallerIdentity, GetCallerIdentity, IdentityProof};
+pub use users::{DeactivateUser, DeleteUser, GetUser, InviteUser, User, UserState, Users};
+
+/// The contract and the channel, for methods that this crate has no words for yet. What is in here follows the generated code
+/// and the transport below, and changes with them.
+#[cfg(feature = "raw")]
+pub mod raw {
+    pub use freehold_proto as proto;
+    pub use tonic;
+
+    pub use crate::channel::RawChannel;
+    use crate::{Error, status};
+
+    /// Reads what a generated client failed with.
+    pub fn error(status: tonic::Status) -> Error {
+        status::from_status(status)
+    }
+}

@@ -1,1 +1,52 @@
-fn main() {}
+//! `freehold`: server, runner and client in one program.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use freehold_cli::Command as ClientCommand;
+use freehold_server::{
+    Failure, admin,
+    args::{Command, Program},
+    dev, init_telemetry, runner, serve,
+};
+
+fn main() -> ExitCode {
+    let program = Program::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return ended(Err(error.into())),
+    };
+    runtime.block_on(async {
+        match program.command {
+            Command::Dev(args) => {
+                init_telemetry(args.log);
+                ended(dev::run(args).await)
+            }
+            Command::Serve(args) => {
+                init_telemetry(args.log);
+                ended(serve::run(args).await)
+            }
+            Command::Runner(args) => {
+                init_telemetry(args.log);
+                ended(runner::run(args).await)
+            }
+            Command::Migrate(args) => ended(admin::migrate(args).await),
+            Command::Admin(command) => ended(admin::run(command)),
+            Command::Client(ClientCommand::Completions { shell }) => {
+                freehold_cli::completions(shell, &mut Program::command());
+                ExitCode::SUCCESS
+            }
+            Command::Client(command) => freehold_cli::run(program.global, command).await,
+        }
+    })
+}
+
+fn ended(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("freehold: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,20 @@
-//! Placeholder.
+//! The edge of the server: listeners and TLS, the layers every call passes, and the wire.
+//!
+//! A connection is accepted by [`listener`], proves itself by [`tls`] and [`peer`], and each of its calls passes
+//! [`stack::Edge`] before a handler sees it.
+
+pub mod authority;
+mod files;
+pub mod health;
+pub mod identity;
+pub mod layers;
+pub mod listener;
+pub mod peer;
+pub mod policy;
+pub mod reflection;
+pub mod setup;
+pub mod stack;
+pub mod status;
+pub mod tls;
+pub mod tokens;
+pub mod wire;

@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The rules of Freehold: types, names, limits and state machines.
+//!
+//! Pure: nothing here reads a clock, draws a random number, or knows SQL or the wire. A value that exists is valid.
+
+pub mod access;
+pub mod audit;
+pub mod blueprints;
+pub mod deployments;
+pub mod environments;
+pub mod error;
+pub mod iam;
+pub mod jobs;
+pub mod names;
+pub mod operations;
+pub mod projects;
+pub mod quotas;
+pub mod resource;
+pub mod runners;
+pub mod runs;
+pub mod tenants;
+pub mod time;
+
+pub use error::{Error, Reason, Result, Violation, Violations};

@@ -1,1 +1,31 @@
-//! Placeholder.
+//! Use cases: who may, what is decided by the domain, what is written in one transaction.
+
+pub mod access;
+pub mod api_keys;
+mod app;
+pub mod audit;
+pub mod blueprints;
+mod cache;
+pub mod deployments;
+pub mod environments;
+pub mod identify;
+pub mod jobs;
+pub mod operations;
+pub mod projects;
+pub mod quotas;
+pub mod runners;
+pub mod runs;
+mod seal;
+pub mod service_accounts;
+pub mod state;
+mod system;
+pub mod tenants;
+pub mod tokens;
+pub mod users;
+mod wakeups;
+
+pub use freehold_store::{INSTALLATION, RequestKey, Store, StoreSettings};
+
+pub use app::{ACCESS_CACHE, App, AppSettings, Place, Validator, Write};
+pub use seal::{DataKey, MasterKey};
+pub use system::{SystemClock, SystemRandom};

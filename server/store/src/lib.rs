@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The only code that sees SQL. One text of each statement runs on Postgres and on SQLite.
+//!
+//! One file per entity, one function per statement. The tenant comes first, absent is `None`, and the version that a writer has
+//! seen is part of the `WHERE`.
+
+#[macro_use]
+mod session;
+#[macro_use]
+mod entity;
+
+pub mod access;
+pub mod audit;
+pub mod blueprints;
+pub mod blueprint_versions;
+pub mod deployments;
+pub mod environments;
+mod migrate;
+pub mod operations;
+pub mod payloads;
+mod postgres;
+pub mod projects;
+pub mod quotas;
+pub mod runners;
+pub mod runs;
+pub mod service_accounts;
+mod sqlite;
+mod store;
+pub mod tenants;
+mod tx;
+pub mod users;
+
+pub use session::Session;
+pub use store::{Store, StoreSettings};
+pub use tx::{INSTALLATION, RequestKey, Tx, forget_answers};

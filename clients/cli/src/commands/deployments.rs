@@ -1,0 +1,251 @@
+//! `freehold deployment`
+
+use clap::{Args, Subcommand};
+use freehold::Client;
+
+use super::{Guard, Labels, Listing, set};
+use crate::{
+    failure::Failure,
+    follow::{decide_and_apply, look},
+    input::Inputs,
+    screen::Screen,
+};
+
+/// What can be done with deployments.
+#[derive(Subcommand, Clone, Debug)]
+pub enum DeploymentCommand {
+    /// Creates a deployment; nothing becomes real before an apply
+    Create {
+        /// Its name: shop/dev/web
+        name: String,
+        /// The blueprint version: greeting@1.0.0
+        #[arg(long, value_name = "VERSION")]
+        blueprint: String,
+        #[command(flatten)]
+        inputs: Inputs,
+        /// Name for people
+        #[arg(long, value_name = "TEXT")]
+        display_name: Option<String>,
+        /// Refuses destroy and delete
+        #[arg(long)]
+        deletion_protection: bool,
+        /// Runs apply without an approval where the environment needs none
+        #[arg(long)]
+        auto_apply: bool,
+        #[command(flatten)]
+        labels: Labels,
+    },
+    /// Shows one deployment
+    Get {
+        /// Its name
+        name: String,
+    },
+    /// Lists the deployments of an environment
+    List {
+        /// The environment: shop/dev
+        environment: String,
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Changes what should be; nothing becomes real before an apply. --input changes single inputs, --inputs replaces all
+    Update {
+        /// Its name
+        name: String,
+        /// The blueprint version: greeting@1.1.0
+        #[arg(long, value_name = "VERSION")]
+        blueprint: Option<String>,
+        #[command(flatten)]
+        inputs: Inputs,
+        /// Name for people
+        #[arg(long, value_name = "TEXT")]
+        display_name: Option<String>,
+        /// Whether destroy and delete are refused
+        #[arg(long, value_name = "BOOL")]
+        deletion_protection: Option<bool>,
+        /// Whether runs apply without an approval where the environment needs none
+        #[arg(long, value_name = "BOOL")]
+        auto_apply: Option<bool>,
+        #[command(flatten)]
+        labels: Labels,
+        #[command(flatten)]
+        guard: Guard,
+    },
+    /// Deletes a deployment that is new or destroyed
+    Delete {
+        /// Its name
+        name: String,
+        /// Forgets one that is not destroyed; what it made stays and is nobody's
+        #[arg(long)]
+        force: bool,
+        /// Does not ask
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        guard: Guard,
+    },
+    /// Shows what an apply would change, and changes nothing
+    Plan {
+        /// Its name
+        name: String,
+    },
+    /// Plans, shows the plan, asks, and makes it real
+    Apply {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        start: Start,
+    },
+    /// Plans the removal of everything, shows the plan, asks, and removes it
+    Destroy {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        start: Start,
+    },
+    /// Plans an earlier revision, shows the plan, asks, and makes it real again
+    Rollback {
+        /// Its name
+        name: String,
+        /// Number of the revision, as `revisions` shows it
+        #[arg(long, value_name = "REVISION")]
+        to: i64,
+        #[command(flatten)]
+        start: Start,
+    },
+    /// Looks whether reality still is as it was made
+    Drift {
+        /// Its name
+        name: String,
+    },
+    /// Shows the outputs
+    Outputs {
+        /// Its name
+        name: String,
+        /// Shows sensitive values; this is audited
+        #[arg(long)]
+        reveal: bool,
+    },
+    /// Lists what was made real
+    Revisions {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Lists the versions of the state, or shows one
+    State {
+        /// Its name
+        name: String,
+        /// Number of the version to show
+        #[arg(long, value_name = "N")]
+        serial: Option<i64>,
+        #[command(flatten)]
+        listing: Listing,
+    },
+}
+
+/// How a run is started.
+#[derive(Args, Clone, Debug)]
+pub struct Start {
+    /// Does not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Why, for whoever reads the history
+    #[arg(long, short, value_name = "TEXT")]
+    message: Option<String>,
+}
+
+impl Start {
+    /// Before anything is begun: a run that nobody can decide on would only be in the way.
+    fn check(&self, screen: &Screen) -> Result<(), Failure> {
+        if self.yes || screen.can_ask() {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            "there is no terminal to ask on; add --yes to apply whatever the plan says, or look at it with `plan` first",
+        ))
+    }
+}
+
+impl DeploymentCommand {
+    pub(crate) async fn run(self, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
+        let (deployments, runs, state) = (client.deployments(), client.runs(), client.state());
+        match self {
+            Self::Create { name, blueprint, inputs, display_name, deletion_protection, auto_apply, labels } => {
+                let mut request =
+                    deployments.create(name, blueprint).deletion_protection(deletion_protection).auto_apply(auto_apply);
+                set!(request.display_name(display_name));
+                for (key, value) in labels.labels {
+                    request = request.label(key, value);
+                }
+                for (name, value) in inputs.over(serde_json::Map::new())? {
+                    request = request.input(name, value);
+                }
+                screen.item(&request.send().await?)
+            }
+            Self::Get { name } => screen.item(&deployments.get(name).send().await?),
+            Self::List { environment, listing } => listing.show(deployments.list(environment), screen).await,
+            Self::Update { name, blueprint, inputs, display_name, deletion_protection, auto_apply, labels, mut guard } => {
+                let mut request = deployments.update(&name);
+                set!(request.blueprint_version(blueprint));
+                set!(request.display_name(display_name));
+                set!(request.deletion_protection(deletion_protection));
+                set!(request.auto_apply(auto_apply));
+                set!(request.labels(Some(labels.labels).filter(|labels| !labels.is_empty())));
+                if inputs.any() {
+                    // Single inputs go over those there are; the etag sees to it that they still are when they are written.
+                    let now = deployments.get(&name).send().await?;
+                    request = request.inputs(inputs.over(now.inputs)?);
+                    guard.etag.get_or_insert(now.etag);
+                }
+                set!(request.etag(guard.etag));
+                screen.item(&request.send().await?)
+            }
+            Self::Delete { name, force, yes, guard } => {
+                if force {
+                    screen.confirm(yes, &format!("Forget {name}, and leave what it made to nobody?"))?;
+                }
+                let mut request = deployments.delete(&name);
+                set!(request.force() if force);
+                set!(request.etag(guard.etag));
+                request.send().await?;
+                screen.done(&format!("deployment {name} is deleted"))
+            }
+            Self::Plan { name } => look(runs.plan(name).speculative().send().await?, screen).await,
+            Self::Apply { name, start } => {
+                start.check(screen)?;
+                let mut request = runs.plan(name);
+                set!(request.message(start.message));
+                decide_and_apply(request.send().await?, start.yes, screen).await
+            }
+            Self::Destroy { name, start } => {
+                start.check(screen)?;
+                let mut request = runs.destroy(name);
+                set!(request.message(start.message));
+                decide_and_apply(request.send().await?, start.yes, screen).await
+            }
+            Self::Rollback { name, to, start } => {
+                start.check(screen)?;
+                let mut request = runs.rollback(name, to);
+                set!(request.message(start.message));
+                decide_and_apply(request.send().await?, start.yes, screen).await
+            }
+            Self::Drift { name } => look(runs.detect_drift(name).send().await?, screen).await,
+            Self::Outputs { name, reveal } => {
+                let mut request = state.outputs(name);
+                set!(request.reveal_sensitive() if reveal);
+                screen.list(&request.send().await?)
+            }
+            Self::Revisions { name, listing } => listing.show(deployments.list_revisions(name), screen).await,
+            Self::State { name, serial: Some(serial), .. } => {
+                let name = if name.starts_with("tenants/") {
+                    format!("{name}/stateVersions/{serial}")
+                } else {
+                    format!("{name}/{serial}")
+                };
+                screen.item(&state.get_version(name).send().await?)
+            }
+            Self::State { name, serial: None, listing } => listing.show(state.list_versions(name), screen).await,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `freehold environment`
+
+use clap::Subcommand;
+use freehold::{Client, EnvironmentKind};
+
+use super::{Guard, Labels, Listing, set};
+use crate::{failure::Failure, screen::Screen};
+
+/// What can be done with environments.
+#[derive(Subcommand, Clone, Debug)]
+pub enum EnvironmentCommand {
+    /// Creates an environment
+    Create {
+        /// Its name: shop/dev
+        name: String,
+        /// What it is for: dev, test, staging or prod; prod needs an approval for every apply
+        #[arg(long, value_name = "KIND")]
+        kind: EnvironmentKind,
+        /// Name for people
+        #[arg(long, value_name = "TEXT")]
+        display_name: Option<String>,
+        /// Runner pool that works for it
+        #[arg(long, value_name = "POOL")]
+        runner_pool: Option<String>,
+        /// The author of a run may approve it
+        #[arg(long)]
+        allow_self_approval: bool,
+        /// Every apply needs an approval, also outside prod
+        #[arg(long)]
+        require_approval: bool,
+        #[command(flatten)]
+        labels: Labels,
+    },
+    /// Shows one environment
+    Get {
+        /// Its name
+        name: String,
+    },
+    /// Lists the environments of a project
+    List {
+        /// The project: shop
+        project: String,
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Changes what is given
+    Update {
+        /// Its name
+        name: String,
+        /// What it is for: dev, test, staging or prod
+        #[arg(long, value_name = "KIND")]
+        kind: Option<EnvironmentKind>,
+        /// Name for people
+        #[arg(long, value_name = "TEXT")]
+        display_name: Option<String>,
+        /// Runner pool that works for it
+        #[arg(long, value_name = "POOL")]
+        runner_pool: Option<String>,
+        /// Whether the author of a run may approve it
+        #[arg(long, value_name = "BOOL")]
+        allow_self_approval: Option<bool>,
+        /// Whether every apply needs an approval, also outside prod
+        #[arg(long, value_name = "BOOL")]
+        require_approval: Option<bool>,
+        #[command(flatten)]
+        labels: Labels,
+        #[command(flatten)]
+        guard: Guard,
+    },
+    /// Deletes an environment without deployments
+    Delete {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        guard: Guard,
+    },
+}
+
+impl EnvironmentCommand {
+    pub(crate) async fn run(self, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
+        let environments = client.environments();
+        match self {
+            Self::Create { name, kind, display_name, runner_pool, allow_self_approval, require_approval, labels } => {
+                let mut request = environments.create(name, kind);
+                set!(request.display_name(display_name));
+                set!(request.runner_pool(runner_pool));
+                request = request.allow_self_approval(allow_self_approval).require_approval(require_approval);
+                for (key, value) in labels.labels {
+                    request = request.label(key, value);
+                }
+                screen.item(&request.send().await?)
+            }
+            Self::Get { name } => screen.item(&environments.get(name).send().await?),
+            Self::List { project, listing } => listing.show(environments.list(project), screen).await,
+            Self::Update { name, kind, display_name, runner_pool, allow_self_approval, require_approval, labels, guard } => {
+                let mut request = environments.update(name);
+                set!(request.kind(kind));
+                set!(request.display_name(display_name));
+                set!(request.runner_pool(runner_pool));
+                set!(request.allow_self_approval(allow_self_approval));
+                set!(request.require_approval(require_approval));
+                set!(request.labels(Some(labels.labels).filter(|labels| !labels.is_empty())));
+                set!(request.etag(guard.etag));
+                screen.item(&request.send().await?)
+            }
+            Self::Delete { name, guard } => {
+                let mut request = environments.delete(&name);
+                set!(request.etag(guard.etag));
+                request.send().await?;
+                screen.done(&format!("environment {name} is deleted"))
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! `freehold run`
+
+use clap::Subcommand;
+use freehold::{Client, RunPhase};
+use futures::TryStreamExt as _;
+
+use super::{Listing, set};
+use crate::{
+    failure::Failure,
+    follow::{approve, log_line, phase_line},
+    plan::plan,
+    screen::Screen,
+};
+
+/// What can be done with runs.
+#[derive(Subcommand, Clone, Debug)]
+pub enum RunCommand {
+    /// Shows one run
+    Get {
+        /// Its name: shop/dev/web/RUN
+        name: String,
+    },
+    /// Lists the runs of a deployment, newest first
+    List {
+        /// The deployment: shop/dev/web
+        deployment: String,
+        /// Oldest first
+        #[arg(long)]
+        oldest_first: bool,
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Shows every change of a run until it ends; exit code 8 if it ends badly
+    Watch {
+        /// Its name
+        name: String,
+    },
+    /// Shows the plan, asks, approves it, and follows the run to its end
+    Approve {
+        /// Its name
+        name: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
+        /// Does not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Rejects the plan; the run ends
+    Reject {
+        /// Its name
+        name: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
+    },
+    /// Asks a run to stop
+    Cancel {
+        /// Its name
+        name: String,
+    },
+    /// Shows the plan
+    Plan {
+        /// Its name
+        name: String,
+    },
+    /// Shows the log
+    Logs {
+        /// Its name
+        name: String,
+        /// Goes on until the run ends
+        #[arg(long, short)]
+        follow: bool,
+    },
+}
+
+impl RunCommand {
+    pub(crate) async fn run(self, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
+        let runs = client.runs();
+        match self {
+            Self::Get { name } => screen.item(runs.get(name).send().await?.run()),
+            Self::List { deployment, oldest_first, listing } => {
+                let list = runs.list(deployment);
+                listing.show(if oldest_first { list } else { list.newest_first() }, screen).await
+            }
+            Self::Watch { name } => {
+                let run = runs.get(name).send().await?;
+                let mut states = run.watch();
+                while let Some(run) = states.try_next().await? {
+                    screen.event(&run, || phase_line(&run))?;
+                }
+                run.refresh().await?.into_result()?;
+                Ok(())
+            }
+            Self::Approve { name, comment, yes } => {
+                let run = runs.get(&name).send().await?;
+                if run.run().phase != RunPhase::AwaitingApproval {
+                    return Err(Failure::usage(format!("the run {name} is {} and awaits no approval", run.run().phase)));
+                }
+                screen.aside(&plan(&run.plan().await?))?;
+                screen.confirm(yes, "Do you approve this?")?;
+                approve(run, comment, screen).await
+            }
+            Self::Reject { name, comment } => {
+                let run = runs.get(name).send().await?;
+                let mut request = run.reject();
+                set!(request.comment(comment));
+                screen.item(request.send().await?.run())
+            }
+            Self::Cancel { name } => screen.item(runs.cancel(name).send().await?.run()),
+            Self::Plan { name } => {
+                let read = runs.get_plan(name).send().await?;
+                screen.text(&read, || plan(&read))
+            }
+            Self::Logs { name, follow } => {
+                let run = runs.get(name).send().await?;
+                let mut lines = if follow { run.logs() } else { run.logs_so_far() };
+                while let Some(line) = lines.try_next().await? {
+                    screen.event(&line, || log_line(&line))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}

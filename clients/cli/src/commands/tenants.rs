@@ -1,0 +1,101 @@
+//! `freehold tenant`
+
+use clap::Subcommand;
+use freehold::Client;
+
+use super::{Guard, Labels, Listing, set};
+use crate::{failure::Failure, screen::Screen};
+
+/// What can be done with tenants.
+#[derive(Subcommand, Clone, Debug)]
+pub enum TenantCommand {
+    /// Creates a tenant with the default quotas
+    Create {
+        /// Its name: acme
+        name: String,
+        /// Name for people
+        #[arg(long, value_name = "TEXT")]
+        display_name: Option<String>,
+        #[command(flatten)]
+        labels: Labels,
+    },
+    /// Shows one tenant
+    Get {
+        /// Its name
+        name: String,
+    },
+    /// Lists tenants
+    List(Listing),
+    /// Changes what is given
+    Update {
+        /// Its name
+        name: String,
+        /// Name for people
+        #[arg(long, value_name = "TEXT")]
+        display_name: Option<String>,
+        #[command(flatten)]
+        labels: Labels,
+        #[command(flatten)]
+        guard: Guard,
+    },
+    /// Stops new writes and runs of a tenant; reads stay open
+    Suspend {
+        /// Its name
+        name: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Lets a suspended tenant go on
+    Resume {
+        /// Its name
+        name: String,
+    },
+    /// Deletes a tenant; it is kept for 30 days
+    Delete {
+        /// Its name
+        name: String,
+        /// Even with deployments in it; they are forgotten, not destroyed
+        #[arg(long)]
+        force: bool,
+        /// Does not ask
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        guard: Guard,
+    },
+}
+
+impl TenantCommand {
+    pub(crate) async fn run(self, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
+        let tenants = client.tenants();
+        match self {
+            Self::Create { name, display_name, labels } => {
+                let mut request = tenants.create(name);
+                set!(request.display_name(display_name));
+                for (key, value) in labels.labels {
+                    request = request.label(key, value);
+                }
+                screen.item(&request.send().await?)
+            }
+            Self::Get { name } => screen.item(&tenants.get(name).send().await?),
+            Self::List(listing) => listing.show(tenants.list(), screen).await,
+            Self::Update { name, display_name, labels, guard } => {
+                let mut request = tenants.update(name);
+                set!(request.display_name(display_name));
+                set!(request.labels(Some(labels.labels).filter(|labels| !labels.is_empty())));
+                set!(request.etag(guard.etag));
+                screen.item(&request.send().await?)
+            }
+            Self::Suspend { name, reason } => screen.item(&tenants.suspend(name, reason).send().await?),
+            Self::Resume { name } => screen.item(&tenants.resume(name).send().await?),
+            Self::Delete { name, force, yes, guard } => {
+                screen.confirm(yes, &format!("Delete the tenant {name} with all that is in it?"))?;
+                let mut request = tenants.delete(name);
+                set!(request.force() if force);
+                set!(request.etag(guard.etag));
+                screen.item(&request.send().await?)
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What people give on the command line: inputs, labels, files.
+
+use std::{fs, path::Path};
+
+use clap::Args;
+use freehold::BlueprintFile;
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+
+/// Inputs of a deployment.
+#[derive(Args, Clone, Debug)]
+pub struct Inputs {
+    /// One input; the value is JSON if it reads as JSON, else a text. Can be given several times
+    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = input)]
+    pub one: Vec<(String, Value)>,
+    /// JSON file with inputs, one object; --input goes over it
+    #[arg(long = "inputs", value_name = "FILE")]
+    pub file: Option<std::path::PathBuf>,
+}
+
+impl Inputs {
+    /// There are some.
+    pub(crate) fn any(&self) -> bool {
+        self.file.is_some() || !self.one.is_empty()
+    }
+
+    /// Those of the file or else `base`, with the single ones over them.
+    pub(crate) fn over(&self, base: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
+        let mut all = match &self.file {
+            Some(path) => object(path)?,
+            None => base,
+        };
+        all.extend(self.one.iter().cloned());
+        Ok(all)
+    }
+}
+
+fn object(path: &Path) -> Result<Map<String, Value>, Failure> {
+    let wrong = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| wrong(format!("not one JSON object with the inputs: {error}")))
+}
+
+fn input(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = pair(text)?;
+    let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
+    Ok((name, value))
+}
+
+/// Splits `NAME=VALUE`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+/// Most files and bytes that a blueprint may have.
+const MOST: (usize, usize) = (200, 1 << 20);
+
+/// Reads the files of a blueprint: all of a directory but hidden ones and links, in the order of their paths.
+pub(crate) fn blueprint_files(dir: &Path) -> Result<Vec<BlueprintFile>, Failure> {
+    let mut files = Vec::new();
+    let mut bytes = 0;
+    collect(dir, "", &mut files, &mut bytes)?;
+    if !files.iter().any(|file| file.path == "blueprint.yaml") {
+        return Err(Failure::usage(format!("{} holds no blueprint.yaml; name the directory of a blueprint", dir.display())));
+    }
+    Ok(files)
+}
+
+fn collect(dir: &Path, prefix: &str, files: &mut Vec<BlueprintFile>, bytes: &mut usize) -> Result<(), Failure> {
+    let unreadable = |path: &Path, error: std::io::Error| Failure::usage(format!("cannot read {}: {error}", path.display()));
+    let entries = fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(|error| unreadable(dir, error))?;
+    let mut entries: Vec<_> =
+        entries.into_iter().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry)).collect();
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (name, entry) in entries.into_iter().filter(|(name, _)| !name.starts_with('.')) {
+        let kind = entry.file_type().map_err(|error| unreadable(&entry.path(), error))?;
+        let path = format!("{prefix}{name}");
+        if kind.is_dir() {
+            collect(&entry.path(), &format!("{path}/"), files, bytes)?;
+        } else if kind.is_file() {
+            let content = fs::read(entry.path()).map_err(|error| unreadable(&entry.path(), error))?;
+            *bytes += content.len();
+            files.push(BlueprintFile { path, content });
+            if files.len() > MOST.0 || *bytes > MOST.1 {
+                return Err(Failure::usage(
+                    "these are more than 200 files or 1 MiB, the most that a blueprint can have; name its own directory",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_input_is_json_when_it_reads_as_json() {
+        let table = [
+            ("size=small", json!("small")),
+            ("count=3", json!(3)),
+            ("on=true", json!(true)),
+            ("tags=[\"a\"]", json!(["a"])),
+            ("text=\"3\"", json!("3")),
+            ("url=http://a?b=c", json!("http://a?b=c")),
+            ("empty=", json!("")),
+        ];
+        for (text, expected) in table {
+            assert_eq!(input(text).expect(text).1, expected, "{text}");
+        }
+        assert!(input("=x").is_err() && input("x").is_err());
+    }
+
+    #[test]
+    fn single_inputs_go_over_those_of_the_file_and_of_before() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("inputs.json");
+        fs::write(&path, r#"{"a": 1, "b": 2}"#).expect("a file");
+        let one = vec![("b".to_owned(), json!(3))];
+        let base = Map::from_iter([("a".to_owned(), json!(0)), ("c".to_owned(), json!(0))]);
+        let merged = |file| Value::Object(Inputs { one: one.clone(), file }.over(base.clone()).expect("inputs"));
+        assert_eq!(merged(Some(path.clone())), json!({"a": 1, "b": 3}));
+        assert_eq!(merged(None), json!({"a": 0, "c": 0, "b": 3}));
+        fs::write(&path, "[]").expect("a file");
+        assert!(Inputs { one, file: Some(path) }.over(base).expect_err("a list").to_string().contains("one JSON object"));
+    }
+
+    #[test]
+    fn a_blueprint_is_its_directory_without_hidden_files() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert!(blueprint_files(dir.path()).expect_err("no blueprint").to_string().contains("blueprint.yaml"));
+        for path in ["blueprint.yaml", "files/b.txt", "files/a.txt", ".git/config"] {
+            fs::create_dir_all(dir.path().join(path).parent().expect("a parent")).expect("a directory");
+            fs::write(dir.path().join(path), path).expect("a file");
+        }
+        let paths: Vec<_> = blueprint_files(dir.path()).expect("files").into_iter().map(|file| file.path).collect();
+        assert_eq!(paths, ["blueprint.yaml", "files/a.txt", "files/b.txt"]);
+    }
+}

@@ -1,0 +1,274 @@
+//! A plan as people know it from Terraform.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use freehold::{AttributeChange, ChangeAction, OutputChange, ResourceChange, RunPlan};
+use serde_json::Value;
+
+use crate::table::clean;
+
+/// What would be done, resource by resource, and the numbers; with colours, which the terminal decides about.
+pub(crate) fn plan(plan: &RunPlan) -> String {
+    let mut out = String::new();
+    let drifted: Vec<_> = plan.changes.iter().filter(|change| change.drifted).collect();
+    if !drifted.is_empty() {
+        out.push_str("Changed outside of Freehold:\n\n");
+        for change in drifted {
+            let reason = change.reason.as_ref().map(|reason| format!(": {}", clean(reason))).unwrap_or_default();
+            let _ = writeln!(out, "  {} {}{reason}", paint("~", yellow()), clean(&change.address));
+        }
+        out.push('\n');
+    }
+    let changes: Vec<_> = plan.changes.iter().filter(|change| symbol(change.action).is_some()).collect();
+    if changes.is_empty() && plan.outputs.iter().all(|output| !differs(output)) {
+        out.push_str("No changes. What is there is as it should be.\n");
+        return out;
+    }
+    if !changes.is_empty() {
+        out.push_str("Freehold will do this:\n\n");
+    }
+    for change in changes {
+        resource(change, &mut out);
+    }
+    outputs(&plan.outputs, &mut out);
+    let _ = writeln!(out, "{}", paint(&plan.summary(), Style::new().bold()));
+    out
+}
+
+fn resource(change: &ResourceChange, out: &mut String) {
+    let Some((mark, style, words)) = symbol(change.action) else { return };
+    let address = clean(&change.address);
+    let reason =
+        change.reason.as_ref().filter(|_| !change.drifted).map(|reason| format!(" ({})", clean(reason))).unwrap_or_default();
+    let _ = writeln!(out, "  {}", paint(&format!("# {address} {words}{reason}"), Style::new().bold()));
+    let _ = writeln!(out, "{} {address}", paint(&format!("{mark:>3}"), style));
+    let shown: Vec<_> =
+        change.attributes.iter().filter_map(|attribute| Some((attribute, attribute_mark(change.action, attribute)?))).collect();
+    let width = shown.iter().map(|(attribute, _)| attribute.path.chars().count()).max().unwrap_or(0);
+    for (attribute, mark) in shown {
+        let path = clean(&attribute.path);
+        let gap = " ".repeat(width - path.chars().count());
+        let forces = if attribute.forces_replacement { paint(" # forces replacement", red()) } else { String::new() };
+        let _ = writeln!(out, "      {} {path}{gap} = {}{forces}", paint(mark.0, mark.1), values(change.action, attribute));
+    }
+    out.push('\n');
+}
+
+/// Sign, colour and words of what is done; nothing for what is left alone.
+fn symbol(action: ChangeAction) -> Option<(&'static str, Style, &'static str)> {
+    match action {
+        ChangeAction::Create => Some(("+", green(), "will be created")),
+        ChangeAction::Update => Some(("~", yellow(), "will be updated in place")),
+        ChangeAction::Replace => Some(("-/+", red(), "must be replaced")),
+        ChangeAction::Delete => Some(("-", red(), "will be destroyed")),
+        ChangeAction::Noop => None,
+        _ => Some(("?", Style::new(), "will be changed in a way that this version has no word for; update freehold")),
+    }
+}
+
+/// Sign and colour of one attribute; nothing when it stays as it is.
+fn attribute_mark(action: ChangeAction, attribute: &AttributeChange) -> Option<(&'static str, Style)> {
+    let stays = attribute.before == attribute.after && !attribute.unknown_after && !attribute.sensitive;
+    match action {
+        ChangeAction::Create => Some(("+", green())),
+        ChangeAction::Delete => Some(("-", red())),
+        _ if stays => None,
+        _ if attribute.sensitive => Some(("~", yellow())),
+        _ if attribute.before.is_none() => Some(("+", green())),
+        _ if attribute.after.is_none() && !attribute.unknown_after => Some(("-", red())),
+        _ => Some(("~", yellow())),
+    }
+}
+
+fn values(action: ChangeAction, attribute: &AttributeChange) -> String {
+    if attribute.sensitive {
+        return "(sensitive)".to_owned();
+    }
+    let after = || if attribute.unknown_after { "(known after apply)".to_owned() } else { value(attribute.after.as_ref()) };
+    match (&attribute.before, action) {
+        (_, ChangeAction::Create) | (None, _) => after(),
+        (before, ChangeAction::Delete) => format!("{} -> null", value(before.as_ref())),
+        (before, _) => format!("{} -> {}", value(before.as_ref()), after()),
+    }
+}
+
+fn value(value: Option<&Value>) -> String {
+    value.map_or_else(|| "null".to_owned(), ToString::to_string)
+}
+
+fn differs(output: &OutputChange) -> bool {
+    output.before != output.after || output.unknown_after
+}
+
+fn outputs(outputs: &[OutputChange], out: &mut String) {
+    let changed: Vec<_> = outputs.iter().filter(|output| differs(output)).collect();
+    if changed.is_empty() {
+        return;
+    }
+    out.push_str("Outputs:\n\n");
+    let width = changed.iter().map(|output| output.name.chars().count()).max().unwrap_or(0);
+    for output in changed {
+        let (action, mark) = match (&output.before, &output.after, output.unknown_after) {
+            (None, ..) => (ChangeAction::Create, paint("+", green())),
+            (Some(_), None, false) => (ChangeAction::Delete, paint("-", red())),
+            _ => (ChangeAction::Update, paint("~", yellow())),
+        };
+        let name = clean(&output.name);
+        let after = if output.unknown_after { "(known after apply)".to_owned() } else { value(output.after.as_ref()) };
+        let shown = match action {
+            _ if output.sensitive => "(sensitive)".to_owned(),
+            ChangeAction::Create => after,
+            _ => format!("{} -> {after}", value(output.before.as_ref())),
+        };
+        let _ = writeln!(out, "  {mark} {name}{} = {shown}", " ".repeat(width - name.chars().count()));
+    }
+    out.push('\n');
+}
+
+fn paint(text: &str, style: Style) -> String {
+    format!("{}{text}{}", style.render(), style.render_reset())
+}
+
+fn green() -> Style {
+    AnsiColor::Green.on_default()
+}
+
+fn yellow() -> Style {
+    AnsiColor::Yellow.on_default()
+}
+
+fn red() -> Style {
+    AnsiColor::Red.on_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use freehold::{Bytes, Client, Stub, raw::proto::deployments::v1 as pb};
+    use futures::{FutureExt as _, future::BoxFuture};
+    use prost::Message as _;
+
+    use super::*;
+
+    struct Answer(pb::RunPlan);
+
+    impl Stub for Answer {
+        fn call<'a>(&'a self, _: &'a str, _: Bytes) -> BoxFuture<'a, freehold::Result<Bytes>> {
+            let answer = pb::GetRunPlanResponse { run_plan: Some(self.0.clone()) };
+            async move { Ok(answer.encode_to_vec().into()) }.boxed()
+        }
+    }
+
+    /// As the SDK reads it from a server, without colours.
+    async fn shown(wire: pb::RunPlan) -> String {
+        let read = Client::from_stub(Answer(wire), "acme").runs().get_plan("shop/dev/web/1").send().await.expect("a plan");
+        anstream::adapter::strip_str(&plan(&read)).to_string()
+    }
+
+    fn attribute(path: &str, before: &str, after: &str) -> pb::AttributeChange {
+        pb::AttributeChange { path: path.into(), before: before.into(), after: after.into(), ..Default::default() }
+    }
+
+    fn change(address: &str, action: pb::ChangeAction, attributes: Vec<pb::AttributeChange>) -> pb::ResourceChange {
+        pb::ResourceChange { address: address.into(), action: action.into(), attributes, ..Default::default() }
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_change_is_shown_as_terraform_shows_it() {
+        let wire = pb::RunPlan {
+            changes: vec![
+                change(
+                    "file.motd",
+                    pb::ChangeAction::Create,
+                    vec![
+                        attribute("content", "", "\"hello \\\"world\\\"\""),
+                        pb::AttributeChange { unknown_after: true, ..attribute("id", "", "") },
+                        pb::AttributeChange { sensitive: true, ..attribute("password", "", "") },
+                    ],
+                ),
+                change(
+                    "file.page",
+                    pb::ChangeAction::Update,
+                    vec![
+                        attribute("mode", "\"0644\"", "\"0600\""),
+                        attribute("path", "\"/a\"", "\"/a\""),
+                        attribute("tags", "", "[\"x\"]"),
+                        attribute("ttl", "60", ""),
+                        pb::AttributeChange { unknown_after: true, ..attribute("digest", "\"77\"", "") },
+                        pb::AttributeChange { sensitive: true, ..attribute("token", "", "") },
+                    ],
+                ),
+                pb::ResourceChange {
+                    reason: "the path cannot be changed".into(),
+                    ..change(
+                        "file.moved",
+                        pb::ChangeAction::Replace,
+                        vec![pb::AttributeChange { forces_replacement: true, ..attribute("path", "\"/a\"", "\"/b\"") }],
+                    )
+                },
+                change("file.old", pb::ChangeAction::Delete, vec![attribute("path", "\"/old\"", "")]),
+                change("file.same", pb::ChangeAction::Noop, vec![attribute("path", "\"/s\"", "\"/s\"")]),
+            ],
+            outputs: vec![
+                pb::OutputChange { name: "url".into(), unknown_after: true, ..Default::default() },
+                pb::OutputChange { name: "size".into(), before: "1".into(), after: "2".into(), ..Default::default() },
+                pb::OutputChange { name: "same".into(), before: "1".into(), after: "1".into(), ..Default::default() },
+            ],
+            summary: Some(pb::PlanSummary { create: 1, update: 1, replace: 1, delete: 1, unchanged: 1, drifted: 0 }),
+            ..Default::default()
+        };
+        assert_eq!(
+            shown(wire).await,
+            r#"Freehold will do this:
+
+  # file.motd will be created
+  + file.motd
+      + content  = "hello \"world\""
+      + id       = (known after apply)
+      + password = (sensitive)
+
+  # file.page will be updated in place
+  ~ file.page
+      ~ mode   = "0644" -> "0600"
+      + tags   = ["x"]
+      - ttl    = 60 -> null
+      ~ digest = "77" -> (known after apply)
+      ~ token  = (sensitive)
+
+  # file.moved must be replaced (the path cannot be changed)
+-/+ file.moved
+      ~ path = "/a" -> "/b" # forces replacement
+
+  # file.old will be destroyed
+  - file.old
+      - path = "/old" -> null
+
+Outputs:
+
+  + url  = (known after apply)
+  ~ size = 1 -> 2
+
+Plan: 2 to create, 1 to change, 2 to destroy.
+"#
+        );
+    }
+
+    #[tokio::test]
+    async fn a_plan_without_changes_says_so() {
+        let wire = pb::RunPlan { changes: vec![change("file.same", pb::ChangeAction::Noop, vec![])], ..Default::default() };
+        assert_eq!(shown(wire).await, "No changes. What is there is as it should be.\n");
+    }
+
+    #[tokio::test]
+    async fn drift_comes_first() {
+        let drifted = pb::ResourceChange {
+            drifted: true,
+            reason: "content is another".into(),
+            ..change("file.motd", pb::ChangeAction::Noop, vec![])
+        };
+        assert_eq!(
+            shown(pb::RunPlan { changes: vec![drifted], ..Default::default() }).await,
+            "Changed outside of Freehold:\n\n  ~ file.motd: content is another\n\nNo changes. What is there is as it should be.\n"
+        );
+    }
+}

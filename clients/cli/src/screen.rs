@@ -1,0 +1,211 @@
+//! Where results, progress and errors go: results to standard output, all else to standard error.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    Output,
+    failure::Failure,
+    show::{Show, json, short},
+    table::{clean, table},
+    yaml::yaml,
+};
+
+/// The terminal, or what stands in its place.
+pub(crate) struct Screen {
+    output: Output,
+    quiet: bool,
+}
+
+impl Screen {
+    pub(crate) fn new(output: Output, quiet: bool) -> Self {
+        Self { output, quiet }
+    }
+
+    /// Results are for people.
+    pub(crate) fn is_for_people(&self) -> bool {
+        self.output == Output::Table
+    }
+
+    /// Shows one resource: all its fields.
+    pub(crate) fn item(&mut self, item: &impl Serialize) -> Result<(), Failure> {
+        let value = value(item)?;
+        match self.output {
+            Output::Table => print(&fields(&value)),
+            _ => self.value(&value),
+        }
+    }
+
+    /// Shows resources as a table.
+    pub(crate) fn list<T: Show>(&mut self, items: &[T]) -> Result<(), Failure> {
+        match self.output {
+            Output::Table if items.is_empty() => {
+                self.note("There is none.");
+                Ok(())
+            }
+            Output::Table => print(&table(T::HEAD, &items.iter().map(Show::row).collect::<Vec<_>>())),
+            _ => self.value(&value(&items)?),
+        }
+    }
+
+    /// Shows one part of a stream: a line for people, or an object for programs.
+    pub(crate) fn event(&mut self, event: &impl Serialize, line: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.output {
+            Output::Table => print(&(line() + "\n")),
+            Output::Json => print(&(value(event)?.to_string() + "\n")),
+            Output::Yaml => print(&format!("---\n{}", yaml(&value(event)?))),
+        }
+    }
+
+    /// Shows a text for people in place of a resource for programs.
+    pub(crate) fn text(&mut self, item: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.output {
+            Output::Table => print(&text()),
+            _ => self.value(&value(item)?),
+        }
+    }
+
+    /// Shows a text that is not the result itself: where results go for people, where notes go for programs.
+    pub(crate) fn aside(&mut self, text: &str) -> Result<(), Failure> {
+        match self.output {
+            Output::Table => print(text),
+            _ => {
+                self.note(text);
+                Ok(())
+            }
+        }
+    }
+
+    fn value(&mut self, value: &Value) -> Result<(), Failure> {
+        match self.output {
+            Output::Yaml => print(&yaml(value)),
+            _ => print(&format!("{value:#}\n")),
+        }
+    }
+
+    /// Says what goes on, unless nobody wants to know.
+    pub(crate) fn note(&mut self, text: &str) {
+        if !self.quiet {
+            self.say(text);
+        }
+    }
+
+    /// Says something that must be seen. A terminal that has gone away is no reason to fail.
+    pub(crate) fn say(&mut self, text: &str) {
+        let _ = writeln!(anstream::stderr(), "{text}");
+    }
+
+    /// Says that something was done, for commands without another result.
+    pub(crate) fn done(&mut self, text: &str) -> Result<(), Failure> {
+        if self.is_for_people() {
+            self.note(text);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn failure(&mut self, failure: &Failure) {
+        let red = AnsiColor::Red.on_default().bold();
+        self.say(&format!("{}error:{} {failure}", red.render(), red.render_reset()));
+    }
+
+    /// Whether there is somebody to ask.
+    pub(crate) fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Asks; only `yes` is yes.
+    pub(crate) fn ask(&mut self, question: &str) -> Result<bool, Failure> {
+        let bold = Style::new().bold();
+        let mut out = anstream::stderr();
+        write!(out, "\n{}{question}{} Only `yes` is accepted: ", bold.render(), bold.render_reset())?;
+        out.flush()?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        Ok(answer.trim() == "yes")
+    }
+
+    /// Asks before something that cannot be undone, unless `--yes` has answered already.
+    pub(crate) fn confirm(&mut self, yes: bool, question: &str) -> Result<(), Failure> {
+        match () {
+            () if yes => Ok(()),
+            () if !self.can_ask() => Err(Failure::usage("there is no terminal to ask on; add --yes if you mean it")),
+            () if self.ask(question)? => Ok(()),
+            () => Err(Failure::Found("nothing was done".to_owned())),
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+fn value(item: &impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(item).map_err(|error| Failure::Output(error.into()))
+}
+
+/// All fields that are set, one a line, with what is nested indented below.
+fn fields(value: &Value) -> String {
+    let Value::Object(all) = value else { return json(&Some(value.clone())) + "\n" };
+    let set: Vec<_> = all.iter().filter(|(_, value)| !is_empty(value)).collect();
+    let width = set.iter().map(|(key, _)| key.len() + 1).max().unwrap_or(0);
+    let mut out = String::new();
+    for (key, value) in set {
+        let title = format!("{}:", key.replace('_', " "));
+        match value {
+            Value::Object(_) | Value::Array(_) => {
+                out.push_str(&format!("{title}\n"));
+                out.extend(yaml(value).lines().map(|line| format!("  {line}\n")));
+            }
+            // The name as it can be typed, too: the full one is seldom what a person wants to copy.
+            Value::String(name) if key == "name" && short(name) != *name => {
+                out.push_str(&format!("{title:width$} {} ({})\n", clean(&short(name)), clean(name)));
+            }
+            value => out.push_str(&format!("{title:width$} {}\n", clean(&json(&Some(value.clone()))))),
+        }
+    }
+    out
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_resource_shows_what_is_set() {
+        let value = json!({
+            "name": "tenants/acme/projects/shop",
+            "display_name": "Web shop",
+            "labels": {"team": "a b"},
+            "description": "",
+            "update_time": null,
+            "used": 0,
+        });
+        assert_eq!(
+            fields(&value),
+            "\
+name:         shop (tenants/acme/projects/shop)
+display name: Web shop
+labels:
+  team: \"a b\"
+used:         0
+"
+        );
+    }
+}

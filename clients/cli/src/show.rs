@@ -1,0 +1,196 @@
+//! How resources look in tables.
+
+use anstyle::{AnsiColor, Style};
+use freehold::{
+    ApiKey, AuditRecord, Blueprint, BlueprintChange, BlueprintVersion, Deployment, DeploymentOutput, Environment, Operation,
+    Project, Quota, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool, ServiceAccount, StateVersion, Tenant,
+    Timestamp, User, WorkloadIdentity,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::table::Cell;
+
+/// A row of a table of its kind.
+pub(crate) trait Show: Serialize {
+    /// Titles of the columns.
+    const HEAD: &'static [&'static str];
+    fn row(&self) -> Vec<Cell>;
+}
+
+/// The short form of a resource name, which can be typed back: `shop/dev/web`, `greeting@1.0.0`.
+pub(crate) fn short(name: &str) -> String {
+    let parts: Vec<_> = name.split('/').collect();
+    let is_ours = matches!(parts[0], "tenants" | "runnerPools" | "roles");
+    let parts = if parts.first() == Some(&"tenants") && parts.len() > 2 { &parts[2..] } else { &parts[..] };
+    match parts {
+        ["blueprints", blueprint, "versions", version] => format!("{blueprint}@{version}"),
+        // A principal keeps its collection, because users and service accounts are shown side by side.
+        [collection @ ("users" | "serviceAccounts"), id] => format!("{collection}/{id}"),
+        _ if parts.len() % 2 == 0 && is_ours => parts.iter().skip(1).step_by(2).copied().collect::<Vec<_>>().join("/"),
+        _ => name.to_owned(),
+    }
+}
+
+/// Last part of a name.
+fn id(name: &str) -> String {
+    name.rsplit('/').next().unwrap_or(name).to_owned()
+}
+
+/// A time in UTC, to the second.
+pub(crate) fn time(time: Option<Timestamp>) -> String {
+    time.map(|time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()).unwrap_or_default()
+}
+
+fn number(value: Option<i64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+fn yes(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}
+
+/// A state, coloured by whether it is good.
+pub(crate) fn state(state: impl ToString) -> Cell {
+    let text = state.to_string();
+    let colour = match text.as_str() {
+        "ACTIVE" | "ONLINE" | "SUCCEEDED" | "NO_CHANGES" | "ALLOWED" | "COMMITTED" => Some(AnsiColor::Green),
+        "SUSPENDED" | "PARTIAL" | "DRAINING" | "AWAITING_APPROVAL" | "RECOVERING" | "INVITED" | "SUPERSEDED" | "STALE"
+        | "EXPIRED" => Some(AnsiColor::Yellow),
+        "DELETED" | "FAILED" | "LOST" | "DENIED" | "REJECTED" | "QUOTA_BLOCKED" | "OFFLINE" | "DEACTIVATED" | "CANCELLED" => {
+            Some(AnsiColor::Red)
+        }
+        _ => None,
+    };
+    Cell::styled(text, colour.map_or(Style::new(), AnsiColor::on_default))
+}
+
+macro_rules! show {
+    ($($kind:ty => $head:expr, |$it:ident| [$($cell:expr),+ $(,)?];)+) => {$(
+        impl Show for $kind {
+            const HEAD: &'static [&'static str] = &$head;
+
+            fn row(&self) -> Vec<Cell> {
+                let $it = self;
+                vec![$(Cell::from($cell)),+]
+            }
+        }
+    )+};
+}
+
+show! {
+    Tenant => ["NAME", "STATE", "DISPLAY NAME", "CREATED"], |it| [short(&it.name), state(it.state), it.display_name.as_str(), time(it.create_time)];
+    Project => ["NAME", "DISPLAY NAME", "CREATED"], |it| [short(&it.name), it.display_name.as_str(), time(it.create_time)];
+    Environment => ["NAME", "KIND", "APPROVAL", "RUNNER POOL", "CREATED"], |it| [
+        short(&it.name),
+        it.kind.to_string(),
+        yes(it.require_approval || it.kind == freehold::EnvironmentKind::Prod),
+        it.runner_pool.as_deref().map_or_else(|| "default".to_owned(), short),
+        time(it.create_time),
+    ];
+    Quota => ["DIMENSION", "LIMIT", "USED", "RESERVED", "AVAILABLE"], |it| [
+        id(&it.name), number(it.limit), it.used.to_string(), it.reserved.to_string(), number(it.available),
+    ];
+    Reservation => ["DIMENSION", "AMOUNT", "STATE", "OWNER", "SINCE"], |it| [
+        it.dimension.to_string().to_lowercase(), it.amount.to_string(), state(it.state), short(&it.owner), time(it.create_time),
+    ];
+    User => ["NAME", "EMAIL", "STATE", "DISPLAY NAME"], |it| [id(&it.name), it.email.as_str(), state(it.state), it.display_name.as_str()];
+    ServiceAccount => ["NAME", "DISPLAY NAME", "CREATED"], |it| [id(&it.name), it.display_name.as_str(), time(it.create_time)];
+    WorkloadIdentity => ["NAME", "SPIFFE ID", "CREATED"], |it| [short(&it.name), it.spiffe_id.as_str(), time(it.create_time)];
+    ApiKey => ["NAME", "PREFIX", "PRINCIPAL", "EXPIRES", "LAST USED", "REVOKED"], |it| [
+        id(&it.name), it.prefix.as_str(), short(&it.principal), time(it.expire_time), time(it.last_used_time), time(it.revoke_time),
+    ];
+    Role => ["NAME", "DISPLAY NAME", "PERMISSIONS"], |it| [id(&it.name), it.display_name.as_str(), it.permissions.join(", ")];
+    RoleBinding => ["NAME", "ROLE", "MEMBER", "ON", "EXPIRES"], |it| [
+        id(&it.name), id(&it.role), short(&it.member), short(&it.resource), time(it.expire_time),
+    ];
+    Blueprint => ["NAME", "LATEST", "DISPLAY NAME", "CREATED"], |it| [
+        short(&it.name), it.latest_version.as_deref().unwrap_or("-"), it.display_name.as_str(), time(it.create_time),
+    ];
+    BlueprintVersion => ["NAME", "ENGINE", "PUBLISHED", "BY", "NOTES"], |it| [
+        short(&it.name), it.engine.as_str(), time(it.create_time), short(&it.create_principal), it.notes.as_str(),
+    ];
+    BlueprintChange => ["PATH", "CHANGE", "IMPACT", "BEFORE", "AFTER"], |it| [
+        it.path.as_str(), it.kind.to_string(), it.impact.to_string(), json(&it.before), json(&it.after),
+    ];
+    Deployment => ["NAME", "STATE", "BLUEPRINT", "REVISION", "DRIFTED", "LAST RUN"], |it| [
+        short(&it.name),
+        state(it.state),
+        short(&it.blueprint_version),
+        it.observed_revision.to_string(),
+        yes(it.drifted),
+        it.last_run.as_deref().map(id).unwrap_or_default(),
+    ];
+    Revision => ["REVISION", "BLUEPRINT", "MADE", "RUN"], |it| [
+        it.number.to_string(), short(&it.blueprint_version), time(it.create_time), id(&it.run),
+    ];
+    Run => ["NAME", "KIND", "PHASE", "OUTCOME", "BY", "CREATED"], |it| [
+        short(&it.name),
+        it.kind.to_string(),
+        state(it.phase),
+        it.outcome.map(state).unwrap_or_default(),
+        short(&it.create_principal),
+        time(it.create_time),
+    ];
+    StateVersion => ["SERIAL", "RESOURCES", "BYTES", "WRITTEN", "RUN"], |it| [
+        it.serial.to_string(), it.addresses.len().to_string(), it.size_bytes.to_string(), time(it.create_time), id(&it.run),
+    ];
+    DeploymentOutput => ["NAME", "VALUE"], |it| [
+        it.name.as_str(),
+        if it.sensitive && it.value.is_none() { "(sensitive)".to_owned() } else { json(&it.value) },
+    ];
+    RunnerPool => ["NAME", "DISPLAY NAME", "CREATED"], |it| [short(&it.name), it.display_name.as_str(), time(it.create_time)];
+    Runner => ["NAME", "STATE", "RUNNING", "ENGINES", "VERSION", "LAST SEEN"], |it| [
+        short(&it.name),
+        state(it.state),
+        format!("{}/{}", it.running, it.capacity),
+        it.engines.join(", "),
+        it.version.as_str(),
+        time(it.last_seen_time),
+    ];
+    AuditRecord => ["TIME", "PRINCIPAL", "DECISION", "METHOD", "RESOURCE", "REASON"], |it| [
+        time(it.time),
+        short(&it.principal),
+        state(it.decision),
+        id(&it.method),
+        short(&it.resource),
+        it.reason.as_deref().unwrap_or_default(),
+    ];
+    Operation => ["NAME", "KIND", "TARGET", "DONE", "ERROR"], |it| [
+        id(&it.name),
+        it.kind.as_str(),
+        short(&it.target),
+        yes(it.done),
+        it.error.as_ref().map(|error| error.reason.clone()).unwrap_or_default(),
+    ];
+}
+
+/// A value in one line; a text without quotes.
+pub(crate) fn json(value: &Option<Value>) -> String {
+    match value {
+        None => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_shown_as_they_can_be_typed() {
+        let table = [
+            ("tenants/acme", "acme"),
+            ("tenants/acme/projects/shop", "shop"),
+            ("tenants/acme/projects/shop/environments/dev/deployments/web", "shop/dev/web"),
+            ("tenants/acme/blueprints/greeting/versions/1.0.0", "greeting@1.0.0"),
+            ("tenants/acme/users/ada", "users/ada"),
+            ("runnerPools/default/runners/one", "default/one"),
+            ("platform/admin", "platform/admin"),
+        ];
+        for (name, expected) in table {
+            assert_eq!(short(name), expected);
+        }
+    }
+}

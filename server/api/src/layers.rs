@@ -1,0 +1,109 @@
+//! What every call passes on its way to a handler, one concern a file. [`stack`](crate::stack) puts them in order.
+
+pub(crate) mod authenticate;
+pub(crate) mod catch_panic;
+pub(crate) mod deadline;
+pub(crate) mod message_limit;
+pub(crate) mod policy;
+pub(crate) mod rate_limit;
+pub(crate) mod request_id;
+pub(crate) mod shield;
+pub(crate) mod tenant;
+pub(crate) mod trace;
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use freehold_domain::Error;
+use futures::future::BoxFuture;
+use tonic::body::Body;
+use tower::{Layer, Service, ServiceExt as _};
+
+use crate::status;
+
+pub use deadline::Deadline;
+pub use rate_limit::Rate;
+pub use request_id::{RequestId, TraceId};
+pub use tenant::TenantHeader;
+
+/// A call on its way in.
+pub type Request = http::Request<Body>;
+/// An answer on its way out.
+pub type Response = http::Response<Body>;
+
+/// One concern: looks at a call, lets it pass or answers itself, and looks at the answer.
+pub(crate) trait Step: Send + Sync + 'static {
+    /// Handles a call. `next` is all that comes after.
+    fn run(&self, request: Request, next: impl Next) -> impl Future<Output = Response> + Send;
+}
+
+/// What comes after a step.
+pub(crate) trait Next: Clone + Send + Sync + 'static {
+    /// Passes a call on.
+    fn run(self, request: Request) -> impl Future<Output = Response> + Send;
+}
+
+impl<S> Next for S
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
+{
+    async fn run(self, request: Request) -> Response {
+        match self.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// A step as a layer of tower.
+pub(crate) struct Around<T>(Arc<T>);
+
+impl<T: Step> Around<T> {
+    pub(crate) fn new(step: T) -> Self {
+        Self(Arc::new(step))
+    }
+}
+
+impl<T, S> Layer<S> for Around<T> {
+    type Service = Wrapped<T, S>;
+
+    fn layer(&self, next: S) -> Wrapped<T, S> {
+        Wrapped { step: self.0.clone(), next }
+    }
+}
+
+/// A service with a step before it.
+pub(crate) struct Wrapped<T, S> {
+    step: Arc<T>,
+    next: S,
+}
+
+impl<T, S: Clone> Clone for Wrapped<T, S> {
+    fn clone(&self) -> Self {
+        Self { step: self.step.clone(), next: self.next.clone() }
+    }
+}
+
+impl<T: Step, S: Next> Service<Request> for Wrapped<T, S> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let (step, next) = (self.step.clone(), self.next.clone());
+        Box::pin(async move { Ok(step.run(request, next).await) })
+    }
+}
+
+/// Answers a call with an error, in the name of its request id.
+fn refuse(request_id: Option<&RequestId>, error: &Error) -> Response {
+    status::respond(error, request_id.map_or("", RequestId::as_str))
+}

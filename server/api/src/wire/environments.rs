@@ -1,0 +1,206 @@
+//! EnvironmentService.
+
+use freehold_domain::{
+    Result,
+    environments::{Environment, EnvironmentKind},
+    names::{ProjectName, RunnerPoolName},
+    runners::DEFAULT_POOL,
+};
+use freehold_proto::tenants::v1 as pb;
+use freehold_service::environments::{self, CreateEnvironment, UpdateEnvironment};
+use tonic::{Request, Response, Status};
+
+use super::{Wire, parse, render, write};
+
+#[tonic::async_trait]
+impl pb::environment_service_server::EnvironmentService for Wire {
+    async fn create_environment(
+        &self,
+        request: Request<pb::CreateEnvironmentRequest>,
+    ) -> Result<Response<pb::CreateEnvironmentResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let write = write(&body, &body.request_id, body.validate_only, "")?;
+            let environment = environments::create(&self.app, &caller, create(body)?, &write).await?;
+            Ok(pb::CreateEnvironmentResponse { environment: Some(message(&environment)) })
+        })
+        .await
+    }
+
+    async fn get_environment(&self, request: Request<pb::GetEnvironmentRequest>) -> Result<Response<pb::GetEnvironmentResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let environment = environments::get(&self.app, &caller, &parse::name("name", &body.name)?).await?;
+            Ok(pb::GetEnvironmentResponse { environment: Some(message(&environment)) })
+        })
+        .await
+    }
+
+    async fn list_environments(
+        &self,
+        request: Request<pb::ListEnvironmentsRequest>,
+    ) -> Result<Response<pb::ListEnvironmentsResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let list = format!("environments|{}", body.parent);
+            let mut fields = parse::Fields::new();
+            let parent = fields.text::<ProjectName>("parent", &body.parent);
+            let page = fields.page(body.page_size, &body.page_token, false, &list)?;
+            let listed = environments::list(&self.app, &caller, &fields.finish(|| parent)?, page).await?;
+            Ok(pb::ListEnvironmentsResponse {
+                environments: listed.items.iter().map(message).collect(),
+                next_page_token: parse::next_page_token(listed.next, &list),
+            })
+        })
+        .await
+    }
+
+    async fn update_environment(
+        &self,
+        request: Request<pb::UpdateEnvironmentRequest>,
+    ) -> Result<Response<pb::UpdateEnvironmentResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let etag = body.environment.as_ref().map(|environment| environment.etag.as_str()).unwrap_or_default();
+            let write = write(&body, &body.request_id, body.validate_only, etag)?;
+            let environment = environments::update(&self.app, &caller, update(body)?, &write).await?;
+            Ok(pb::UpdateEnvironmentResponse { environment: Some(message(&environment)) })
+        })
+        .await
+    }
+
+    async fn delete_environment(
+        &self,
+        request: Request<pb::DeleteEnvironmentRequest>,
+    ) -> Result<Response<pb::DeleteEnvironmentResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let write = write(&body, &body.request_id, false, &body.etag)?;
+            let name = parse::name("name", &body.name)?;
+            environments::delete(&self.app, &caller, &name, body.allow_missing, &write).await?;
+            Ok(pb::DeleteEnvironmentResponse {})
+        })
+        .await
+    }
+}
+
+fn create(body: pb::CreateEnvironmentRequest) -> Result<CreateEnvironment> {
+    let mut fields = parse::Fields::new();
+    let parent = fields.text("parent", &body.parent);
+    let id = fields.id("environment_id", &body.environment_id);
+    let environment = body.environment.unwrap_or_default();
+    let (kind, runner_pool) = (kind(&mut fields, environment.kind), pool(&mut fields, &environment.runner_pool));
+    let described = fields.described("environment", environment.display_name, environment.labels);
+    fields.finish(|| {
+        Some(CreateEnvironment {
+            parent: parent?,
+            id,
+            described,
+            kind: kind?,
+            runner_pool: runner_pool?,
+            allow_self_approval: environment.allow_self_approval,
+            require_approval: environment.require_approval,
+        })
+    })
+}
+
+fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
+    let writable = ["display_name", "labels", "kind", "runner_pool", "allow_self_approval", "require_approval"];
+    let mask = parse::Mask::new(body.update_mask.as_ref(), &writable)?;
+    let mut fields = parse::Fields::new();
+    let given = body.environment.unwrap_or_default();
+    let name = fields.text("environment.name", &given.name);
+    let (kind, runner_pool) = (kind(&mut fields, given.kind), pool(&mut fields, &given.runner_pool));
+    let (display_name, labels) = (!given.display_name.is_empty(), !given.labels.is_empty());
+    let described = fields.described("environment", given.display_name, given.labels);
+    fields.finish(|| {
+        Some(UpdateEnvironment {
+            name: name?,
+            display_name: mask.take("display_name", display_name, described.display_name),
+            labels: mask.take("labels", labels, described.labels),
+            kind: mask.take("kind", given.kind != 0, kind?),
+            runner_pool: mask.take("runner_pool", !given.runner_pool.is_empty(), runner_pool?),
+            allow_self_approval: mask.take("allow_self_approval", given.allow_self_approval, given.allow_self_approval),
+            require_approval: mask.take("require_approval", given.require_approval, given.require_approval),
+        })
+    })
+}
+
+/// Development, unless something else is said.
+fn kind(fields: &mut parse::Fields, number: i32) -> Option<EnvironmentKind> {
+    let kind = pb::EnvironmentKind::try_from(number).map(|kind| match kind {
+        pb::EnvironmentKind::Unspecified | pb::EnvironmentKind::Dev => EnvironmentKind::Dev,
+        pb::EnvironmentKind::Test => EnvironmentKind::Test,
+        pb::EnvironmentKind::Staging => EnvironmentKind::Staging,
+        pb::EnvironmentKind::Prod => EnvironmentKind::Prod,
+    });
+    fields.check("environment.kind", kind.map_err(|_| format!("{number} is none of DEV (1), TEST (2), STAGING (3) and PROD (4)")))
+}
+
+/// The default pool, unless another is named.
+fn pool(fields: &mut parse::Fields, name: &str) -> Option<RunnerPoolName> {
+    fields.text("environment.runner_pool", if name.is_empty() { DEFAULT_POOL } else { name })
+}
+
+fn message(environment: &Environment) -> pb::Environment {
+    let meta = &environment.meta;
+    let kind = match environment.kind {
+        EnvironmentKind::Dev => pb::EnvironmentKind::Dev,
+        EnvironmentKind::Test => pb::EnvironmentKind::Test,
+        EnvironmentKind::Staging => pb::EnvironmentKind::Staging,
+        EnvironmentKind::Prod => pb::EnvironmentKind::Prod,
+    };
+    pb::Environment {
+        name: environment.name.to_string(),
+        uid: meta.uid.to_string(),
+        etag: meta.etag(),
+        display_name: meta.display_name.clone(),
+        labels: meta.labels.clone(),
+        create_time: Some(render::time(meta.create_time)),
+        update_time: Some(render::time(meta.update_time)),
+        create_principal: meta.creator.clone(),
+        kind: kind.into(),
+        runner_pool: environment.runner_pool.to_string(),
+        allow_self_approval: environment.allow_self_approval,
+        require_approval: environment.require_approval,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEV: &str = "tenants/acme/projects/shop/environments/dev";
+
+    fn request(environment: pb::Environment, paths: &[&str]) -> pb::UpdateEnvironmentRequest {
+        let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        pb::UpdateEnvironmentRequest {
+            environment: Some(pb::Environment { name: DEV.to_owned(), ..environment }),
+            update_mask: Some(prost_types::FieldMask { paths }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_new_environment_is_for_development_on_the_default_pool() {
+        let parent = "tenants/acme/projects/shop".to_owned();
+        let cmd = create(pb::CreateEnvironmentRequest { parent, ..Default::default() }).expect("valid");
+        assert_eq!((cmd.kind, cmd.runner_pool.to_string().as_str()), (EnvironmentKind::Dev, DEFAULT_POOL));
+    }
+
+    #[test]
+    fn an_update_writes_what_is_set_or_what_the_mask_names() {
+        let set = update(request(pb::Environment { require_approval: true, ..Default::default() }, &[])).expect("valid");
+        assert_eq!((set.require_approval, set.allow_self_approval, set.kind), (Some(true), None, None));
+
+        let masked = update(request(pb::Environment::default(), &["require_approval", "kind"])).expect("valid");
+        assert_eq!((masked.require_approval, masked.kind, masked.runner_pool), (Some(false), Some(EnvironmentKind::Dev), None));
+
+        let error = update(request(pb::Environment::default(), &["name"])).expect_err("names cannot be written");
+        assert_eq!(error.reason(), freehold_domain::Reason::MaskInvalid);
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_at_once() {
+        let wrong = pb::Environment { kind: 9, runner_pool: "default".to_owned(), ..Default::default() };
+        let body = pb::CreateEnvironmentRequest { parent: "tenants/acme".to_owned(), environment: Some(wrong), ..Default::default() };
+        let error = create(body).expect_err("three fields are wrong");
+        let fields: Vec<&str> = error.violations().iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, ["parent", "environment.kind", "environment.runner_pool"]);
+    }
+}

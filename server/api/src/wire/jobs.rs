@@ -1,0 +1,197 @@
+//! RunnerService: what a runner says and asks.
+
+use std::time::Duration;
+
+use freehold_domain::{
+    Error, Reason, Result,
+    access::{Caller, Principal},
+    names::{RunName, RunnerName},
+    runners::HEARTBEAT,
+    runs::{ApplyEnd, PlanFacts, RunError, RunKind, RunPhase},
+};
+use freehold_proto::{deployments::v1::RunError as RunErrorMessage, runners::v1 as pb};
+use freehold_service::jobs::{self, Ended, Entry, Job, NewState, Work};
+use prost::Message as _;
+use tonic::{Request, Response, Status};
+
+use super::{Wire, log, parse};
+
+/// How long an ask for work waits.
+const WAIT: Duration = Duration::from_secs(30);
+/// Lines of log in one call, at most.
+const LINES: usize = 1000;
+/// Steps in one call, at most.
+const ENTRIES: usize = 1000;
+
+#[tonic::async_trait]
+impl pb::runner_service_server::RunnerService for Wire {
+    async fn heartbeat(&self, request: Request<pb::HeartbeatRequest>) -> Result<Response<pb::HeartbeatResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let runner = runner(&caller, &self.app)?;
+            let drain = jobs::heartbeat(&self.app, &runner, body.version, body.engines, body.capacity, body.running).await?;
+            Ok(pb::HeartbeatResponse { drain, interval: Some(duration(HEARTBEAT)) })
+        })
+        .await
+    }
+
+    async fn acquire_job(&self, request: Request<pb::AcquireJobRequest>) -> Result<Response<pb::AcquireJobResponse>, Status> {
+        let end = super::wait_end(&request, WAIT);
+        self.serve(request, |caller, body| async move {
+            let runner = runner(&caller, &self.app)?;
+            let ask = parse::name("request_id", &body.request_id)?;
+            let job = jobs::acquire(&self.app, &runner, &body.engines, ask, end).await?;
+            Ok(pb::AcquireJobResponse { job: job.map(job_message).transpose()? })
+        })
+        .await
+    }
+
+    async fn extend_lease(&self, request: Request<pb::ExtendLeaseRequest>) -> Result<Response<pb::ExtendLeaseResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let (runner, run) = lease(&caller, &self.app, &body.run)?;
+            let cancel_requested = jobs::extend(&self.app, &runner, &run, body.epoch).await?;
+            Ok(pb::ExtendLeaseResponse { cancel_requested })
+        })
+        .await
+    }
+
+    async fn append_job_logs(&self, request: Request<pb::AppendJobLogsRequest>) -> Result<Response<pb::AppendJobLogsResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let (runner, run) = lease(&caller, &self.app, &body.run)?;
+            if body.lines.len() > LINES {
+                return Err(Error::field("lines", format!("at most {LINES} lines in one call")));
+            }
+            let lines = body.lines.into_iter().map(log::kept).collect();
+            let committed_offset = jobs::append_log(&self.app, &runner, &run, body.epoch, body.offset, lines).await?;
+            Ok(pb::AppendJobLogsResponse { committed_offset })
+        })
+        .await
+    }
+
+    async fn report_job_progress(
+        &self,
+        request: Request<pb::ReportJobProgressRequest>,
+    ) -> Result<Response<pb::ReportJobProgressResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let (runner, run) = lease(&caller, &self.app, &body.run)?;
+            if body.entries.len() > ENTRIES {
+                return Err(Error::field("entries", format!("at most {ENTRIES} steps in one call")));
+            }
+            let entries = body.entries.into_iter().map(entry).collect();
+            let state = (!body.state.is_empty()).then_some(NewState { bytes: body.state, addresses: body.addresses });
+            jobs::progress(&self.app, &runner, &run, body.epoch, entries, state).await?;
+            Ok(pb::ReportJobProgressResponse {})
+        })
+        .await
+    }
+
+    async fn complete_job(&self, request: Request<pb::CompleteJobRequest>) -> Result<Response<pb::CompleteJobResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let (runner, run) = lease(&caller, &self.app, &body.run)?;
+            let result = body.result.ok_or_else(|| Error::field("result", "required"))?;
+            jobs::complete(&self.app, &runner, &run, body.epoch, ended(result)).await?;
+            Ok(pb::CompleteJobResponse {})
+        })
+        .await
+    }
+}
+
+/// Only a runner's own certificate says which runner it is.
+fn runner(caller: &Caller, app: &freehold_service::App) -> Result<RunnerName> {
+    match &caller.principal {
+        Principal::Runner(name) => {
+            caller.require(&name.to_string(), app.now())?;
+            Ok(name.clone())
+        }
+        other => Err(Error::new(Reason::PermissionMissing, format!("{other} is not a runner; use a runner's certificate"))
+            .with("permission", caller.call.permission)),
+    }
+}
+
+fn lease(caller: &Caller, app: &freehold_service::App, run: &str) -> Result<(RunnerName, RunName)> {
+    Ok((runner(caller, app)?, parse::name("run", run)?))
+}
+
+fn job_message(job: Job) -> Result<pb::Job> {
+    let kind = match (job.run.phase, job.run.kind) {
+        (RunPhase::Applying, _) => pb::JobKind::Apply,
+        (_, RunKind::Drift) => pb::JobKind::Drift,
+        _ => pb::JobKind::Plan,
+    };
+    let payload = match job.work {
+        Work::Plan(work) => serde_json::to_vec(&work).map_err(Error::internal)?,
+        Work::Apply(plan) => plan,
+    };
+    Ok(pb::Job {
+        run: job.run.name.to_string(),
+        epoch: job.run.epoch,
+        lease_duration: Some(duration(job.lease)),
+        kind: kind.into(),
+        engine: job.run.engine.clone(),
+        payload,
+        attempt: job.run.attempt,
+        journal: job
+            .journal
+            .into_iter()
+            .map(|entry| pb::JournalEntry {
+                address: entry.address,
+                step_id: entry.step_id,
+                state: entry.state,
+                data: entry.data,
+                error: entry.error,
+            })
+            .collect(),
+        log_offset: job.log_lines,
+    })
+}
+
+fn entry(entry: pb::JournalEntry) -> Entry {
+    Entry { address: entry.address, step_id: entry.step_id, state: entry.state, data: entry.data, error: entry.error }
+}
+
+fn ended(result: pb::complete_job_request::Result) -> Ended {
+    use pb::complete_job_request::Result::{Apply, Failure, Plan};
+    match result {
+        Plan(plan) => {
+            let summary = plan.summary.unwrap_or_default();
+            let numbers = summary.summary.unwrap_or_default();
+            let facts = PlanFacts {
+                digest: String::new(),
+                base_serial: summary.base_serial,
+                create: numbers.create,
+                update: numbers.update,
+                replace: numbers.replace,
+                delete: numbers.delete,
+                unchanged: numbers.unchanged,
+                drifted: numbers.drifted,
+                outputs_change: summary.outputs.iter().any(|output| output.unknown_after || output.before != output.after),
+            };
+            Ended::Planned { plan: plan.plan, summary: summary.encode_to_vec(), facts }
+        }
+        Apply(apply) => Ended::Applied {
+            end: ApplyEnd {
+                changed: apply.changed,
+                unknown: apply.unknown_addresses,
+                remaining: apply.addresses.len(),
+                error: apply.error.map(run_error),
+                cancelled: apply.cancelled,
+            },
+            state: NewState { bytes: apply.state, addresses: apply.addresses },
+            outputs: apply.outputs,
+        },
+        Failure(failure) => Ended::Failed(run_error(failure.error.unwrap_or_default())),
+    }
+}
+
+fn run_error(error: RunErrorMessage) -> RunError {
+    RunError {
+        code: error.code,
+        message: error.message,
+        address: error.address,
+        hint: error.hint,
+        retryable: error.retryable,
+    }
+}
+
+fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration::try_from(duration).unwrap_or_default()
+}

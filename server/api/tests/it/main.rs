@@ -1,0 +1,9 @@
+//! The edge through its own front door: real TLS on port 0, real tokens, small handlers behind.
+
+mod calls;
+mod certificates;
+mod hostile;
+mod lifetime;
+mod support;
+mod tokens;
+mod web;

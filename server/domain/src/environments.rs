@@ -1,0 +1,37 @@
+//! Environments: places that deployments run in, with the rules for their runs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    names::{EnvironmentName, RunnerPoolName},
+    resource::Meta,
+};
+
+/// A place that deployments run in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub struct Environment {
+    pub name: EnvironmentName,
+    pub meta: Meta,
+    pub kind: EnvironmentKind,
+    pub runner_pool: RunnerPoolName,
+    pub allow_self_approval: bool,
+    pub require_approval: bool,
+}
+
+/// What an environment is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub enum EnvironmentKind {
+    Dev,
+    Test,
+    Staging,
+    Prod,
+}
+
+impl Environment {
+    /// Whether every apply in it needs an approval.
+    pub fn needs_approval(&self) -> bool {
+        self.require_approval || self.kind == EnvironmentKind::Prod
+    }
+}

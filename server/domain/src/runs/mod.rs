@@ -1,0 +1,382 @@
+//! Runs: one change of a deployment, or one look at it, from plan to end.
+//!
+//! The life of a run is the pure function [`Run::step`]: state and event in, new state and effects out. Whoever stores the new
+//! state carries out the effects in the same transaction.
+
+mod step;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    access::Principal,
+    names::{RunName, RunnerName, RunnerPoolName, VersionName},
+    time::{Timestamp, Uid},
+};
+
+pub use step::{ApplyEnd, Decision, Effect, RunEvent};
+
+/// How long a run waits for an approval.
+pub const APPROVAL_WAIT: Duration = Duration::from_secs(72 * 3600);
+/// How long a run waits for a runner.
+pub const QUEUE_WAIT: Duration = Duration::from_secs(24 * 3600);
+/// How long a plan may take.
+pub const PLAN_TIME: Duration = Duration::from_secs(2 * 3600);
+/// How long an apply may take before it is asked to stop.
+pub const APPLY_TIME: Duration = Duration::from_secs(6 * 3600);
+/// How long a lease lasts after each extension, unless the server is told otherwise.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// How often a job is given to a runner before it counts as poison.
+pub const ATTEMPTS: i32 = 3;
+
+/// One change of a deployment, or one look at it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its name.
+    pub name: RunName,
+    /// Grows with every step; part of the `WHERE` of the next one.
+    pub version: i64,
+    /// What it is for.
+    pub kind: RunKind,
+    /// Where it is.
+    pub phase: RunPhase,
+    /// How it ended.
+    pub outcome: Option<RunOutcome>,
+    /// What it waits for.
+    pub waiting_on: Option<WaitingOn>,
+    /// The deployment.
+    pub deployment: Uid,
+    /// The runners that may take it.
+    pub pool: RunnerPoolName,
+    /// The version it works with.
+    pub blueprint_version: VersionName,
+    /// Uid of that version.
+    pub blueprint_version_uid: Uid,
+    /// Its inputs, without the sensitive ones.
+    pub inputs: serde_json::Map<String, serde_json::Value>,
+    /// The engine that does it.
+    pub engine: String,
+    /// The revision that a rollback goes back to; 0 for other kinds.
+    pub target_revision: i64,
+    /// Applies without an approval where none is needed.
+    pub auto_apply: bool,
+    /// The environment demands an approval by somebody.
+    pub approval_required: bool,
+    /// Its author may approve it even so.
+    pub allow_self_approval: bool,
+    /// The plan, once there is one.
+    pub plan: Option<PlanFacts>,
+    /// The decision on the plan.
+    pub approval: Option<Approval>,
+    /// What went wrong.
+    pub error: Option<RunError>,
+    /// Fencing number of its lease; grows with every holder and every loss.
+    pub epoch: i64,
+    /// The runner that works or worked on it.
+    pub runner: Option<RunnerName>,
+    /// The ask that was answered with the present job, so that a repeated ask gets it again.
+    pub ask: Option<Uid>,
+    /// How often the present job was begun.
+    pub attempt: i32,
+    /// Steps of the apply, by address.
+    pub steps: BTreeMap<String, RunStep>,
+    /// Somebody asked it to stop.
+    pub cancel_requested: bool,
+    /// It changed something real.
+    pub changed: bool,
+    /// When it was created.
+    pub create_time: Timestamp,
+    /// When it last moved.
+    pub update_time: Timestamp,
+    /// When it ended.
+    pub end_time: Option<Timestamp>,
+    /// When the present phase ends by itself.
+    pub deadline: Option<Timestamp>,
+    /// Who created it.
+    pub creator: Principal,
+    /// Why, in the words of who created it.
+    pub message: String,
+}
+
+/// What a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunKind {
+    /// A plan to look at.
+    Plan,
+    /// Makes the desired state real.
+    Apply,
+    /// Removes everything.
+    Destroy,
+    /// Makes an earlier revision real again.
+    Rollback,
+    /// Looks whether reality still is as it was made.
+    Drift,
+}
+
+impl RunKind {
+    /// Whether it is to change something real in the end.
+    pub const fn mutates(self) -> bool {
+        matches!(self, Self::Apply | Self::Destroy | Self::Rollback)
+    }
+}
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub enum RunPhase {
+    Pending,
+    Queued,
+    Preparing,
+    Planning,
+    Checking,
+    AwaitingApproval,
+    ApplyQueued,
+    Applying,
+    Verifying,
+    Recovering,
+    Done,
+}
+
+impl RunPhase {
+    /// Its name in the contract and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Queued => "QUEUED",
+            Self::Preparing => "PREPARING",
+            Self::Planning => "PLANNING",
+            Self::Checking => "CHECKING",
+            Self::AwaitingApproval => "AWAITING_APPROVAL",
+            Self::ApplyQueued => "APPLY_QUEUED",
+            Self::Applying => "APPLYING",
+            Self::Verifying => "VERIFYING",
+            Self::Recovering => "RECOVERING",
+            Self::Done => "DONE",
+        }
+    }
+
+    /// A runner holds a lease on it.
+    pub const fn is_leased(self) -> bool {
+        matches!(self, Self::Preparing | Self::Planning | Self::Applying)
+    }
+
+    /// It waits for a runner to take it.
+    pub const fn is_claimable(self) -> bool {
+        matches!(self, Self::Queued | Self::ApplyQueued | Self::Recovering)
+    }
+
+    /// Its apply has begun, so the deployment is locked.
+    pub const fn holds_lock(self) -> bool {
+        matches!(self, Self::Applying | Self::Verifying | Self::Recovering)
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub enum RunOutcome {
+    Succeeded,
+    NoChanges,
+    Rejected,
+    QuotaBlocked,
+    Expired,
+    Cancelled,
+    Superseded,
+    Stale,
+    Failed,
+    Lost,
+}
+
+/// What a run waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub struct WaitingOn {
+    pub reason: WaitingReason,
+    pub detail: String,
+    pub resource: String,
+    pub since: Timestamp,
+}
+
+/// Kinds of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub enum WaitingReason {
+    Runner,
+    Approval,
+    Lock,
+    Quota,
+    Lease,
+}
+
+/// What the server needs to know of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub struct PlanFacts {
+    pub digest: String,
+    pub base_serial: i64,
+    pub create: i32,
+    pub update: i32,
+    pub replace: i32,
+    pub delete: i32,
+    pub unchanged: i32,
+    pub drifted: i32,
+    /// Outputs would change.
+    pub outputs_change: bool,
+}
+
+impl PlanFacts {
+    /// There is nothing to do.
+    pub const fn is_empty(&self) -> bool {
+        self.create + self.update + self.replace + self.delete == 0 && !self.outputs_change
+    }
+}
+
+/// A decision on one plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub struct Approval {
+    pub approved: bool,
+    pub principal: Principal,
+    pub plan_digest: String,
+    pub comment: String,
+    pub create_time: Timestamp,
+}
+
+/// What went wrong in a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub struct RunError {
+    pub code: String,
+    pub message: String,
+    pub address: String,
+    pub hint: String,
+    pub retryable: bool,
+}
+
+impl RunError {
+    /// An error of the run as a whole.
+    pub fn new(code: &str, message: impl Into<String>, hint: &str, retryable: bool) -> Self {
+        Self { code: code.to_owned(), message: message.into(), address: String::new(), hint: hint.to_owned(), retryable }
+    }
+}
+
+/// One step of an apply.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub struct RunStep {
+    pub action: ChangeAction,
+    pub state: StepState,
+    pub error: String,
+    pub start_time: Option<Timestamp>,
+    pub end_time: Option<Timestamp>,
+}
+
+/// How far a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub enum StepState {
+    Pending,
+    Started,
+    Done,
+    Failed,
+    Unknown,
+    Skipped,
+}
+
+/// What a plan does to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub enum ChangeAction {
+    Create,
+    Update,
+    Replace,
+    Delete,
+    Noop,
+}
+
+/// What [`Run::new`] needs.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields of the run that it begins with")]
+pub struct NewRun {
+    pub name: RunName,
+    pub kind: RunKind,
+    pub deployment: Uid,
+    pub pool: RunnerPoolName,
+    pub blueprint_version: VersionName,
+    pub blueprint_version_uid: Uid,
+    pub inputs: serde_json::Map<String, serde_json::Value>,
+    pub engine: String,
+    pub target_revision: i64,
+    pub auto_apply: bool,
+    pub approval_required: bool,
+    pub allow_self_approval: bool,
+    pub creator: Principal,
+    pub message: String,
+}
+
+impl Run {
+    /// A new run, waiting for a runner to plan it.
+    pub fn new(new: NewRun, now: Timestamp) -> Self {
+        let mut run = Self {
+            name: new.name,
+            version: 1,
+            kind: new.kind,
+            phase: RunPhase::Queued,
+            outcome: None,
+            waiting_on: None,
+            deployment: new.deployment,
+            pool: new.pool,
+            blueprint_version: new.blueprint_version,
+            blueprint_version_uid: new.blueprint_version_uid,
+            inputs: new.inputs,
+            engine: new.engine,
+            target_revision: new.target_revision,
+            auto_apply: new.auto_apply,
+            approval_required: new.approval_required,
+            allow_self_approval: new.allow_self_approval,
+            plan: None,
+            approval: None,
+            error: None,
+            epoch: 0,
+            runner: None,
+            ask: None,
+            attempt: 0,
+            steps: BTreeMap::new(),
+            cancel_requested: false,
+            changed: false,
+            create_time: now,
+            update_time: now,
+            end_time: None,
+            deadline: Some(now.plus(QUEUE_WAIT)),
+            creator: new.creator,
+            message: new.message,
+        };
+        run.wait_for_runner(now);
+        run
+    }
+
+    /// Its uid.
+    pub fn uid(&self) -> Uid {
+        self.name.run
+    }
+
+    /// Changes with every step.
+    pub fn etag(&self) -> String {
+        crate::resource::etag(self.uid(), self.version)
+    }
+
+    /// It has ended.
+    pub fn is_done(&self) -> bool {
+        self.phase == RunPhase::Done
+    }
+
+    fn wait_for_runner(&mut self, now: Timestamp) {
+        self.waiting_on = Some(WaitingOn {
+            reason: WaitingReason::Runner,
+            detail: format!("a free runner of {} with the engine `{}`", self.pool, self.engine),
+            resource: self.pool.to_string(),
+            since: now,
+        });
+    }
+}

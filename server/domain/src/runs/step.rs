@@ -1,0 +1,412 @@
+//! The state machine of runs.
+
+use super::{
+    APPLY_TIME, APPROVAL_WAIT, ATTEMPTS, Approval, PLAN_TIME, PlanFacts, QUEUE_WAIT, Run, RunError, RunKind, RunOutcome, RunPhase,
+    RunStep, StepState, WaitingOn, WaitingReason,
+};
+use crate::{
+    access::Principal,
+    deployments::DeploymentState,
+    error::{Error, Reason, Result},
+    names::RunnerName,
+    time::{Timestamp, Uid},
+};
+
+/// Something that happens to a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunEvent {
+    /// A runner takes its next job.
+    Claimed {
+        /// Who.
+        runner: RunnerName,
+        /// The ask it answers.
+        ask: Uid,
+    },
+    /// It cannot be taken yet.
+    Waits(WaitingReason, String),
+    /// The runner has read blueprint and state.
+    Prepared,
+    /// The plan is there.
+    Planned(PlanFacts),
+    /// A quota does not allow the plan.
+    QuotaBlocked(String),
+    /// Somebody approves the plan with this digest.
+    Approved(Decision),
+    /// Somebody rejects the plan with this digest.
+    Rejected(Decision),
+    /// Somebody asks it to stop.
+    CancelRequested,
+    /// Steps of the apply moved.
+    Progressed(Vec<(String, RunStep)>),
+    /// The apply came to its end.
+    Applied(ApplyEnd),
+    /// The job failed as a whole.
+    Failed(RunError),
+    /// The runner was silent for longer than its lease.
+    LeaseExpired,
+    /// The phase took too long.
+    DeadlinePassed,
+    /// A newer run took its place.
+    Superseded,
+    /// The state moved after the plan was made.
+    WentStale,
+}
+
+/// A decision on a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub struct Decision {
+    pub by: Principal,
+    pub plan_digest: String,
+    pub comment: String,
+}
+
+/// How an apply ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ApplyEnd {
+    /// Something real was changed.
+    pub changed: bool,
+    /// Resources whose fate could not be found out.
+    pub unknown: Vec<String>,
+    /// Resources that exist now.
+    pub remaining: usize,
+    /// Why it did not reach its end.
+    pub error: Option<RunError>,
+    /// It stopped because it was asked to.
+    pub cancelled: bool,
+}
+
+/// What must be done in the transaction that stores the new state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Take a place among concurrent runs.
+    TakeSlot,
+    /// Give it back.
+    FreeSlot,
+    /// Make this run the only one that changes the deployment.
+    Lock,
+    /// Let others change it.
+    Unlock,
+    /// What of the deployment is real now.
+    DeploymentIs(DeploymentState),
+    /// The desired state has become real: a new revision.
+    CommitRevision,
+    /// Result of a drift check.
+    DriftFound(bool),
+}
+
+impl Run {
+    /// What the event makes of the run, and what follows.
+    ///
+    /// Fails with `STATE_NOT_ALLOWED` when the event has no place in the present phase, and with the reason of the rule that is
+    /// broken otherwise. Events that repeat themselves change nothing.
+    pub fn step(mut self, event: RunEvent, now: Timestamp) -> Result<(Self, Vec<Effect>)> {
+        let mut effects = Vec::new();
+        let before = self.clone();
+        match event {
+            RunEvent::Claimed { runner, ask } => self.claim(runner, ask, now, &mut effects)?,
+            RunEvent::Waits(reason, detail) => self.waits(reason, detail, now),
+            RunEvent::Prepared => match self.phase {
+                RunPhase::Preparing => self.phase = RunPhase::Planning,
+                RunPhase::Planning | RunPhase::Applying => {}
+                _ => return Err(self.not_allowed("PREPARING")),
+            },
+            RunEvent::Planned(plan) => self.planned(plan, now, &mut effects)?,
+            RunEvent::QuotaBlocked(why) => {
+                self.expect(&[RunPhase::Preparing, RunPhase::Planning])?;
+                self.error = Some(RunError::new("quota-exceeded", why, "free some of it or ask for a higher limit", false));
+                self.end(RunOutcome::QuotaBlocked, now, &mut effects);
+            }
+            RunEvent::Approved(decision) => self.approve(decision, now)?,
+            RunEvent::Rejected(decision) => self.reject(decision, now, &mut effects)?,
+            RunEvent::CancelRequested => self.cancel(now, &mut effects),
+            RunEvent::Progressed(steps) => {
+                self.expect(&[RunPhase::Applying])?;
+                for (address, step) in steps {
+                    self.progress(address, step);
+                }
+            }
+            RunEvent::Applied(end) => self.applied(end, now, &mut effects)?,
+            RunEvent::Failed(error) => self.failed(error, now, &mut effects)?,
+            RunEvent::LeaseExpired => self.lease_expired(now, &mut effects)?,
+            RunEvent::DeadlinePassed => self.deadline_passed(now, &mut effects),
+            RunEvent::Superseded => {
+                self.expect(&[RunPhase::Pending, RunPhase::Queued, RunPhase::AwaitingApproval, RunPhase::ApplyQueued])?;
+                self.end(RunOutcome::Superseded, now, &mut effects);
+            }
+            RunEvent::WentStale => {
+                self.expect(&[RunPhase::AwaitingApproval, RunPhase::ApplyQueued])?;
+                self.end(RunOutcome::Stale, now, &mut effects);
+            }
+        }
+        if self != before {
+            self.version += 1;
+            self.update_time = now;
+        }
+        Ok((self, effects))
+    }
+
+    fn claim(&mut self, runner: RunnerName, ask: Uid, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
+        self.expect(&[RunPhase::Queued, RunPhase::ApplyQueued, RunPhase::Recovering])?;
+        let planning = self.phase == RunPhase::Queued;
+        if self.phase == RunPhase::ApplyQueued {
+            effects.push(Effect::Lock);
+            self.attempt = 0;
+        }
+        self.phase = if planning { RunPhase::Preparing } else { RunPhase::Applying };
+        self.deadline = Some(now.plus(if planning { PLAN_TIME } else { APPLY_TIME }));
+        self.waiting_on = None;
+        self.runner = Some(runner);
+        self.ask = Some(ask);
+        self.epoch += 1;
+        self.attempt += 1;
+        effects.push(Effect::TakeSlot);
+        Ok(())
+    }
+
+    /// Says what it waits for; the same wait keeps its beginning.
+    fn waits(&mut self, reason: WaitingReason, detail: String, now: Timestamp) {
+        if self.phase.is_claimable() && self.waiting_on.as_ref().is_none_or(|on| on.reason != reason || on.detail != detail) {
+            self.waiting_on = Some(WaitingOn { reason, detail, resource: String::new(), since: now });
+        }
+    }
+
+    fn planned(&mut self, plan: PlanFacts, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
+        self.expect(&[RunPhase::Preparing, RunPhase::Planning])?;
+        self.phase = RunPhase::Checking;
+        let (empty, drifted) = (plan.is_empty(), plan.drifted > 0);
+        self.plan = Some(plan);
+        match self.kind {
+            RunKind::Plan => self.end(RunOutcome::Succeeded, now, effects),
+            RunKind::Drift => {
+                effects.push(Effect::DriftFound(drifted));
+                self.end(RunOutcome::Succeeded, now, effects);
+            }
+            RunKind::Destroy if empty => {
+                effects.push(Effect::DeploymentIs(DeploymentState::Destroyed));
+                self.end(RunOutcome::NoChanges, now, effects);
+            }
+            _ if empty => self.end(RunOutcome::NoChanges, now, effects),
+            _ => {
+                effects.push(Effect::FreeSlot);
+                if self.auto_apply && !self.approval_required {
+                    self.queue_apply(now);
+                } else {
+                    self.await_approval(now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn await_approval(&mut self, now: Timestamp) {
+        self.phase = RunPhase::AwaitingApproval;
+        self.deadline = Some(now.plus(APPROVAL_WAIT));
+        let who = if self.approval_required && !self.allow_self_approval { "somebody else than its author" } else { "anybody" };
+        self.waiting_on = Some(WaitingOn {
+            reason: WaitingReason::Approval,
+            detail: format!("an approval by {who} with `deployments.runs.approve`"),
+            resource: self.name.deployment_name().environment_name().to_string(),
+            since: now,
+        });
+    }
+
+    fn queue_apply(&mut self, now: Timestamp) {
+        self.phase = RunPhase::ApplyQueued;
+        self.deadline = Some(now.plus(QUEUE_WAIT));
+        self.wait_for_runner(now);
+    }
+
+    fn decide(&mut self, decision: Decision, approved: bool, now: Timestamp) -> Result<()> {
+        self.expect(&[RunPhase::AwaitingApproval])?;
+        let digest = self.plan.as_ref().map(|plan| plan.digest.as_str()).unwrap_or_default();
+        if decision.plan_digest != digest {
+            return Err(Error::new(Reason::PlanStale, "this is not the digest of the current plan; review the plan again")
+                .with("plan_digest", digest));
+        }
+        self.approval = Some(Approval {
+            approved,
+            principal: decision.by,
+            plan_digest: decision.plan_digest,
+            comment: decision.comment,
+            create_time: now,
+        });
+        Ok(())
+    }
+
+    fn approve(&mut self, decision: Decision, now: Timestamp) -> Result<()> {
+        if self.approval.as_ref().is_some_and(|a| a.approved && a.principal == decision.by && a.plan_digest == decision.plan_digest)
+        {
+            return Ok(());
+        }
+        if self.approval_required && !self.allow_self_approval && decision.by == self.creator {
+            return Err(Error::new(
+                Reason::PermissionMissing,
+                "the author of a run cannot approve it in this environment; ask somebody else to review it",
+            )
+            .with("permission", "deployments.runs.approve")
+            .with("resource", &self.name));
+        }
+        self.decide(decision, true, now)?;
+        self.queue_apply(now);
+        Ok(())
+    }
+
+    fn reject(&mut self, decision: Decision, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
+        self.decide(decision, false, now)?;
+        self.end(RunOutcome::Rejected, now, effects);
+        Ok(())
+    }
+
+    fn cancel(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        match self.phase {
+            RunPhase::Done => {}
+            // Steps under way are finished first: a step that was cut has an effect nobody knows of.
+            RunPhase::Applying | RunPhase::Verifying | RunPhase::Recovering => self.cancel_requested = true,
+            _ => {
+                self.cancel_requested = true;
+                self.end(RunOutcome::Cancelled, now, effects);
+            }
+        }
+    }
+
+    fn progress(&mut self, address: String, step: RunStep) {
+        let start = self.steps.get(&address).and_then(|known| known.start_time);
+        self.changed |= step.state == StepState::Done;
+        self.steps.insert(address, RunStep { start_time: start.or(step.start_time), ..step });
+    }
+
+    fn applied(&mut self, end: ApplyEnd, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
+        self.expect(&[RunPhase::Applying])?;
+        self.phase = RunPhase::Verifying;
+        self.changed |= end.changed;
+        let whole = end.error.is_none() && end.unknown.is_empty() && !end.cancelled;
+        if whole && self.kind == RunKind::Destroy && end.remaining > 0 {
+            let why = format!("{} resources still exist after the destroy", end.remaining);
+            self.error = Some(RunError::new("destroy-incomplete", why, "look at the steps, mend the cause and destroy again", true));
+            effects.push(Effect::DeploymentIs(DeploymentState::Partial));
+            self.end(RunOutcome::Failed, now, effects);
+        } else if whole {
+            match self.kind {
+                RunKind::Destroy => effects.push(Effect::DeploymentIs(DeploymentState::Destroyed)),
+                _ => {
+                    effects.push(Effect::DeploymentIs(DeploymentState::Active));
+                    effects.push(Effect::CommitRevision);
+                }
+            }
+            self.end(RunOutcome::Succeeded, now, effects);
+        } else {
+            if self.changed || !end.unknown.is_empty() {
+                effects.push(Effect::DeploymentIs(DeploymentState::Partial));
+            }
+            self.error = end.error;
+            let outcome = if !end.unknown.is_empty() {
+                self.error.get_or_insert_with(|| unknown(&end.unknown));
+                RunOutcome::Lost
+            } else if self.error.is_some() {
+                RunOutcome::Failed
+            } else {
+                RunOutcome::Cancelled
+            };
+            self.end(outcome, now, effects);
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, error: RunError, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
+        self.expect(&[RunPhase::Preparing, RunPhase::Planning, RunPhase::Applying])?;
+        if self.phase == RunPhase::Applying && self.changed {
+            effects.push(Effect::DeploymentIs(DeploymentState::Partial));
+        }
+        self.error = Some(error);
+        self.end(RunOutcome::Failed, now, effects);
+        Ok(())
+    }
+
+    fn lease_expired(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
+        self.expect(&[RunPhase::Preparing, RunPhase::Planning, RunPhase::Applying])?;
+        let applying = self.phase == RunPhase::Applying;
+        if self.attempt >= ATTEMPTS {
+            let why = format!("{ATTEMPTS} runners in a row were lost while they worked on it");
+            self.error = Some(RunError::new("runner-lost", why, "look at the runners' logs; the steps say what is known", true));
+            if applying {
+                for step in self.steps.values_mut().filter(|step| step.state == StepState::Started) {
+                    step.state = StepState::Unknown;
+                }
+                effects.push(Effect::DeploymentIs(DeploymentState::Partial));
+            }
+            self.end(if applying { RunOutcome::Lost } else { RunOutcome::Failed }, now, effects);
+            return Ok(());
+        }
+        self.epoch += 1;
+        self.phase = if applying { RunPhase::Recovering } else { RunPhase::Queued };
+        self.deadline = Some(now.plus(QUEUE_WAIT));
+        self.wait_for_runner(now);
+        effects.push(Effect::FreeSlot);
+        Ok(())
+    }
+
+    fn deadline_passed(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match self.phase {
+            RunPhase::Done => {}
+            RunPhase::Preparing | RunPhase::Planning => {
+                self.error = Some(RunError::new("timeout", "the plan took too long", "make the blueprint smaller", true));
+                self.end(RunOutcome::Failed, now, effects);
+            }
+            RunPhase::Applying | RunPhase::Verifying => {
+                self.cancel_requested = true;
+                self.deadline = None;
+            }
+            // The apply had begun: only a runner can find out what became of it, so it goes on waiting for one.
+            RunPhase::Recovering => self.deadline = Some(now.plus(QUEUE_WAIT)),
+            _ => self.end(RunOutcome::Expired, now, effects),
+        }
+    }
+
+    fn end(&mut self, outcome: RunOutcome, now: Timestamp, effects: &mut Vec<Effect>) {
+        let had_slot = self.phase.is_leased() || matches!(self.phase, RunPhase::Checking | RunPhase::Verifying);
+        if had_slot {
+            effects.push(Effect::FreeSlot);
+            // Whoever held the lease is told with its next call.
+            self.epoch += 1;
+        }
+        if self.phase.holds_lock() {
+            effects.push(Effect::Unlock);
+        }
+        self.phase = RunPhase::Done;
+        self.outcome = Some(outcome);
+        self.waiting_on = None;
+        self.deadline = None;
+        self.end_time = Some(now);
+    }
+
+    fn expect(&self, phases: &[RunPhase]) -> Result<()> {
+        if phases.contains(&self.phase) {
+            return Ok(());
+        }
+        let names: Vec<&str> = phases.iter().map(|phase| phase.as_str()).collect();
+        Err(self.not_allowed(&names.join(", ")))
+    }
+
+    fn not_allowed(&self, allowed: &str) -> Error {
+        Error::new(Reason::StateNotAllowed, format!("the run is {}; this needs {allowed}", self.phase.as_str()))
+            .with("state", self.phase.as_str())
+            .with("allowed_states", allowed)
+    }
+}
+
+fn unknown(addresses: &[String]) -> RunError {
+    let shown: Vec<&str> = addresses.iter().take(5).map(String::as_str).collect();
+    RunError::new(
+        "effects-unknown",
+        format!("a runner was lost and it cannot be told what became of {}", shown.join(", ")),
+        "look at these resources by hand, then plan again",
+        false,
+    )
+}
+
+#[cfg(test)]
+mod tests;

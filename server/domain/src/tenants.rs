@@ -1,0 +1,114 @@
+//! Tenants: customers or teams that see nothing of each other.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    access::{Principal, TenantScope},
+    error::{Error, Reason, Result},
+    names::TenantName,
+    resource::{Described, Labels, Meta},
+    time::{Timestamp, Uid},
+};
+
+/// How long a deleted tenant is kept.
+pub const RETENTION: Duration = Duration::from_secs(30 * 86_400);
+
+/// A customer or team.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub struct Tenant {
+    pub name: TenantName,
+    pub meta: Meta,
+    pub state: TenantState,
+    pub suspend_reason: String,
+    pub delete_time: Option<Timestamp>,
+}
+
+/// What a tenant may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TenantState {
+    /// Everything.
+    Active,
+    /// Reads only.
+    Suspended,
+    /// Nothing.
+    Deleted,
+}
+
+impl Tenant {
+    /// A new tenant.
+    pub fn new(name: TenantName, described: Described, uid: Uid, by: &Principal, now: Timestamp) -> Self {
+        Self {
+            name,
+            meta: Meta::new(uid, described, by, now),
+            state: TenantState::Active,
+            suspend_reason: String::new(),
+            delete_time: None,
+        }
+    }
+
+    /// Key of its rows.
+    pub fn scope(&self) -> TenantScope {
+        TenantScope(self.meta.uid)
+    }
+
+    /// When a deleted tenant is forgotten.
+    pub fn purge_time(&self) -> Option<Timestamp> {
+        self.delete_time.map(|deleted| deleted.plus(RETENTION))
+    }
+
+    /// Takes over a new display name and new labels, where there are some.
+    pub fn describe(&mut self, display_name: Option<String>, labels: Option<Labels>, now: Timestamp) -> Result<()> {
+        self.alive()?;
+        self.meta.describe(display_name, labels);
+        self.meta.touch(now);
+        Ok(())
+    }
+
+    /// Stops new writes and runs. A suspended tenant stays suspended, with the newer reason.
+    pub fn suspend(&mut self, reason: String, now: Timestamp) -> Result<()> {
+        self.alive()?;
+        self.state = TenantState::Suspended;
+        self.suspend_reason = reason;
+        self.meta.touch(now);
+        Ok(())
+    }
+
+    /// Lets it go on; changes nothing when it is active.
+    pub fn resume(&mut self, now: Timestamp) -> Result<()> {
+        self.alive()?;
+        if self.state == TenantState::Suspended {
+            self.state = TenantState::Active;
+            self.suspend_reason.clear();
+            self.meta.touch(now);
+        }
+        Ok(())
+    }
+
+    /// Deletes it; it is kept for [`RETENTION`].
+    pub fn delete(&mut self, now: Timestamp) -> Result<()> {
+        self.alive()?;
+        self.state = TenantState::Deleted;
+        self.delete_time = Some(now);
+        self.meta.touch(now);
+        Ok(())
+    }
+
+    /// Fails when it may not write.
+    pub fn expect_active(&self) -> Result<()> {
+        match self.state {
+            TenantState::Active => Ok(()),
+            TenantState::Suspended => Err(Error::new(
+                Reason::TenantSuspended,
+                format!("{} is suspended ({}); only reads are possible", self.name, self.suspend_reason),
+            )),
+            TenantState::Deleted => Err(Error::not_found(&self.name)),
+        }
+    }
+
+    fn alive(&self) -> Result<()> {
+        if self.state == TenantState::Deleted { Err(Error::not_found(&self.name)) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,42 @@
+//! The sink with a filter before it: no line and no error leaves with a secret in it.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value;
+
+use crate::{Attributes, Level, Redactor, Sink, StepError};
+
+/// Tells what happens, without secrets.
+pub(super) struct Narrator<'a> {
+    sink: &'a dyn Sink,
+    redactor: Mutex<Redactor>,
+}
+
+impl<'a> Narrator<'a> {
+    pub fn new(sink: &'a dyn Sink) -> Self {
+        Self { sink, redactor: Mutex::default() }
+    }
+
+    /// Learns a secret.
+    pub fn learn(&self, secret: &Value) {
+        self.redactor.lock().unwrap_or_else(PoisonError::into_inner).learn(secret);
+    }
+
+    /// Learns those of the attributes that are secret.
+    pub fn learn_attributes<'n>(&self, attributes: &Attributes, sensitive: impl IntoIterator<Item = &'n str>) {
+        sensitive.into_iter().filter_map(|name| attributes.get(name)).for_each(|secret| self.learn(secret));
+    }
+
+    pub fn log(&self, level: Level, address: &str, text: &str) {
+        self.sink.log(level, address, &self.redact(text));
+    }
+
+    pub fn redact(&self, text: &str) -> String {
+        self.redactor.lock().unwrap_or_else(PoisonError::into_inner).redact(text)
+    }
+
+    /// The error as it may leave.
+    pub fn clean(&self, error: StepError) -> StepError {
+        StepError { message: self.redact(&error.message), hint: self.redact(&error.hint), ..error }
+    }
+}

@@ -1,0 +1,11 @@
+//! The native engine against the real world: files, a REST service that fails as they do, and a PostgreSQL server.
+
+mod apply;
+mod databases;
+mod drift;
+mod http;
+mod postgres;
+mod rest;
+mod resume;
+mod support;
+mod validate;

@@ -1,0 +1,220 @@
+//! Deployments: nothing becomes real before a run.
+
+use freehold_domain::{
+    Error, Reason, Result, Violation,
+    access::Caller,
+    audit::Event,
+    blueprints::BlueprintVersion,
+    deployments::{Deployment, DeploymentState, Revision},
+    names::{DeploymentName, EnvironmentName, Id, VersionName},
+    quotas::Dimension,
+    resource::{Described, Labels, Listed, Meta, Page},
+    time::Uid,
+};
+use freehold_store::{
+    Session, blueprint_versions, deployments, environments,
+    payloads::{self, Kind},
+    runs,
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    app::{App, Place, Write},
+    blueprints,
+};
+
+/// What a new deployment is.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub struct CreateDeployment {
+    pub parent: EnvironmentName,
+    pub id: Option<Id>,
+    pub described: Described,
+    pub blueprint_version: VersionName,
+    pub inputs: Map<String, Value>,
+    pub deletion_protection: bool,
+    pub auto_apply: bool,
+}
+
+/// What changes; `None` stays.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub struct UpdateDeployment {
+    pub name: DeploymentName,
+    pub display_name: Option<String>,
+    pub labels: Option<Labels>,
+    pub blueprint_version: Option<VersionName>,
+    pub inputs: Option<Map<String, Value>>,
+    pub deletion_protection: Option<bool>,
+    pub auto_apply: Option<bool>,
+}
+
+/// Creates a deployment.
+pub async fn create(app: &App, caller: &Caller, cmd: CreateDeployment, write: &Write) -> Result<Deployment> {
+    let place = app.enter(caller, &cmd.parent.tenant_name(), &cmd.parent.to_string()).await?;
+    let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
+    if let Some(done) = tx.replayed()? {
+        return Ok(done);
+    }
+    environments::get(&mut tx, place.scope, &cmd.parent).await?.ok_or_else(|| Error::not_found(&cmd.parent))?;
+    let version = usable_version(&mut tx, &place, &cmd.blueprint_version).await?;
+    let (inputs, shown) = resolve(app, &mut tx, &place, &version, &cmd.inputs, None).await?;
+    let uid = tx.uid();
+    let EnvironmentName { tenant, project, environment } = cmd.parent.clone();
+    let id = cmd.id.unwrap_or_else(|| Id::generated("deployment", uid));
+    let deployment = Deployment {
+        name: DeploymentName { tenant, project, environment, deployment: id },
+        meta: Meta::new(uid, cmd.described, &caller.principal, tx.now()),
+        blueprint_version: cmd.blueprint_version,
+        inputs: shown,
+        state: DeploymentState::New,
+        generation: 1,
+        observed_revision: 0,
+        last_run: None,
+        active_run: None,
+        drifted: false,
+        drift_check_time: None,
+        deletion_protection: cmd.deletion_protection,
+        auto_apply: cmd.auto_apply,
+        state_serial: 0,
+    };
+    deployments::insert(&mut tx, place.scope, &cmd.parent.to_string(), &deployment).await?;
+    app.put(&mut tx, &place, uid, Kind::Inputs, 0, &bytes(&inputs)?).await?;
+    tx.announce(Event::new("deployment.created", &deployment.name, uid, 1));
+    tx.take(Dimension::Deployments, 1);
+    app.finish(tx, write, &deployment).await?;
+    Ok(deployment)
+}
+
+/// Returns a deployment.
+pub async fn get(app: &App, caller: &Caller, name: &DeploymentName) -> Result<Deployment> {
+    let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
+    find(&mut app.store.read().await?, &place, name).await
+}
+
+/// Lists the deployments of an environment.
+pub async fn list(app: &App, caller: &Caller, parent: &EnvironmentName, page: Page) -> Result<Listed<Deployment>> {
+    let place = app.enter(caller, &parent.tenant_name(), &parent.to_string()).await?;
+    deployments::list(&mut app.store.read().await?, place.scope, &parent.to_string(), page).await
+}
+
+/// Changes what is desired; nothing is applied.
+pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &Write) -> Result<Deployment> {
+    let place = app.enter(caller, &cmd.name.tenant_name(), &cmd.name.to_string()).await?;
+    let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
+    if let Some(done) = tx.replayed()? {
+        return Ok(done);
+    }
+    let mut deployment = find(&mut tx, &place, &cmd.name).await?;
+    deployment.meta.expect_etag(write.etag.as_deref())?;
+    deployment.meta.describe(cmd.display_name, cmd.labels);
+    deployment.deletion_protection = cmd.deletion_protection.unwrap_or(deployment.deletion_protection);
+    deployment.auto_apply = cmd.auto_apply.unwrap_or(deployment.auto_apply);
+    if cmd.blueprint_version.is_some() || cmd.inputs.is_some() {
+        if let Some(version) = cmd.blueprint_version {
+            if version.blueprint_name() != deployment.blueprint_version.blueprint_name() {
+                return Err(Error::field("deployment.blueprint_version", "a version of the same blueprint; create a new deployment for another one"));
+            }
+            deployment.blueprint_version = version;
+        }
+        let version = usable_version(&mut tx, &place, &deployment.blueprint_version).await?;
+        let before = inputs_of(app, &mut tx, &place, deployment.meta.uid).await?;
+        let given = match cmd.inputs {
+            None => before.clone(),
+            // Sensitive inputs are never returned, so whoever reads, changes and writes would lose them.
+            Some(mut given) => {
+                let hidden = before.iter().filter(|(name, _)| !deployment.inputs.contains_key(*name));
+                let kept: Vec<_> = hidden.filter(|(name, _)| !given.contains_key(*name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+                given.extend(kept);
+                given
+            }
+        };
+        let made = deployment.observed_revision > 0;
+        let (inputs, shown) = resolve(app, &mut tx, &place, &version, &given, made.then_some(&before)).await?;
+        deployment.inputs = shown;
+        deployment.generation += 1;
+        app.put(&mut tx, &place, deployment.meta.uid, Kind::Inputs, 0, &bytes(&inputs)?).await?;
+    }
+    deployment.meta.touch(tx.now());
+    deployments::update(&mut tx, place.scope, &deployment).await?;
+    tx.announce(Event::new("deployment.updated", &deployment.name, deployment.meta.uid, deployment.meta.version));
+    app.finish(tx, write, &deployment).await?;
+    Ok(deployment)
+}
+
+/// Deletes a deployment of which nothing is real, or forgets what is.
+pub async fn delete(app: &App, caller: &Caller, name: &DeploymentName, allow_missing: bool, force: bool, write: &Write) -> Result<()> {
+    let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
+    let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
+    if tx.replayed::<()>()?.is_some() {
+        return Ok(());
+    }
+    let deployment = match deployments::get(&mut tx, place.scope, name).await? {
+        None if allow_missing => return Ok(()),
+        None => return Err(Error::not_found(name)),
+        Some(deployment) => deployment,
+    };
+    deployment.meta.expect_etag(write.etag.as_deref())?;
+    deployment.expect_deletable(force)?;
+    let uid = deployment.meta.uid;
+    if let Some(run) = runs::unfinished(&mut tx, place.scope, uid).await?.first() {
+        return Err(Error::new(Reason::ResourceInUse, format!("{} has not ended; cancel it first", run.name)).with("resource", &run.name));
+    }
+    payloads::delete_of_runs(&mut tx, place.scope, uid).await?;
+    payloads::delete_all(&mut tx, place.scope, uid).await?;
+    deployments::delete(&mut tx, place.scope, &deployment).await?;
+    let event = Event::new("deployment.deleted", name, uid, deployment.meta.version + 1);
+    tx.announce(event.with(serde_json::json!({ "forgotten": deployment.state.as_str() })));
+    tx.take(Dimension::Deployments, -1);
+    app.finish(tx, write, &()).await
+}
+
+/// Lists what was made real.
+pub async fn list_revisions(app: &App, caller: &Caller, parent: &DeploymentName, page: Page) -> Result<(Deployment, Listed<(Uid, Revision)>)> {
+    let place = app.enter(caller, &parent.tenant_name(), &parent.to_string()).await?;
+    let mut db = app.store.read().await?;
+    let deployment = find(&mut db, &place, parent).await?;
+    let listed = deployments::list_revisions(&mut db, place.scope, deployment.meta.uid, page).await?;
+    Ok((deployment, listed))
+}
+
+pub(crate) async fn find(db: &mut Session, place: &Place, name: &DeploymentName) -> Result<Deployment> {
+    deployments::get(db, place.scope, name).await?.ok_or_else(|| Error::not_found(name))
+}
+
+/// All inputs that belong to a deployment or a run, sensitive ones too.
+pub(crate) async fn inputs_of(app: &App, db: &mut Session, place: &Place, owner: Uid) -> Result<Map<String, Value>> {
+    let sealed = app.open(db, place, owner, Kind::Inputs, 0).await?;
+    let bytes = sealed.ok_or_else(|| Error::internal(format!("the inputs of {owner} are gone")))?;
+    serde_json::from_slice(&bytes).map_err(Error::internal)
+}
+
+pub(crate) fn bytes(inputs: &Map<String, Value>) -> Result<Vec<u8>> {
+    serde_json::to_vec(inputs).map_err(Error::internal)
+}
+
+async fn usable_version(db: &mut Session, place: &Place, name: &VersionName) -> Result<BlueprintVersion> {
+    if name.tenant != place.tenant.name.tenant {
+        return Err(Error::field("deployment.blueprint_version", "a blueprint version of the same tenant"));
+    }
+    blueprint_versions::get(db, place.scope, name).await?.ok_or_else(|| Error::not_found(name))
+}
+
+/// Fills in defaults and checks all inputs; answers all of them, and those that may be shown.
+async fn resolve(
+    app: &App,
+    db: &mut Session,
+    place: &Place,
+    version: &BlueprintVersion,
+    given: &Map<String, Value>,
+    previous: Option<&Map<String, Value>>,
+) -> Result<(Map<String, Value>, Map<String, Value>)> {
+    let document = blueprints::document(app, db, place, version).await?;
+    let schema = document.inputs();
+    let resolved = schema.resolve(given, previous).map_err(|violations| {
+        let at = |v: Violation| Violation::new(format!("deployment.{}", v.field), v.description);
+        Error::invalid(violations.into_iter().map(at).collect())
+    })?;
+    let shown = schema.masked(&resolved);
+    Ok((resolved, shown))
+}

@@ -1,0 +1,486 @@
+//! Jobs as runners see them: taken under a lease, reported step by step, ended once.
+//!
+//! Every report carries the fence of its lease. It is compared in the statement that writes, so a runner that was thought dead
+//! and comes back changes nothing.
+
+use std::time::Duration;
+
+use freehold_domain::{
+    Error, Reason, Result,
+    deployments::StateVersion,
+    jobs::PlanWork,
+    names::{RunName, RunnerName},
+    runners::Runner,
+    runs::{ApplyEnd, ChangeAction, PlanFacts, Run, RunError, RunEvent, RunKind, RunPhase, RunStep, StepState, WaitingReason},
+    time::{Timestamp, Uid},
+};
+use freehold_store::{
+    Session, Tx, blueprint_versions, deployments,
+    payloads::{self, Kind},
+    runners,
+    runs::{self, StepRow},
+};
+use ring::digest::{SHA256, digest};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    app::{App, Place},
+    blueprints,
+    deployments as desired,
+    runs::{advance, find, slot_refusal, woken},
+    seal::SealedPlace,
+};
+
+/// Lines of log that are kept of one run.
+const LOG_LINES: i64 = 200_000;
+
+/// Work for a runner, under a lease.
+pub struct Job {
+    /// The run, as it was when the job was taken.
+    pub run: Run,
+    /// How long the lease lasts after each extension.
+    pub lease: Duration,
+    /// What to do.
+    pub work: Work,
+    /// What earlier attempts did.
+    pub journal: Vec<Entry>,
+    /// Lines of log that are there.
+    pub log_lines: i64,
+}
+
+/// What a runner is to do.
+pub enum Work {
+    /// Make a plan, or look for drift.
+    Plan(PlanWork),
+    /// Apply a plan, given as the bytes that its digest was taken of.
+    Apply(Vec<u8>),
+}
+
+/// What is known of one step of an apply.
+#[derive(Clone)]
+pub struct Entry {
+    /// The resource.
+    pub address: String,
+    /// Identity of the step in its run.
+    pub step_id: String,
+    /// `intended`, `done`, `failed`, `unknown` or `skipped`.
+    pub state: String,
+    /// What the engine needs to go on.
+    pub data: Vec<u8>,
+    /// Why it failed.
+    pub error: String,
+}
+
+/// A state as a runner hands it over.
+pub struct NewState {
+    /// As the engine wrote it.
+    pub bytes: Vec<u8>,
+    /// The resources in it.
+    pub addresses: Vec<String>,
+}
+
+/// How a job ended.
+pub enum Ended {
+    /// A plan was made: its bytes, the same for people as the wire wants to show it, and its numbers.
+    Planned {
+        /// As the engine wrote it.
+        plan: Vec<u8>,
+        /// For people; kept as it is.
+        summary: Vec<u8>,
+        /// Its numbers; the digest in it is taken here.
+        facts: PlanFacts,
+    },
+    /// An apply came to its end.
+    Applied {
+        /// How.
+        end: ApplyEnd,
+        /// The final state.
+        state: NewState,
+        /// Outputs as JSON.
+        outputs: Vec<u8>,
+    },
+    /// It failed as a whole.
+    Failed(RunError),
+}
+
+/// Notes that a runner lives and what it can do; answers whether it is to take no more jobs.
+pub async fn heartbeat(app: &App, name: &RunnerName, version: String, engines: Vec<String>, capacity: i32, running: i32) -> Result<bool> {
+    let mut tx = app.store.begin_as(&name.to_string(), freehold_store::INSTALLATION).await?;
+    let known = runners::get(&mut tx, name).await?;
+    if known.is_none() && runners::get_pool(&mut tx, &name.runner_pool_name()).await?.is_none() {
+        return Err(Error::not_found(name.runner_pool_name()));
+    }
+    let now = tx.now();
+    let runner = Runner {
+        name: name.clone(),
+        version,
+        engines,
+        capacity,
+        running,
+        draining: known.as_ref().is_some_and(|runner| runner.draining),
+        last_seen_time: now,
+        create_time: known.map_or(now, |runner| runner.create_time),
+    };
+    runners::put(&mut tx, &runner).await?;
+    tx.commit(&()).await?;
+    Ok(runner.draining)
+}
+
+/// Waits for work until the end. The same ask gets the same job for as long as its lease lasts.
+pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Uid, end: Instant) -> Result<Option<Job>> {
+    if let Some((scope, uid)) = runs::asked(&mut app.store.read().await?, ask).await? {
+        let mut db = app.store.read().await?;
+        let place = app.place_by_scope(&mut db, scope).await?;
+        let run = runs::get(&mut db, scope, uid).await?.filter(|run| run.runner.as_ref() == Some(runner));
+        if let Some(run) = run {
+            return job(app, &mut db, &place, run).await.map(Some);
+        }
+    }
+    let pool = runner.runner_pool_name().to_string();
+    let look = || async {
+        let waiting = runs::claimable(&mut app.store.read().await?, &pool, 64).await?;
+        for ((scope, uid), engine) in waiting {
+            if !engines.contains(&engine) {
+                continue;
+            }
+            let place = app.place_by_scope(&mut app.store.read().await?, scope).await?;
+            match claim(app, &place, uid, runner, ask).await {
+                Ok(Some(run)) => return job(app, &mut app.store.read().await?, &place, run).await.map(Some),
+                Ok(None) => {}
+                // Another runner was faster, or the tenant's places are taken: the next one, then.
+                Err(error) if matches!(error.reason(), Reason::EtagMismatch | Reason::OperationInProgress | Reason::QuotaExceeded) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    };
+    app.wakeups.wait_for(pool.clone(), end, look).await
+}
+
+async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid) -> Result<Option<Run>> {
+    let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
+    let Some(run) = runs::get(&mut tx, place.scope, uid).await?.filter(|run| run.phase.is_claimable()) else { return Ok(None) };
+    let now = tx.now();
+    let event = match refusal(&mut tx, place, &run).await? {
+        Some(event) => event,
+        None => RunEvent::Claimed { runner: runner.clone(), ask },
+    };
+    let claimed = matches!(event, RunEvent::Claimed { .. });
+    let seen = run.version;
+    let lease = tx.database_now().await?.plus(app.lease);
+    let run = advance(app, &mut tx, place, run, event, now, Some(lease)).await?;
+    if run.version == seen {
+        return Ok(None);
+    }
+    tx.commit(&()).await?;
+    woken(app, &run);
+    Ok(claimed.then_some(run))
+}
+
+/// What keeps a run from being taken now.
+async fn refusal(tx: &mut Tx, place: &Place, run: &Run) -> Result<Option<RunEvent>> {
+    if let Some(why) = slot_refusal(tx, place).await? {
+        return Ok(Some(RunEvent::Waits(WaitingReason::Quota, why)));
+    }
+    if run.phase != RunPhase::ApplyQueued {
+        return Ok(None);
+    }
+    let deployment = deployments::get_by_uid(tx, place.scope, run.deployment).await?;
+    let deployment = deployment.ok_or_else(|| Error::internal(format!("{} has no deployment", run.name)))?;
+    if let Some(holder) = deployment.active_run.filter(|holder| *holder != run.uid()) {
+        let detail = format!("the end of {}", deployment.run_name(holder));
+        return Ok(Some(RunEvent::Waits(WaitingReason::Lock, detail)));
+    }
+    let plan = run.plan.as_ref().ok_or_else(|| Error::internal(format!("{} is to be applied without a plan", run.name)))?;
+    if plan.base_serial != deployment.state_serial {
+        return Ok(Some(RunEvent::WentStale));
+    }
+    let approved = run.approval.as_ref().is_some_and(|approval| approval.approved && approval.plan_digest == plan.digest);
+    if !approved && (run.approval_required || !run.auto_apply) {
+        return Err(Error::internal(format!("{} is to be applied without an approval of its plan", run.name)));
+    }
+    Ok(None)
+}
+
+async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job> {
+    let work = if run.phase == RunPhase::Applying {
+        let plan = app.open(db, place, run.uid(), Kind::Plan, 0).await?;
+        Work::Apply(plan.ok_or_else(|| Error::internal(format!("the plan of {} is gone", run.name)))?)
+    } else {
+        let deployment = deployments::get_by_uid(db, place.scope, run.deployment).await?;
+        let deployment = deployment.ok_or_else(|| Error::internal(format!("{} has no deployment", run.name)))?;
+        let version = blueprint_versions::get(db, place.scope, &run.blueprint_version).await?;
+        let version = version.ok_or_else(|| Error::internal(format!("{} is gone", run.blueprint_version)))?;
+        let state = app.open(db, place, run.deployment, Kind::State, deployment.state_serial).await?;
+        Work::Plan(PlanWork {
+            destroy: run.kind == RunKind::Destroy,
+            files: blueprints::encoded_files(app, db, place, version.uid()).await?,
+            inputs: desired::inputs_of(app, db, place, run.uid()).await?,
+            deployment_uid: run.deployment.to_string(),
+            deployment: deployment.name.to_string(),
+            state: state.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(Error::internal)?,
+            serial: deployment.state_serial,
+        })
+    };
+    let mut journal = Vec::new();
+    for row in runs::steps(db, place.scope, run.uid()).await? {
+        let data = place.key.open(&step_place(place, &run, &row.step_id), &row.data)?;
+        journal.push(Entry { address: row.address, step_id: row.step_id, state: row.state, data, error: row.error });
+    }
+    let log_lines = runs::log_lines(db, place.scope, run.uid()).await?;
+    Ok(Job { lease: app.lease, work, journal, log_lines, run })
+}
+
+fn step_place(place: &Place, run: &Run, step_id: &str) -> SealedPlace {
+    SealedPlace { tenant: place.scope, owner: run.uid(), kind: "step", serial: step_id.to_owned() }
+}
+
+/// Keeps the lease; answers whether the run should stop.
+pub async fn extend(app: &App, runner: &RunnerName, name: &RunName, epoch: i64) -> Result<bool> {
+    let place = place_of(app, name).await?;
+    let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
+    let (run, _) = leased(&mut tx, &place, runner, name, epoch).await?;
+    let now = tx.database_now().await?;
+    if !runs::extend_lease(&mut tx, place.scope, run.uid(), epoch, now, app.lease).await? {
+        return Err(lease_lost(&run));
+    }
+    tx.commit(&()).await?;
+    Ok(run.cancel_requested)
+}
+
+/// Adds lines of log; answers how many there are now. Lines that are there already are passed over.
+pub async fn append_log(app: &App, runner: &RunnerName, name: &RunName, epoch: i64, offset: i64, lines: Vec<Value>) -> Result<i64> {
+    let place = place_of(app, name).await?;
+    let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
+    let run = held_by(&mut tx, &place, runner, name).await?;
+    if run.epoch != epoch {
+        return Err(lease_lost(&run));
+    }
+    let committed = runs::log_lines(&mut tx, place.scope, run.uid()).await?;
+    if offset > committed || offset < 0 {
+        return Err(Error::new(Reason::LogOffsetInvalid, format!("the log has {committed} lines; go on from there")).with("committed_offset", committed));
+    }
+    let known = usize::try_from(committed - offset).unwrap_or(usize::MAX);
+    let room = usize::try_from((LOG_LINES - committed).max(0)).unwrap_or(0);
+    let new: Vec<Value> = lines.into_iter().skip(known).take(room).collect();
+    let count = i64::try_from(new.len()).unwrap_or(0);
+    if count == 0 {
+        return Ok(committed);
+    }
+    let body = serde_json::to_string(&new).map_err(Error::internal)?;
+    if !runs::append_log(&mut tx, place.scope, run.uid(), epoch, committed, count, &body).await? {
+        return Err(lease_lost(&run));
+    }
+    tx.commit(&()).await?;
+    app.wakeups.wake(run.uid());
+    Ok(committed + count)
+}
+
+/// Records steps, and the state after them.
+pub async fn progress(app: &App, runner: &RunnerName, name: &RunName, epoch: i64, entries: Vec<Entry>, state: Option<NewState>) -> Result<()> {
+    let place = place_of(app, name).await?;
+    let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
+    let (run, lease) = leased(&mut tx, &place, runner, name, epoch).await?;
+    let now = tx.now();
+    if entries.is_empty() && state.is_none() {
+        let run = advance(app, &mut tx, &place, run, RunEvent::Prepared, now, Some(lease)).await?;
+        tx.commit(&()).await?;
+        woken(app, &run);
+        return Ok(());
+    }
+    for entry in &entries {
+        let data = place.key.seal(app.random.as_ref(), &step_place(&place, &run, &entry.step_id), &entry.data)?;
+        let row = StepRow {
+            step_id: entry.step_id.clone(),
+            address: entry.address.clone(),
+            state: entry.state.clone(),
+            data,
+            error: entry.error.clone(),
+        };
+        runs::put_step(&mut tx, place.scope, run.uid(), &row).await?;
+    }
+    let steps = entries.iter().map(|entry| Ok((entry.address.clone(), step(entry, now)?))).collect::<Result<Vec<_>>>()?;
+    let run = advance(app, &mut tx, &place, run, RunEvent::Progressed(steps), now, Some(lease)).await?;
+    if let Some(state) = state {
+        write_state(app, &mut tx, &place, &run, &state).await?;
+    }
+    tx.commit(&()).await?;
+    woken(app, &run);
+    Ok(())
+}
+
+fn step(entry: &Entry, now: Timestamp) -> Result<RunStep> {
+    let state = match entry.state.as_str() {
+        "intended" => StepState::Started,
+        "done" => StepState::Done,
+        "failed" => StepState::Failed,
+        "unknown" => StepState::Unknown,
+        "skipped" => StepState::Skipped,
+        other => return Err(Error::field("entries.state", format!("`{}` is not a state of a step", freehold_domain::names::shown(other)))),
+    };
+    let ended = !matches!(state, StepState::Started);
+    Ok(RunStep {
+        action: ChangeAction::Noop,
+        state,
+        error: entry.error.clone(),
+        start_time: Some(now),
+        end_time: ended.then_some(now),
+    })
+}
+
+/// Writes the next state version. Of one run only the newest content is kept; the versions all are.
+async fn write_state(app: &App, tx: &mut Tx, place: &Place, run: &Run, state: &NewState) -> Result<()> {
+    let deployment = deployments::get_by_uid(tx, place.scope, run.deployment).await?;
+    let mut deployment = deployment.ok_or_else(|| Error::internal(format!("{} has no deployment", run.name)))?;
+    let before = deployments::get_state(tx, place.scope, run.deployment, deployment.state_serial).await?;
+    let sum = format!("sha256:{}", hex(digest(&SHA256, &state.bytes).as_ref()));
+    if before.as_ref().is_some_and(|before| before.digest == sum) {
+        return Ok(());
+    }
+    deployment.state_serial += 1;
+    let version = StateVersion {
+        serial: deployment.state_serial,
+        lineage: deployment.meta.uid,
+        digest: sum,
+        size_bytes: i64::try_from(state.bytes.len()).unwrap_or(i64::MAX),
+        run: run.uid(),
+        epoch: run.epoch,
+        addresses: state.addresses.clone(),
+        create_time: tx.now(),
+    };
+    deployments::insert_state(tx, place.scope, run.deployment, &version).await?;
+    if let Some(before) = before.filter(|before| before.run == run.uid()) {
+        payloads::delete(tx, place.scope, run.deployment, Kind::State, before.serial).await?;
+    }
+    app.put(tx, place, run.deployment, Kind::State, version.serial, &state.bytes).await?;
+    deployment.meta.touch(tx.now());
+    deployments::update(tx, place.scope, &deployment).await
+}
+
+/// Ends a job. A repeat of the report that ended it succeeds and changes nothing.
+pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64, ended: Ended) -> Result<()> {
+    let place = place_of(app, name).await?;
+    let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
+    let (run, lease) = match leased(&mut tx, &place, runner, name, epoch).await {
+        Ok(leased) => leased,
+        Err(lost) => {
+            // The end of a job raises the fence by one at most, and nobody else has taken the run since.
+            let run = held_by(&mut tx, &place, runner, name).await?;
+            let ended_by_this = !run.phase.is_leased() && run.phase != RunPhase::Recovering && (run.epoch == epoch || run.epoch == epoch + 1);
+            return if ended_by_this && !run.cancel_requested { Ok(()) } else { Err(lost) };
+        }
+    };
+    let now = tx.now();
+    let event = match ended {
+        Ended::Planned { plan, summary, mut facts } => {
+            facts.digest = format!("sha256:{}", hex(digest(&SHA256, &plan).as_ref()));
+            app.put(&mut tx, &place, run.uid(), Kind::Plan, 0, &plan).await?;
+            app.put(&mut tx, &place, run.uid(), Kind::PlanSummary, 0, &summary).await?;
+            RunEvent::Planned(facts)
+        }
+        Ended::Applied { end, state, outputs } => {
+            write_state(app, &mut tx, &place, &run, &state).await?;
+            app.put(&mut tx, &place, run.deployment, Kind::Outputs, 0, &outputs).await?;
+            RunEvent::Applied(end)
+        }
+        Ended::Failed(error) => RunEvent::Failed(error),
+    };
+    let planning = matches!(event, RunEvent::Planned(_));
+    let run = advance(app, &mut tx, &place, run, event, now, Some(lease)).await?;
+    match tx.commit(&()).await {
+        Ok(()) => {
+            woken(app, &run);
+            Ok(())
+        }
+        Err(refused) if planning && refused.reason() == Reason::QuotaExceeded => block(app, &place, runner, name, epoch, &refused).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends a run whose plan does not fit into a quota. Nothing has been changed.
+async fn block(app: &App, place: &Place, runner: &RunnerName, name: &RunName, epoch: i64, refused: &Error) -> Result<()> {
+    let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
+    let (run, lease) = leased(&mut tx, place, runner, name, epoch).await?;
+    let now = tx.now();
+    let event = RunEvent::QuotaBlocked(refused.message().to_owned());
+    let run = advance(app, &mut tx, place, run, event, now, Some(lease)).await?;
+    tx.commit(&()).await?;
+    woken(app, &run);
+    Ok(())
+}
+
+/// Takes runs back whose runner was silent for longer than its lease; answers how many.
+pub async fn reap(app: &App) -> Result<usize> {
+    let mut db = app.store.read().await?;
+    let now = db.database_now().await?;
+    let expired = runs::expired(&mut db, now, 100).await?;
+    let overdue = runs::overdue(&mut db, app.now(), 100).await?;
+    drop(db);
+    let mut moved = 0;
+    for (scope, uid) in expired {
+        moved += usize::from(move_on(app, scope, uid, RunEvent::LeaseExpired).await?);
+    }
+    for (scope, uid) in overdue {
+        moved += usize::from(move_on(app, scope, uid, RunEvent::DeadlinePassed).await?);
+    }
+    Ok(moved)
+}
+
+async fn move_on(app: &App, scope: freehold_domain::access::TenantScope, uid: Uid, event: RunEvent) -> Result<bool> {
+    let mut tx = app.store.begin_as("server", scope).await?;
+    let place = app.place_by_scope(&mut tx, scope).await?;
+    let Some(run) = runs::get(&mut tx, scope, uid).await? else { return Ok(false) };
+    let lease = runs::lease_until(&mut tx, scope, uid).await?;
+    let clock = tx.database_now().await?;
+    let over = lease.is_some_and(|until| until <= clock);
+    if event == RunEvent::LeaseExpired && !(over && run.phase.is_leased()) {
+        return Ok(false);
+    }
+    let (now, seen) = (tx.now(), run.version);
+    let moved = advance(app, &mut tx, &place, run, event, now, lease).await;
+    match moved {
+        Ok(run) if run.version == seen => Ok(false),
+        Ok(run) => {
+            tx.commit(&()).await?;
+            woken(app, &run);
+            Ok(true)
+        }
+        // A report came first.
+        Err(error) if error.reason() == Reason::EtagMismatch => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn place_of(app: &App, name: &RunName) -> Result<Place> {
+    app.place(&name.tenant_name()).await?.ok_or_else(|| Error::not_found(name))
+}
+
+/// The run, if this runner holds or held it. For every other runner it does not exist.
+async fn held_by(tx: &mut Tx, place: &Place, runner: &RunnerName, name: &RunName) -> Result<Run> {
+    let run = find(tx, place, name).await?;
+    if run.runner.as_ref() == Some(runner) { Ok(run) } else { Err(Error::not_found(name)) }
+}
+
+/// The run under the lease with this fence, and when that ends.
+async fn leased(tx: &mut Tx, place: &Place, runner: &RunnerName, name: &RunName, epoch: i64) -> Result<(Run, Timestamp)> {
+    let run = held_by(tx, place, runner, name).await?;
+    let until = runs::lease_until(tx, place.scope, run.uid()).await?;
+    let now = tx.database_now().await?;
+    match until.filter(|until| *until > now && run.epoch == epoch && run.phase.is_leased()) {
+        Some(until) => Ok((run, until)),
+        None => Err(lease_lost(&run)),
+    }
+}
+
+fn lease_lost(run: &Run) -> Error {
+    Error::new(Reason::LeaseLost, "this lease is over; stop work on the run").with("epoch", run.epoch)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,352 @@
+//! Runs as callers see them: begun, approved, cancelled, watched.
+
+use freehold_domain::{
+    Error, Reason, Result,
+    access::Caller,
+    audit::Event,
+    deployments::{Deployment, DeploymentState},
+    environments::Environment,
+    names::{DeploymentName, RunName, VersionName},
+    resource::{Listed, Page},
+    runs::{Decision, Effect, NewRun, Run, RunEvent, RunKind, RunPhase},
+    time::{Timestamp, Uid},
+};
+use freehold_store::{
+    Session, Tx, blueprint_versions, deployments, environments,
+    payloads::Kind,
+    quotas, runs,
+};
+use freehold_domain::quotas::Dimension;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use crate::{
+    app::{App, Place, Write},
+    deployments as desired,
+};
+
+/// How a run is begun.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub struct StartRun {
+    pub name: DeploymentName,
+    pub kind: RunKind,
+    /// For a rollback: the revision to go back to.
+    pub revision: i64,
+    pub auto_apply: bool,
+    pub message: String,
+}
+
+/// Begins a run.
+pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> Result<Run> {
+    let place = app.enter(caller, &cmd.name.tenant_name(), &cmd.name.to_string()).await?;
+    let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
+    if let Some(done) = tx.replayed()? {
+        return Ok(done);
+    }
+    let mut deployment = desired::find(&mut tx, &place, &cmd.name).await?;
+    let environment = environment_of(&mut tx, &place, &cmd.name).await?;
+    let (version, inputs, shown) = subject(app, &mut tx, &place, &deployment, &cmd).await?;
+    let version = blueprint_versions::get(&mut tx, place.scope, &version).await?.ok_or_else(|| Error::not_found(&version))?;
+
+    let uid = tx.uid();
+    let run = Run::new(
+        NewRun {
+            name: deployment.run_name(uid),
+            kind: cmd.kind,
+            deployment: deployment.meta.uid,
+            pool: environment.runner_pool.clone(),
+            blueprint_version: version.name.clone(),
+            blueprint_version_uid: version.uid(),
+            inputs: shown,
+            engine: version.engine,
+            target_revision: cmd.revision,
+            auto_apply: cmd.auto_apply || deployment.auto_apply && cmd.kind == RunKind::Apply,
+            approval_required: environment.needs_approval(),
+            allow_self_approval: environment.allow_self_approval,
+            creator: caller.principal.clone(),
+            message: cmd.message,
+        },
+        tx.now(),
+    );
+    if cmd.kind.mutates() {
+        for older in runs::unfinished(&mut tx, place.scope, deployment.meta.uid).await? {
+            let waits = matches!(older.phase, RunPhase::Queued | RunPhase::AwaitingApproval | RunPhase::ApplyQueued);
+            if waits && older.kind.mutates() {
+                let now = tx.now();
+                advance(app, &mut tx, &place, older, RunEvent::Superseded, now, None).await?;
+            }
+        }
+        // Superseding may have written the deployment.
+        deployment = desired::find(&mut tx, &place, &cmd.name).await?;
+    }
+    runs::insert(&mut tx, place.scope, &run).await?;
+    app.put(&mut tx, &place, uid, Kind::Inputs, 0, &desired::bytes(&inputs)?).await?;
+    deployment.last_run = Some(uid);
+    deployment.meta.touch(tx.now());
+    deployments::update(&mut tx, place.scope, &deployment).await?;
+    tx.announce(Event::new("run.created", &run.name, uid, run.version).with(serde_json::json!({ "kind": run.kind })));
+    app.finish(tx, write, &run).await?;
+    app.wakeups.wake(run.pool.to_string());
+    Ok(run)
+}
+
+/// What a run of this kind works with: version, all inputs, and those that may be shown.
+async fn subject(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    deployment: &Deployment,
+    cmd: &StartRun,
+) -> Result<(VersionName, Map<String, Value>, Map<String, Value>)> {
+    match cmd.kind {
+        RunKind::Destroy => deployment.expect_unprotected()?,
+        RunKind::Rollback => {
+            let revision = deployments::get_revision(tx, place.scope, deployment.meta.uid, cmd.revision).await?;
+            let revision = revision.ok_or_else(|| {
+                Error::field("revision", format!("a revision from 1 to {}; list them to choose one", deployment.observed_revision))
+            })?;
+            let inputs = desired::inputs_of(app, tx, place, revision.run).await?;
+            return Ok((revision.blueprint_version, inputs, revision.inputs));
+        }
+        RunKind::Drift if deployment.observed_revision == 0 => {
+            return Err(Error::new(Reason::StateNotAllowed, "nothing of it is real yet, so nothing can have drifted")
+                .with("state", deployment.state.as_str())
+                .with("allowed_states", "ACTIVE, PARTIAL"));
+        }
+        _ => {}
+    }
+    let made = (cmd.kind == RunKind::Drift || cmd.kind == RunKind::Destroy).then_some(deployment.observed_revision).filter(|n| *n > 0);
+    if let Some(number) = made
+        && let Some(revision) = deployments::get_revision(tx, place.scope, deployment.meta.uid, number).await?
+    {
+        let inputs = desired::inputs_of(app, tx, place, revision.run).await?;
+        return Ok((revision.blueprint_version, inputs, revision.inputs));
+    }
+    let inputs = desired::inputs_of(app, tx, place, deployment.meta.uid).await?;
+    Ok((deployment.blueprint_version.clone(), inputs, deployment.inputs.clone()))
+}
+
+/// Returns a run.
+pub async fn get(app: &App, caller: &Caller, name: &RunName) -> Result<Run> {
+    let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
+    find(&mut app.store.read().await?, &place, name).await
+}
+
+/// Lists the runs of a deployment.
+pub async fn list(app: &App, caller: &Caller, parent: &DeploymentName, page: Page) -> Result<Listed<Run>> {
+    let place = app.enter(caller, &parent.tenant_name(), &parent.to_string()).await?;
+    let mut db = app.store.read().await?;
+    let deployment = desired::find(&mut db, &place, parent).await?;
+    runs::list(&mut db, place.scope, deployment.meta.uid, page).await
+}
+
+/// Approves or rejects the plan with a digest.
+pub async fn decide(app: &App, caller: &Caller, name: &RunName, approve: bool, digest: String, comment: String, write: &Write) -> Result<Run> {
+    let decision = Decision { by: caller.principal.clone(), plan_digest: digest, comment };
+    let event = if approve { RunEvent::Approved(decision) } else { RunEvent::Rejected(decision) };
+    change(app, caller, name, event, write).await
+}
+
+/// Asks a run to stop.
+pub async fn cancel(app: &App, caller: &Caller, name: &RunName, write: &Write) -> Result<Run> {
+    change(app, caller, name, RunEvent::CancelRequested, write).await
+}
+
+async fn change(app: &App, caller: &Caller, name: &RunName, event: RunEvent, write: &Write) -> Result<Run> {
+    let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
+    let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
+    if let Some(done) = tx.replayed()? {
+        return Ok(done);
+    }
+    let run = find(&mut tx, &place, name).await?;
+    if let Some(etag) = write.etag.as_deref()
+        && etag != run.etag()
+    {
+        return Err(Error::new(Reason::EtagMismatch, "the run has moved since you read it; read it again").with("current_etag", run.etag()));
+    }
+    let now = tx.now();
+    let lease = runs::lease_until(&mut tx, place.scope, run.uid()).await?;
+    let run = advance(app, &mut tx, &place, run, event, now, lease).await?;
+    app.finish(tx, write, &run).await?;
+    woken(app, &run);
+    Ok(run)
+}
+
+/// Waits until the run has left these phases, or has ended when there are none; answers it as it is at the end.
+pub async fn wait(app: &App, caller: &Caller, name: &RunName, while_in: &[RunPhase], end: Instant) -> Result<Run> {
+    let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
+    let look = || async {
+        let run = find(&mut app.store.read().await?, &place, name).await?;
+        let waits = if while_in.is_empty() { !run.is_done() } else { while_in.contains(&run.phase) && !run.is_done() };
+        Ok::<_, Error>((!waits).then_some(run))
+    };
+    match app.wakeups.wait_for(name.run, end, look).await? {
+        Some(run) => Ok(run),
+        None => find(&mut app.store.read().await?, &place, name).await,
+    }
+}
+
+/// Waits for a version of the run that is newer than this one; `None` when there was none until the end.
+pub async fn next(app: &App, caller: &Caller, name: &RunName, seen: i64, end: Instant) -> Result<Option<Run>> {
+    let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
+    let look = || async {
+        let run = find(&mut app.store.read().await?, &place, name).await?;
+        Ok::<_, Error>((run.version > seen).then_some(run))
+    };
+    app.wakeups.wait_for(name.run, end, look).await
+}
+
+/// The plan for people, as the runner wrote it.
+pub async fn plan_summary(app: &App, caller: &Caller, name: &RunName) -> Result<(Run, Vec<u8>)> {
+    let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
+    let mut db = app.store.read().await?;
+    let run = find(&mut db, &place, name).await?;
+    let summary = app.open(&mut db, &place, run.uid(), Kind::PlanSummary, 0).await?;
+    let summary = summary.ok_or_else(|| {
+        Error::new(Reason::StateNotAllowed, format!("the run is {} and has no plan", run.phase.as_str())).with("state", run.phase.as_str())
+    })?;
+    Ok((run, summary))
+}
+
+/// Log of a run from an offset on: lines as JSON values, the offset after them, and whether more can come.
+pub async fn log(app: &App, caller: &Caller, name: &RunName, from: i64, follow: bool, end: Instant) -> Result<(Vec<Value>, i64, bool)> {
+    let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
+    let look = || async {
+        let mut db = app.store.read().await?;
+        let run = find(&mut db, &place, name).await?;
+        let mut lines = Vec::new();
+        let mut next = from;
+        for (first, body) in runs::read_log(&mut db, place.scope, run.uid(), from, 16).await? {
+            let piece: Vec<Value> = serde_json::from_str(&body).map_err(Error::internal)?;
+            let skip = usize::try_from(next - first).unwrap_or(0);
+            next = first + i64::try_from(piece.len()).unwrap_or(0);
+            lines.extend(piece.into_iter().skip(skip));
+        }
+        let more = !lines.is_empty() || (follow && !run.is_done());
+        Ok::<_, Error>((!lines.is_empty() || !more).then_some((lines, next, more)))
+    };
+    let found = app.wakeups.wait_for(name.run, if follow { end } else { Instant::now() }, look).await?;
+    Ok(found.unwrap_or((Vec::new(), from, true)))
+}
+
+pub(crate) async fn find(db: &mut Session, place: &Place, name: &RunName) -> Result<Run> {
+    let run = runs::get(db, place.scope, name.run).await?;
+    run.filter(|run| run.name == *name).ok_or_else(|| Error::not_found(name))
+}
+
+async fn environment_of(db: &mut Session, place: &Place, name: &DeploymentName) -> Result<Environment> {
+    let environment = name.environment_name();
+    environments::get(db, place.scope, &environment).await?.ok_or_else(|| Error::not_found(environment))
+}
+
+/// Wakes whoever waits for the run, and the runners if one of them is wanted.
+pub(crate) fn woken(app: &App, run: &Run) {
+    app.wakeups.wake(run.uid());
+    if run.phase.is_claimable() || run.is_done() {
+        app.wakeups.wake(run.pool.to_string());
+    }
+}
+
+/// Takes a run one step on and carries out what follows, in the caller's transaction.
+pub(crate) async fn advance(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    run: Run,
+    event: RunEvent,
+    now: Timestamp,
+    lease: Option<Timestamp>,
+) -> Result<Run> {
+    let (seen, phase) = (run.version, run.phase);
+    let (run, effects) = run.step(event, now)?;
+    if run.version == seen {
+        return Ok(run);
+    }
+    let uid = run.uid();
+    let mut deployment = None;
+    for effect in effects {
+        match effect {
+            Effect::TakeSlot => tx.reserve(Dimension::ConcurrentRuns, 1, uid, &run.name),
+            Effect::FreeSlot => tx.free(Dimension::ConcurrentRuns, uid),
+            other => {
+                let deployment = match &mut deployment {
+                    Some(deployment) => deployment,
+                    none => none.insert(
+                        deployments::get_by_uid(tx, place.scope, run.deployment)
+                            .await?
+                            .ok_or_else(|| Error::internal(format!("{} has no deployment", run.name)))?,
+                    ),
+                };
+                follow(app, tx, place, &run, deployment, other, now).await?;
+            }
+        }
+    }
+    if let Some(mut deployment) = deployment {
+        deployment.meta.touch(now);
+        deployments::update(tx, place.scope, &deployment).await?;
+    }
+    runs::update(tx, place.scope, seen, &run, lease.filter(|_| run.phase.is_leased())).await?;
+    if run.phase != phase {
+        let data = serde_json::json!({ "phase": run.phase.as_str(), "outcome": run.outcome, "epoch": run.epoch });
+        tx.announce(Event::new("run.moved", &run.name, uid, run.version).with(data));
+    }
+    Ok(run)
+}
+
+async fn follow(app: &App, tx: &mut Tx, place: &Place, run: &Run, deployment: &mut Deployment, effect: Effect, now: Timestamp) -> Result<()> {
+    match effect {
+        Effect::TakeSlot | Effect::FreeSlot => {}
+        Effect::Lock => match deployment.active_run {
+            Some(holder) if holder != run.uid() => {
+                return Err(Error::new(Reason::OperationInProgress, "another run is changing this deployment")
+                    .with("operation", deployment.run_name(holder)));
+            }
+            _ => deployment.active_run = Some(run.uid()),
+        },
+        Effect::Unlock => {
+            if deployment.active_run == Some(run.uid()) {
+                deployment.active_run = None;
+            }
+        }
+        Effect::DeploymentIs(state) => {
+            deployment.state = state;
+            if matches!(state, DeploymentState::Active | DeploymentState::Destroyed) {
+                deployment.drifted = false;
+            }
+        }
+        Effect::DriftFound(drifted) => {
+            deployment.drifted = drifted;
+            deployment.drift_check_time = Some(now);
+        }
+        Effect::CommitRevision => {
+            deployment.observed_revision += 1;
+            if run.kind == RunKind::Rollback {
+                // What was rolled back to is what is wanted now; else the next run would undo the rollback.
+                deployment.blueprint_version = run.blueprint_version.clone();
+                deployment.inputs = run.inputs.clone();
+                deployment.generation += 1;
+                let inputs = desired::inputs_of(app, tx, place, run.uid()).await?;
+                app.put(tx, place, deployment.meta.uid, Kind::Inputs, 0, &desired::bytes(&inputs)?).await?;
+            }
+            let revision = freehold_domain::deployments::Revision {
+                number: deployment.observed_revision,
+                blueprint_version: run.blueprint_version.clone(),
+                inputs: run.inputs.clone(),
+                run: run.uid(),
+                create_time: now,
+            };
+            let uid: Uid = tx.uid();
+            deployments::insert_revision(tx, place.scope, deployment.meta.uid, uid, &revision).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the tenant can have one more run under way; for what a waiting run says it waits for.
+pub(crate) async fn slot_refusal(db: &mut Session, place: &Place) -> Result<Option<String>> {
+    let quota = quotas::get(db, place.scope, Dimension::ConcurrentRuns).await?;
+    Ok(quota.filter(|quota| quota.available() == Some(0)).map(|quota| {
+        format!("a free place among {} concurrent runs of the tenant; one ends or the limit is raised", quota.limit.unwrap_or_default())
+    }))
+}

@@ -1,0 +1,124 @@
+//! Envelope encryption: a master key wraps each tenant's data key, which seals the tenant's bytes (AES-256-GCM).
+
+use freehold_domain::{Error, Result, access::TenantScope, time::{Random, Uid}};
+use freehold_store::payloads::Kind;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+
+/// Bytes of a key.
+pub const KEY_BYTES: usize = 32;
+
+/// The key that wraps the tenants' keys. It is kept outside the database.
+pub struct MasterKey(LessSafeKey);
+
+/// The key that seals what belongs to one tenant.
+pub struct DataKey(LessSafeKey);
+
+fn key(bytes: &[u8]) -> Result<LessSafeKey> {
+    UnboundKey::new(&AES_256_GCM, bytes).map(LessSafeKey::new).map_err(|_| Error::internal("a key is not of 32 bytes"))
+}
+
+/// Nonce, ciphertext and tag in a row.
+fn seal(key: &LessSafeKey, random: &dyn Random, associated: &[u8], plain: &[u8]) -> Result<Vec<u8>> {
+    let mut nonce = [0; NONCE_LEN];
+    random.fill(&mut nonce);
+    let mut sealed = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+    sealed.extend_from_slice(&nonce);
+    sealed.extend_from_slice(plain);
+    let tag = key
+        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(associated), &mut sealed[NONCE_LEN..])
+        .map_err(|_| Error::internal("sealing failed"))?;
+    sealed.extend_from_slice(tag.as_ref());
+    Ok(sealed)
+}
+
+fn open(key: &LessSafeKey, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
+    let broken = || Error::internal("sealed bytes cannot be opened: they were changed, or the key is another one");
+    let (nonce, rest) = sealed.split_at_checked(NONCE_LEN).ok_or_else(broken)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| broken())?;
+    let mut bytes = rest.to_vec();
+    let length = key.open_in_place(nonce, Aad::from(associated), &mut bytes).map_err(|_| broken())?.len();
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+impl MasterKey {
+    /// From the bytes of the key file.
+    pub fn new(bytes: &[u8]) -> Result<Self> {
+        key(bytes).map(Self)
+    }
+
+    /// Draws a data key for a tenant; answers it and its wrapped form.
+    pub fn new_data_key(&self, random: &dyn Random, tenant: Uid) -> Result<Vec<u8>> {
+        let mut bytes = [0; KEY_BYTES];
+        random.fill(&mut bytes);
+        seal(&self.0, random, tenant.0.as_bytes(), &bytes)
+    }
+
+    /// Opens a wrapped data key.
+    pub fn unwrap(&self, tenant: Uid, wrapped: &[u8]) -> Result<DataKey> {
+        key(&open(&self.0, tenant.0.as_bytes(), wrapped)?).map(DataKey)
+    }
+}
+
+impl DataKey {
+    /// Seals bytes for their one place in the database; elsewhere they do not open.
+    pub fn seal(&self, random: &dyn Random, place: &SealedPlace, plain: &[u8]) -> Result<Vec<u8>> {
+        seal(&self.0, random, place.associated().as_bytes(), plain)
+    }
+
+    /// Opens bytes from their place.
+    pub fn open(&self, place: &SealedPlace, sealed: &[u8]) -> Result<Vec<u8>> {
+        open(&self.0, place.associated().as_bytes(), sealed)
+    }
+}
+
+/// Where sealed bytes belong.
+#[derive(Clone, Debug)]
+pub struct SealedPlace {
+    /// Whose they are.
+    pub tenant: TenantScope,
+    /// The resource.
+    pub owner: Uid,
+    /// What they are: the name of a payload kind, or of a column.
+    pub kind: &'static str,
+    /// Their serial, or the id of a step.
+    pub serial: String,
+}
+
+impl SealedPlace {
+    /// A payload.
+    pub fn payload(tenant: TenantScope, owner: Uid, kind: Kind, serial: i64) -> Self {
+        Self { tenant, owner, kind: kind.as_str(), serial: serial.to_string() }
+    }
+
+    fn associated(&self) -> String {
+        format!("v1|{}|{}|{}|{}", self.tenant.0, self.owner, self.kind, self.serial)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::SystemRandom;
+    use freehold_domain::time::Random as _;
+
+    #[test]
+    fn sealed_bytes_open_only_where_they_belong() {
+        let random = SystemRandom::new();
+        let master = MasterKey::new(&[7; KEY_BYTES]).expect("32 bytes");
+        let (one, two) = (random.uid(), random.uid());
+        let wrapped = master.new_data_key(&random, one).expect("wraps");
+        let key = master.unwrap(one, &wrapped).expect("opens");
+        assert!(master.unwrap(two, &wrapped).is_err(), "a key moved to another tenant opens nothing");
+
+        let place = SealedPlace::payload(TenantScope(one), two, Kind::State, 1);
+        let mut sealed = key.seal(&random, &place, b"state").expect("seals");
+        assert_eq!(key.open(&place, &sealed).expect("opens"), b"state");
+        assert!(key.open(&SealedPlace::payload(TenantScope(one), two, Kind::State, 2), &sealed).is_err(), "replayed to another serial");
+        for index in 0..sealed.len() {
+            sealed[index] ^= 1;
+            assert!(key.open(&place, &sealed).is_err(), "byte {index} was changed unseen");
+            sealed[index] ^= 1;
+        }
+    }
+}

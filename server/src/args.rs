@@ -1,0 +1,224 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use freehold_cli::GlobalArgs;
+
+use crate::telemetry::LogFormat;
+
+/// The program.
+#[derive(Parser)]
+#[command(name = "freehold", version, about = "Freehold, a control plane for infrastructure", after_long_help = freehold_cli::AFTER_HELP)]
+pub struct Program {
+    /// How the client's commands reach the server and show their results.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// A whole system in one process: embedded database, own certificate authority, runner
+    Dev(DevArgs),
+    /// A replica of the server
+    Serve(ServeArgs),
+    /// A runner, anywhere
+    Runner(RunnerArgs),
+    /// Brings a database to the schema of this version
+    Migrate(DatabaseArgs),
+    /// Certificates of the built-in authority
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// The commands of the client.
+    #[command(flatten)]
+    Client(freehold_cli::Command),
+}
+
+/// Addresses of the listeners; port 0 takes a free one.
+#[derive(Args, Clone, Debug)]
+pub struct ListenArgs {
+    /// SDK, command line, grpcurl: mutual TLS
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7443")]
+    pub api_addr: SocketAddr,
+    /// Browsers: gRPC-web over TLS with a bearer token
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7444")]
+    pub web_addr: SocketAddr,
+    /// Runners: mutual TLS
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7445")]
+    pub runner_addr: SocketAddr,
+    /// Health and reflection: plaintext, loopback only
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7446")]
+    pub admin_addr: SocketAddr,
+    /// Origins whose pages may call the web listener, such as https://console.example; several separated by commas
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
+    pub web_origin: Vec<String>,
+    /// Speaks TLS 1.2 too
+    #[arg(long)]
+    pub tls12: bool,
+    /// How long a runner may be silent before its run is taken back, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub lease: Duration,
+    /// Cost of calls that one caller may make each second in the long run
+    #[arg(long, value_name = "COST", default_value_t = 500)]
+    pub rate_limit: u32,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
+    if (0.2..=3600.0).contains(&seconds) { Ok(Duration::from_secs_f64(seconds)) } else { Err("0.2 to 3600 seconds".to_owned()) }
+}
+
+/// Options of `dev`.
+#[derive(Args)]
+pub struct DevArgs {
+    /// Where data, keys and certificates are kept; without it they last only as long as the process
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Creates a tenant, publishes a blueprint and deploys it
+    #[arg(long)]
+    pub demo: bool,
+    /// Where the listeners are.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// How the log is written
+    #[arg(long, value_enum, default_value = "warnings")]
+    pub log: LogFormat,
+}
+
+/// Which database.
+#[derive(Args, Clone)]
+pub struct DatabaseArgs {
+    /// postgres://user@host/database, or sqlite:PATH
+    #[arg(long, value_name = "URL", env = "FREEHOLD_DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+    /// Connections to Postgres, at most
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub database_connections: u32,
+}
+
+/// Options of `serve`.
+#[derive(Args)]
+pub struct ServeArgs {
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Trust domain of the identities of this installation
+    #[arg(long, value_name = "DOMAIN", default_value = "freehold.local")]
+    pub trust_domain: String,
+    /// PEM file with the server's certificate and intermediates
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: PathBuf,
+    /// PEM file with its key
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: PathBuf,
+    /// PEM file with the authorities whose client certificates are accepted
+    #[arg(long, value_name = "FILE")]
+    pub client_ca: PathBuf,
+    /// File with serial numbers and SPIFFE ids that are no longer accepted, one a line
+    #[arg(long, value_name = "FILE")]
+    pub revoked: Option<PathBuf>,
+    /// File with the key that signs tokens; the same for all replicas
+    #[arg(long, value_name = "FILE")]
+    pub token_key: PathBuf,
+    /// File with the key that all data keys are wrapped with; the same for all replicas
+    #[arg(long, value_name = "FILE")]
+    pub master_key: PathBuf,
+    /// Where the listeners are.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// How long to go on taking calls after TERM, so that load balancers notice, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub drain_delay: u64,
+    /// How the log is written
+    #[arg(long, value_enum, default_value = "json")]
+    pub log: LogFormat,
+}
+
+/// Options of `runner`. The server and the runner's certificate are those of the client's options.
+#[derive(Args)]
+pub struct RunnerArgs {
+    /// Runner listeners, https://host:port; several separated by commas
+    #[arg(long = "server", value_name = "URL", env = "FREEHOLD_RUNNER_ENDPOINT")]
+    pub server: String,
+    /// PEM file with the authority of the server
+    #[arg(long = "server-ca", value_name = "FILE", env = "FREEHOLD_CA")]
+    pub ca: PathBuf,
+    /// PEM file with the runner's certificate
+    #[arg(long = "runner-cert", value_name = "FILE", env = "FREEHOLD_CERT")]
+    pub cert: PathBuf,
+    /// PEM file with its key
+    #[arg(long = "runner-key", value_name = "FILE", env = "FREEHOLD_KEY")]
+    pub key: PathBuf,
+    /// Jobs at a time
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub capacity: u16,
+    /// Folder that resources of the type `file` are made in
+    #[arg(long, value_name = "DIR")]
+    pub file_root: PathBuf,
+    /// Lets blueprints reach loopback and private addresses
+    #[arg(long)]
+    pub allow_private: bool,
+    /// How the log is written
+    #[arg(long, value_enum, default_value = "json")]
+    pub log: LogFormat,
+}
+
+/// What can be done with the built-in authority.
+#[derive(Subcommand)]
+pub enum AdminCommand {
+    /// Certificates
+    #[command(subcommand)]
+    Ca(CaCommand),
+}
+
+/// What can be done with certificates.
+#[derive(Subcommand)]
+pub enum CaCommand {
+    /// Makes a new authority
+    Init {
+        /// Where it is kept
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Trust domain of its identities
+        #[arg(long, value_name = "DOMAIN", default_value = "freehold.local")]
+        trust_domain: String,
+    },
+    /// Issues a certificate, for example to platform/admin, tenants/acme/users/ada or runnerPools/default/runners/r1
+    Issue {
+        /// Where the authority is kept
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Whom it names: a principal, or server/NAME for a server
+        identity: String,
+        /// Host names and addresses of a server; several separated by commas
+        #[arg(long, value_name = "HOST", value_delimiter = ',')]
+        host: Vec<String>,
+        /// How long it lasts, in hours
+        #[arg(long, value_name = "HOURS", default_value_t = 24)]
+        hours: u32,
+        /// File for the certificate
+        #[arg(long = "out-cert", value_name = "FILE")]
+        cert: PathBuf,
+        /// File for its key
+        #[arg(long = "out-key", value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Lists what was issued
+    List {
+        /// Where the authority is kept
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Revokes a certificate; servers that follow its file refuse it within a second
+    Revoke {
+        /// Where the authority is kept
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Serial number, as `list` shows it
+        serial: String,
+    },
+}

@@ -1,0 +1,250 @@
+//! A replica of the server: listeners, services, duties, and its end.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use freehold_api::{
+    health::Readiness,
+    layers::Rate,
+    listener::{Listener, Security, Settings},
+    policy::Surface,
+    reflection,
+    stack::Edge,
+    tls::{ClientFiles, ServerTls, TlsFiles},
+    tokens::TokenKeys,
+    wire::Wire,
+};
+use freehold_domain::{
+    blueprints::{Diagnostic, Document},
+    time::{Clock, Random},
+};
+use freehold_engines::Engine;
+use freehold_service::{App, AppSettings, MasterKey, Store, StoreSettings, SystemClock, SystemRandom, Validator, runners};
+use http::HeaderValue;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Failure,
+    args::{DatabaseArgs, ListenArgs, ServeArgs},
+    keys,
+};
+
+/// How long handlers that write may go on after the listeners have drained.
+const LAST_WRITES: Duration = Duration::from_secs(10);
+
+/// Where certificates and keys are.
+#[derive(Clone, Debug)]
+pub struct KeyFiles {
+    /// The server's certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Authorities of clients.
+    pub client_ca: PathBuf,
+    /// Certificates that are no longer accepted.
+    pub revoked: Option<PathBuf>,
+    /// Signs tokens.
+    pub token_key: PathBuf,
+}
+
+/// What a replica is made of.
+pub struct ServerSettings {
+    /// The database.
+    pub store: StoreSettings,
+    /// Trust domain of the identities of this installation.
+    pub trust_domain: String,
+    /// Certificates and keys.
+    pub files: KeyFiles,
+    /// The key that wraps data keys.
+    pub master_key: Vec<u8>,
+    /// The listeners.
+    pub listen: ListenArgs,
+    /// The engines that blueprints may name.
+    pub engines: Vec<Arc<dyn Engine>>,
+}
+
+/// Addresses of the listeners, with the ports that were taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// SDK, command line, grpcurl.
+    pub api: SocketAddr,
+    /// Browsers.
+    pub web: SocketAddr,
+    /// Runners.
+    pub runner: SocketAddr,
+    /// Health and reflection.
+    pub admin: SocketAddr,
+}
+
+/// A replica that serves.
+pub struct Server {
+    addresses: Addresses,
+    readiness: Readiness,
+    stop: CancellationToken,
+    listeners: JoinSet<()>,
+    duties: JoinSet<()>,
+    tasks: TaskTracker,
+    app: Arc<App>,
+}
+
+/// Lets an engine check blueprints for the service.
+struct EngineValidator(Arc<dyn Engine>);
+
+impl Validator for EngineValidator {
+    fn engine(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn validate(&self, document: &Document) -> Vec<Diagnostic> {
+        self.0.validate(document)
+    }
+}
+
+/// Serves until TERM or INT, then drains.
+pub async fn run(args: ServeArgs) -> Result<(), Failure> {
+    let ServeArgs { database, trust_domain, tls_cert, tls_key, client_ca, revoked, token_key, master_key, listen, drain_delay, .. } = args;
+    let engine = crate::runner::checks()?;
+    let server = Server::start(ServerSettings {
+        store: store_settings(&database),
+        trust_domain,
+        files: KeyFiles { cert: tls_cert, key: tls_key, client_ca, revoked, token_key },
+        master_key: keys::read_master_key(&master_key)?,
+        listen,
+        engines: vec![engine],
+    })
+    .await?;
+    let Addresses { api, web, runner, admin } = server.addresses();
+    tracing::info!(%api, %web, %runner, %admin, "serving");
+    terminated().await;
+    tracing::info!("draining");
+    server.stop(Duration::from_millis(drain_delay)).await;
+    Ok(())
+}
+
+/// The database that an option names.
+pub fn store_settings(database: &DatabaseArgs) -> StoreSettings {
+    match database.database_url.strip_prefix("sqlite:") {
+        Some(path) => StoreSettings::Sqlite(path.into()),
+        None => StoreSettings::Postgres { url: database.database_url.clone(), connections: database.database_connections },
+    }
+}
+
+/// Waits for TERM or INT.
+pub async fn terminated() {
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut term), Ok(mut int)) => {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+        }
+        _ => std::future::pending().await,
+    }
+}
+
+impl Server {
+    /// Opens the database, takes the addresses, and serves.
+    pub async fn start(settings: ServerSettings) -> Result<Self, Failure> {
+        let ServerSettings { store, trust_domain, files, master_key, listen, engines } = settings;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
+
+        // Addresses first: a port that is taken is the most likely fault, and costs nothing to find.
+        let tls = |clients: bool, http1: bool| -> Result<Security, Failure> {
+            let clients = clients.then(|| ClientFiles {
+                ca: files.client_ca.clone(),
+                revoked: files.revoked.clone(),
+                trust_domain: trust_domain.clone(),
+            });
+            let files = TlsFiles { cert: files.cert.clone(), key: files.key.clone(), clients, tls12: listen.tls12, http1 };
+            Ok(Security::Tls(Arc::new(ServerTls::load(files)?)))
+        };
+        let bind = async |address, security| Listener::bind(address, security, Settings::default(), Arc::clone(&clock)).await;
+        let api = bind(listen.api_addr, tls(true, false)?).await?;
+        let web = bind(listen.web_addr, tls(false, true)?).await?;
+        let runner = bind(listen.runner_addr, tls(true, false)?).await?;
+        let admin = bind(listen.admin_addr, Security::Plaintext).await?;
+        let addresses =
+            Addresses { api: api.local_addr(), web: web.local_addr(), runner: runner.local_addr(), admin: admin.local_addr() };
+
+        let tokens = Arc::new(TokenKeys::load_or_create(&files.token_key, &trust_domain, Arc::clone(&clock))?);
+        let store = Store::open(&store, Arc::clone(&clock), Arc::clone(&random)).await?;
+        let app = Arc::new(App::new(AppSettings {
+            store,
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+            master_key: MasterKey::new(&master_key)?,
+            trust_domain,
+            lease: listen.lease,
+            validators: engines.into_iter().map(|engine| Arc::new(EngineValidator(engine)) as Arc<dyn Validator>).collect(),
+        }));
+        runners::ensure_default_pool(&app).await?;
+
+        let wire = Wire::new(Arc::clone(&app), Arc::clone(&tokens));
+        let readiness = Readiness::new();
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let origins = listen.web_origin.iter().map(|origin| HeaderValue::from_str(origin)).collect::<Result<Vec<_>, _>>()?;
+        let mut listeners = JoinSet::new();
+        for (surface, listener) in [(Surface::Api, api), (Surface::Web, web), (Surface::Runner, runner), (Surface::Admin, admin)] {
+            let routes = wire.routes(surface).add_service(readiness.service());
+            let routes = if matches!(surface, Surface::Api | Surface::Admin) { reflection::add(routes, surface)? } else { routes };
+            let stack = Edge {
+                surface,
+                identity: Arc::new(wire.clone()),
+                tokens: Arc::clone(&tokens),
+                random: Arc::clone(&random),
+                tasks: tasks.clone(),
+                rate: Rate { per_second: listen.rate_limit, burst: listen.rate_limit.saturating_mul(4) },
+                max_message_bytes: surface_limit(surface),
+                origins: origins.clone(),
+            }
+            .stack(routes);
+            listeners.spawn(listener.serve(stack, stop.clone()));
+        }
+        let mut duties = JoinSet::new();
+        duties.spawn(freehold_worker::run(Arc::clone(&app), listen.lease, stop.clone()));
+        duties.spawn(watch_database(Arc::clone(&app), readiness.clone(), stop.clone()));
+        readiness.set(true);
+        Ok(Self { addresses, readiness, stop, listeners, duties, tasks, app })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Says that it is not ready, waits for load balancers to see it, lets calls finish, and closes the database.
+    pub async fn stop(mut self, delay: Duration) {
+        self.readiness.set(false);
+        tokio::time::sleep(delay).await;
+        self.stop.cancel();
+        while self.listeners.join_next().await.is_some() {}
+        self.tasks.close();
+        if tokio::time::timeout(LAST_WRITES, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some writes had not finished at the end");
+        }
+        while self.duties.join_next().await.is_some() {}
+        self.app.store().close().await;
+    }
+}
+
+/// Bytes of the largest message of a request.
+fn surface_limit(surface: Surface) -> usize {
+    if surface == Surface::Runner { Wire::RUNNER_MESSAGE } else { Wire::MESSAGE }
+}
+
+/// Says that the server is ready while its database answers.
+async fn watch_database(app: Arc<App>, readiness: Readiness, stop: CancellationToken) {
+    let mut answers = true;
+    while stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_some() {
+        let now = matches!(tokio::time::timeout(Duration::from_secs(3), app.store().ping()).await, Ok(Ok(())));
+        if now != answers && !stop.is_cancelled() {
+            tracing::warn!(ready = now, "the database {}", if now { "answers again" } else { "does not answer" });
+            readiness.set(now);
+            answers = now;
+        }
+    }
+}

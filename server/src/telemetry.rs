@@ -1,0 +1,29 @@
+//! How the log is written.
+
+use clap::ValueEnum;
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// How the log is written, to standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line, with request id, trace id and tenant.
+    Json,
+    /// Lines for people.
+    Text,
+    /// Warnings and errors only, for people.
+    Warnings,
+}
+
+/// Begins to write the log. `RUST_LOG` says more precisely what is in it.
+pub fn init(format: LogFormat) {
+    let default = if format == LogFormat::Warnings { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let begun = match format {
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
+        LogFormat::Text | LogFormat::Warnings => lines.compact().try_init(),
+    };
+    if begun.is_err() {
+        tracing::debug!("the log is being written already");
+    }
+}

@@ -1,0 +1,121 @@
+//! Rows of deployments, their revisions and state versions.
+
+use freehold_domain::{
+    deployments::{Deployment, Revision, StateVersion},
+    names::DeploymentName,
+    time::Uid,
+};
+use uuid::Uuid;
+
+entity!(
+    "deployments",
+    Deployment,
+    DeploymentName,
+    blueprint = |deployment: &Deployment| deployment.blueprint_version.blueprint_name().to_string(),
+);
+
+/// Reads one by its uid.
+pub async fn get_by_uid(db: &mut Session, tenant: TenantScope, uid: Uid) -> Result<Option<Deployment>> {
+    let row = fetch_optional!(
+        (String,),
+        db,
+        "SELECT body FROM deployments WHERE tenant_id = $1 AND uid = $2",
+        tenant.0.0,
+        uid.0,
+    )?;
+    row.map(|(body,)| decode("deployments", &body)).transpose()
+}
+
+/// How many there are in a tenant.
+pub async fn count(db: &mut Session, tenant: TenantScope) -> Result<i64> {
+    let rows = fetch_all!((i64,), db, "SELECT COUNT(*) FROM deployments WHERE tenant_id = $1", tenant.0.0)?;
+    Ok(rows.first().map_or(0, |(count,)| *count))
+}
+
+/// Adds a revision.
+pub async fn insert_revision(tx: &mut Tx, tenant: TenantScope, deployment: Uid, uid: Uid, revision: &Revision) -> Result<()> {
+    execute!(
+        tx,
+        "INSERT INTO revisions (tenant_id, uid, deployment, number, body) VALUES ($1, $2, $3, $4, $5)",
+        tenant.0.0,
+        uid.0,
+        deployment.0,
+        revision.number,
+        encode(revision)?,
+    )?;
+    Ok(())
+}
+
+/// Reads a revision.
+pub async fn get_revision(db: &mut Session, tenant: TenantScope, deployment: Uid, number: i64) -> Result<Option<Revision>> {
+    let row = fetch_optional!(
+        (String,),
+        db,
+        "SELECT body FROM revisions WHERE tenant_id = $1 AND deployment = $2 AND number = $3",
+        tenant.0.0,
+        deployment.0,
+        number,
+    )?;
+    row.map(|(body,)| decode("revisions", &body)).transpose()
+}
+
+/// Reads a page of revisions.
+pub async fn list_revisions(db: &mut Session, tenant: TenantScope, deployment: Uid, page: Page) -> Result<Listed<(Uid, Revision)>> {
+    let rows = fetch_all!(
+        (Uuid, String),
+        db,
+        "SELECT uid, body FROM revisions WHERE tenant_id = $1 AND deployment = $2 AND uid > $3 ORDER BY uid LIMIT $4",
+        tenant.0.0,
+        deployment.0,
+        page.after.map_or(Uuid::nil(), |uid| uid.0),
+        i64::from(page.size) + 1,
+    )?;
+    let items = rows
+        .iter()
+        .map(|(uid, body)| Ok((Uid(*uid), decode("revisions", body)?)))
+        .collect::<Result<Vec<(Uid, Revision)>>>()?;
+    Ok(Listed::from_rows(items, page, |(uid, _)| *uid))
+}
+
+/// Adds a state version. Fails with `PLAN_STALE` when one with this serial exists.
+pub async fn insert_state(tx: &mut Tx, tenant: TenantScope, deployment: Uid, version: &StateVersion) -> Result<()> {
+    execute!(
+        tx,
+        "INSERT INTO state_versions (tenant_id, deployment, serial, body) VALUES ($1, $2, $3, $4)",
+        tenant.0.0,
+        deployment.0,
+        version.serial,
+        encode(version)?,
+    )
+    .map_err(|failure| {
+        if failure.is_unique() { Error::new(Reason::PlanStale, "the state has moved on; plan again") } else { failure.into() }
+    })?;
+    Ok(())
+}
+
+/// Reads a state version.
+pub async fn get_state(db: &mut Session, tenant: TenantScope, deployment: Uid, serial: i64) -> Result<Option<StateVersion>> {
+    let row = fetch_optional!(
+        (String,),
+        db,
+        "SELECT body FROM state_versions WHERE tenant_id = $1 AND deployment = $2 AND serial = $3",
+        tenant.0.0,
+        deployment.0,
+        serial,
+    )?;
+    row.map(|(body,)| decode("state_versions", &body)).transpose()
+}
+
+/// Reads up to `size` state versions after a serial.
+pub async fn list_states(db: &mut Session, tenant: TenantScope, deployment: Uid, after: i64, size: u32) -> Result<Vec<StateVersion>> {
+    let rows = fetch_all!(
+        (String,),
+        db,
+        "SELECT body FROM state_versions WHERE tenant_id = $1 AND deployment = $2 AND serial > $3 ORDER BY serial LIMIT $4",
+        tenant.0.0,
+        deployment.0,
+        after,
+        i64::from(size),
+    )?;
+    rows.iter().map(|(body,)| decode("state_versions", body)).collect()
+}
