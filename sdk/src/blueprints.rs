@@ -49,6 +49,13 @@ pub struct BlueprintFile {
     pub content: Vec<u8>,
 }
 
+impl BlueprintFile {
+    /// A file with this path and content.
+    pub fn new(path: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
+        Self { path: path.into(), content: content.into() }
+    }
+}
+
 /// Shown as text; bytes that are not UTF-8 are replaced.
 impl serde::Serialize for BlueprintFile {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

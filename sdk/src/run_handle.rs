@@ -63,11 +63,11 @@ impl RunHandle {
     /// # Errors
     /// [`is_not_found`](Error::is_not_found), and those of any call. A run that ends badly is an answer, not an error.
     pub async fn wait_until(mut self, phase: RunPhase) -> Result<Self> {
-        let wait: Vec<RunPhase> = phase.before().collect();
+        let wait: Vec<_> = RunPhase::ALL.iter().copied().filter(|other| !other.has_reached(phase)).collect();
         let request = pb::WaitRunRequest { while_in: wait.iter().map(|phase| phase.number()).collect(), ..Default::default() };
         let call = Call::new(&self.core, request).name(Kind::Run, &self.run.name, |request, name| request.name = name);
         let mut patience = Patience::new(self.core.policy);
-        while wait.contains(&self.run.phase) {
+        while !self.run.phase.has_reached(phase) {
             match call.clone().send::<pb::WaitRunResponse>(WAIT).await {
                 Ok(answer) => {
                     self.run = present(answer.run, "run")?.lift();

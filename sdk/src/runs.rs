@@ -133,10 +133,14 @@ values! {
 }
 
 impl RunPhase {
-    /// The phases in which a run has not yet reached this one.
-    pub(crate) fn before(self) -> impl Iterator<Item = Self> {
-        let earlier = move |phase: &Self| phase.number() < self.number() && *phase != Self::Recovering;
-        Self::ALL.iter().copied().filter(move |phase| *phase != self && (earlier(phase) || *phase == Self::Recovering))
+    /// A run in this phase has come to the other one, or past it. One that recovers has not: it is led back.
+    /// One that this version has no word for has, so that nobody waits for what will never be seen.
+    pub fn has_reached(self, phase: Self) -> bool {
+        match self {
+            Self::Unknown(_) => true,
+            Self::Recovering => phase == Self::Recovering,
+            known => known.number() >= phase.number(),
+        }
     }
 }
 

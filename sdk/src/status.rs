@@ -62,7 +62,7 @@ fn local(status: &Status) -> Error {
     }
     match status.code() {
         // What has no code of its own is a connection that broke; whether the call was begun is not known.
-        tonic::Code::Unknown | tonic::Code::Unavailable => {
+        tonic::Code::Unknown | tonic::Code::Unavailable | tonic::Code::Cancelled => {
             Error::new(Code::Unavailable, format!("the connection broke: {cause}"))
         }
         other => Error::new(code(other), cause),

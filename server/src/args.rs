@@ -138,21 +138,10 @@ pub struct ServeArgs {
     pub log: LogFormat,
 }
 
-/// Options of `runner`. The server and the runner's certificate are those of the client's options.
+/// Options of `runner`. Its server and certificate are given as to the client's commands: `--endpoint` of the runner listener,
+/// `--ca`, `--cert`, `--key`.
 #[derive(Args)]
 pub struct RunnerArgs {
-    /// Runner listeners, https://host:port; several separated by commas
-    #[arg(long = "server", value_name = "URL", env = "FREEHOLD_RUNNER_ENDPOINT")]
-    pub server: String,
-    /// PEM file with the authority of the server
-    #[arg(long = "server-ca", value_name = "FILE", env = "FREEHOLD_CA")]
-    pub ca: PathBuf,
-    /// PEM file with the runner's certificate
-    #[arg(long = "runner-cert", value_name = "FILE", env = "FREEHOLD_CERT")]
-    pub cert: PathBuf,
-    /// PEM file with its key
-    #[arg(long = "runner-key", value_name = "FILE", env = "FREEHOLD_KEY")]
-    pub key: PathBuf,
     /// Jobs at a time
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub capacity: u16,

@@ -36,7 +36,7 @@ pub async fn run(dir: &Path, addresses: Addresses, begun: Instant) -> Result<(),
     step(begun, "tenant acme, project shop, environment dev; 1 deployment allowed");
 
     client.blueprints().create("greeting").send().await?;
-    let files = SAMPLE.map(|(path, content)| BlueprintFile::new(path, content));
+    let files = SAMPLE.map(|(path, content)| BlueprintFile { path: path.to_owned(), content: content.into() });
     let written = client.blueprints().write_draft("greeting", files).send().await?;
     let version = client.blueprints().publish("greeting@1.0.0", &written.blueprint_draft.etag).send().await?;
     step(begun, &format!("blueprint greeting published as 1.0.0, {}", version.digest));

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use freehold::Credentials;
+use freehold::{Client, Credentials};
 use freehold_api::authority::Authority;
 use freehold_service::{StoreSettings, SystemClock, SystemRandom};
 use tokio_util::sync::CancellationToken;
@@ -98,7 +98,8 @@ impl System {
         let endpoint = format!("https://{}", server.addresses().runner);
         let credentials =
             Credentials::new().ca_file(pki.join("ca.crt")).certificate_files(pki.join("runner.crt"), pki.join("runner.key"));
-        let runner = runner::build(&endpoint, credentials, native, 4).await?;
+        let client = Client::builder(endpoint).credentials(credentials).build().await?;
+        let runner = runner::build(&client, native, 4)?;
         let stop = CancellationToken::new();
         let runner = tokio::spawn(runner.run(stop.clone()));
         let Addresses { api, web, runner: runners, admin } = server.addresses();

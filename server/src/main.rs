@@ -28,7 +28,7 @@ fn main() -> ExitCode {
             }
             Command::Runner(args) => {
                 init_telemetry(args.log);
-                ended(runner::run(args).await)
+                ended(runner::run(&program.global, args).await)
             }
             Command::Migrate(args) => ended(admin::migrate(args).await),
             Command::Admin(command) => ended(admin::run(command)),

@@ -11,7 +11,7 @@ use freehold_api::{
     stack::Edge,
     tls::{ClientFiles, ServerTls, TlsFiles},
     tokens::TokenKeys,
-    wire::Wire,
+    wire::{MESSAGE, RUNNER_MESSAGE, Wire},
 };
 use freehold_domain::{
     blueprints::{Diagnostic, Document},
@@ -106,14 +106,13 @@ impl Validator for EngineValidator {
 /// Serves until TERM or INT, then drains.
 pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     let ServeArgs { database, trust_domain, tls_cert, tls_key, client_ca, revoked, token_key, master_key, listen, drain_delay, .. } = args;
-    let engine = crate::runner::checks()?;
     let server = Server::start(ServerSettings {
         store: store_settings(&database),
         trust_domain,
         files: KeyFiles { cert: tls_cert, key: tls_key, client_ca, revoked, token_key },
         master_key: keys::read_master_key(&master_key)?,
         listen,
-        engines: vec![engine],
+        engines: vec![crate::runner::checks()],
     })
     .await?;
     let Addresses { api, web, runner, admin } = server.addresses();
@@ -183,7 +182,7 @@ impl Server {
         }));
         runners::ensure_default_pool(&app).await?;
 
-        let wire = Wire::new(Arc::clone(&app), Arc::clone(&tokens));
+        let wire = Wire::new(Arc::clone(&app), Arc::clone(&tokens), MESSAGE);
         let readiness = Readiness::new();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let origins = listen.web_origin.iter().map(|origin| HeaderValue::from_str(origin)).collect::<Result<Vec<_>, _>>()?;
@@ -233,7 +232,7 @@ impl Server {
 
 /// Bytes of the largest message of a request.
 fn surface_limit(surface: Surface) -> usize {
-    if surface == Surface::Runner { Wire::RUNNER_MESSAGE } else { Wire::MESSAGE }
+    if surface == Surface::Runner { RUNNER_MESSAGE } else { MESSAGE }
 }
 
 /// Says that the server is ready while its database answers.

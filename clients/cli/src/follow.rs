@@ -21,7 +21,7 @@ pub(crate) async fn decide_and_apply(run: RunHandle, yes: bool, screen: &mut Scr
     if run.run().is_done() {
         return end(run, screen);
     }
-    screen.aside(&plan(&run.plan().await?))?;
+    screen.aside(&plan(&run.plan().await?), !yes)?;
     if run.run().phase != RunPhase::AwaitingApproval {
         return follow_to_end(run, screen).await;
     }
@@ -86,22 +86,17 @@ pub(crate) async fn follow_to_end(run: RunHandle, screen: &mut Screen) -> Result
 /// Follows phases until one is reached or passed, or the run has ended.
 async fn follow_until(run: RunHandle, phase: RunPhase, screen: &mut Screen) -> Result<RunHandle, Failure> {
     let mut phases = run.watch();
-    let reached = run.wait_until(phase);
-    let mut reached = std::pin::pin!(reached);
     let mut last: Option<Run> = None;
-    loop {
-        tokio::select! {
-            biased;
-            Some(now) = phases.next() => {
-                let now = now?;
-                if last.as_ref().is_none_or(|last| changed(last, &now)) {
-                    screen.note(&phase_line(&now));
-                }
-                last = Some(now);
-            }
-            run = &mut reached => return Ok(run?),
+    while let Some(now) = phases.try_next().await? {
+        if last.as_ref().is_none_or(|last| changed(last, &now)) {
+            screen.note(&phase_line(&now));
         }
+        if now.phase.has_reached(phase) {
+            break;
+        }
+        last = Some(now);
     }
+    Ok(run.wait_until(phase).await?)
 }
 
 fn changed(last: &Run, now: &Run) -> bool {
@@ -150,5 +145,142 @@ fn summary(run: &Run) -> String {
             format!("Done: {created} created, {} changed, {destroyed} destroyed.\n", plan.update)
         }
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::VecDeque,
+        sync::{Arc, Mutex},
+    };
+
+    use freehold::{Bytes, Client, Stub, raw::proto::deployments::v1 as pb};
+    use futures::{FutureExt as _, future::BoxFuture};
+    use prost::Message;
+
+    use super::*;
+    use crate::{Output, screen::fake::screen};
+
+    const NAME: &str = "tenants/acme/projects/shop/environments/dev/deployments/web/runs/0199";
+
+    /// For each method, the messages of its answers in order; the last answer goes for all calls after.
+    type Answers = Vec<(&'static str, VecDeque<Vec<Bytes>>)>;
+
+    #[derive(Clone, Default)]
+    struct Script(Arc<Mutex<Answers>>);
+
+    impl Script {
+        fn on<M: Message>(self, method: &'static str, answers: impl IntoIterator<Item = Vec<M>>) -> Self {
+            let encoded =
+                answers.into_iter().map(|stream| stream.iter().map(|message| message.encode_to_vec().into()).collect()).collect();
+            self.0.lock().expect("a lock").push((method, encoded));
+            self
+        }
+
+        fn next(&self, path: &str) -> Vec<Bytes> {
+            let mut all = self.0.lock().expect("a lock");
+            let (_, answers) =
+                all.iter_mut().find(|(method, _)| path.ends_with(method)).unwrap_or_else(|| panic!("{path} is not expected"));
+            if answers.len() > 1 { answers.pop_front().expect("an answer") } else { answers[0].clone() }
+        }
+    }
+
+    impl Stub for Script {
+        fn call<'a>(&'a self, path: &'a str, _: Bytes) -> BoxFuture<'a, freehold::Result<Bytes>> {
+            async move { Ok(self.next(path).remove(0)) }.boxed()
+        }
+
+        fn stream<'a>(&'a self, path: &'a str, _: Bytes) -> BoxFuture<'a, Vec<freehold::Result<Bytes>>> {
+            async move { self.next(path).into_iter().map(Ok).collect() }.boxed()
+        }
+    }
+
+    fn run(phase: RunPhase, etag: &str) -> pb::Run {
+        pb::Run {
+            name: NAME.into(),
+            phase: phase.number(),
+            etag: etag.into(),
+            plan_digest: "sha256:77".into(),
+            plan_summary: Some(pb::PlanSummary { create: 1, ..Default::default() }),
+            ..Default::default()
+        }
+    }
+
+    fn ended(outcome: RunOutcome) -> pb::Run {
+        let error = (outcome == RunOutcome::Failed).then(|| pb::RunError { message: "disk full".into(), ..Default::default() });
+        pb::Run { outcome: outcome.number(), error, ..run(RunPhase::Done, "9") }
+    }
+
+    fn line(text: &str) -> pb::LogLine {
+        pb::LogLine { text: text.into(), time: Some(prost_types::Timestamp::default()), ..Default::default() }
+    }
+
+    /// A run of one resource that is planned, approved, applied, and ends like this.
+    fn server(outcome: RunOutcome) -> Client {
+        let watched = |run| pb::WatchRunResponse { run: Some(run) };
+        let log = |texts: &[&str], next_offset| pb::TailRunLogsResponse {
+            lines: texts.iter().map(|text| line(text)).collect(),
+            next_offset,
+        };
+        let create =
+            pb::ResourceChange { address: "file.a".into(), action: pb::ChangeAction::Create.into(), ..Default::default() };
+        let plan = pb::RunPlan { changes: vec![create], summary: run(RunPhase::Done, "").plan_summary, ..Default::default() };
+        let planned = vec![
+            watched(run(RunPhase::Queued, "1")),
+            watched(run(RunPhase::Planning, "2")),
+            watched(run(RunPhase::AwaitingApproval, "3")),
+        ];
+        let script = Script::default()
+            .on("PlanDeployment", [vec![pb::PlanDeploymentResponse { run: Some(run(RunPhase::Queued, "1")) }]])
+            .on("WatchRun", [planned, vec![watched(run(RunPhase::Applying, "8")), watched(ended(outcome))]])
+            .on("WaitRun", [vec![pb::WaitRunResponse { run: Some(run(RunPhase::AwaitingApproval, "3")) }]])
+            .on("GetRunPlan", [vec![pb::GetRunPlanResponse { run_plan: Some(plan) }]])
+            .on("ApproveRun", [vec![pb::ApproveRunResponse { run: Some(run(RunPhase::ApplyQueued, "4")) }]])
+            .on("TailRunLogs", [vec![log(&["planned"], 1)], vec![log(&["created file.a"], 2)], vec![]])
+            .on("GetRun", [vec![pb::GetRunResponse { run: Some(ended(outcome)) }]]);
+        Client::from_stub(script, "acme")
+    }
+
+    async fn apply(outcome: RunOutcome, output: Output, quiet: bool) -> (Result<(), Failure>, String, String) {
+        let (mut screen, out, err) = screen(output, quiet);
+        let run = server(outcome).runs().plan("shop/dev/web").send().await.expect("a run");
+        let result = decide_and_apply(run, true, &mut screen).await;
+        (result, out.text(), err.text())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_apply_shows_plan_progress_and_end_to_people() {
+        let (result, out, err) = apply(RunOutcome::Succeeded, Output::Table, false).await;
+        result.expect("it ends well");
+        assert_eq!(
+            out,
+            "Freehold will do this:\n\n  # file.a will be created\n  + file.a\n\nPlan: 1 to create, 0 to change, 0 to destroy.\n\
+             Done: 1 created, 0 changed, 0 destroyed.\n"
+        );
+        let mut lines: Vec<_> = err.lines().collect();
+        // Phases and log are two streams; only the order within each is sure.
+        let log = lines.iter().position(|line| line.contains("created file.a")).expect("the log");
+        assert_eq!(lines.remove(log), "1970-01-01 00:00:00Z created file.a");
+        let expected =
+            ["run shop/dev/web/0199", "== QUEUED", "== PLANNING", "== AWAITING_APPROVAL", "== APPLYING", "== DONE SUCCEEDED"];
+        assert_eq!(lines, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn programs_get_the_run_and_nothing_else() {
+        let (result, out, err) = apply(RunOutcome::Succeeded, Output::Json, true).await;
+        result.expect("it ends well");
+        let run: serde_json::Value = serde_json::from_str(&out).expect("one JSON document");
+        assert_eq!((run["name"].as_str(), run["outcome"].as_str(), err.as_str()), (Some(NAME), Some("SUCCEEDED"), ""));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_ends_badly_is_told_and_gives_its_exit_code() {
+        let (result, out, err) = apply(RunOutcome::Failed, Output::Table, false).await;
+        let failure = result.expect_err("it ends badly");
+        assert_eq!(failure.code(), 8);
+        assert!(failure.to_string().contains("disk full"), "{failure}");
+        assert!(err.contains("freehold run logs shop/dev/web/0199") && !out.contains("Done"), "{out}{err}");
     }
 }

@@ -28,7 +28,7 @@ use commands::{
     operations::OperationCommand,
     projects::ProjectCommand,
     quotas::QuotaCommand,
-    runner_pools::{RunnerCommand, RunnerPoolCommand},
+    runner_pools::RunnerPoolCommand,
     runs::RunCommand,
     service_accounts::ServiceAccountCommand,
     tenants::TenantCommand,
@@ -149,12 +149,9 @@ pub enum Command {
     /// Runs of deployments: shop/dev/web/RUN
     #[command(subcommand)]
     Run(RunCommand),
-    /// Runner pools, for platform administrators
+    /// Runner pools and their runners, for platform administrators
     #[command(subcommand)]
     RunnerPool(RunnerPoolCommand),
-    /// Runners of a pool, for platform administrators
-    #[command(subcommand)]
-    Runner(RunnerCommand),
     /// Who did what
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -199,13 +196,22 @@ pub fn plan_text(plan: &freehold::RunPlan) -> String {
     anstream::adapter::strip_str(&plan::plan(plan)).to_string()
 }
 
+/// The client that options, environment and profile describe.
+///
+/// # Errors
+/// What is missing or wrong, in words.
+pub async fn client(global: &GlobalArgs) -> Result<freehold::Client, String> {
+    let settings = config::settings(global, &config::Environment::process()).map_err(|failure| failure.to_string())?;
+    settings.client().await.map_err(|failure| failure.to_string())
+}
+
 /// Does what the command says, shows the result or the error, and returns one of the exit codes that the help names.
 pub async fn run(global: GlobalArgs, command: Command) -> ExitCode {
     if let Command::Completions { shell } = command {
         completions(shell, &mut self::command());
         return ExitCode::SUCCESS;
     }
-    let mut screen = Screen::new(global.output, global.quiet);
+    let mut screen = Screen::standard(global.output, global.quiet);
     match attempt(&global, command, &mut screen).await {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever closes the pipe has read enough.

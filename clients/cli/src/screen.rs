@@ -1,6 +1,6 @@
 //! Where results, progress and errors go: results to standard output, all else to standard error.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -18,11 +18,14 @@ use crate::{
 pub(crate) struct Screen {
     output: Output,
     quiet: bool,
+    out: Box<dyn Write>,
+    err: Box<dyn Write>,
 }
 
 impl Screen {
-    pub(crate) fn new(output: Output, quiet: bool) -> Self {
-        Self { output, quiet }
+    /// The standard streams, with colours where they are terminals that want them.
+    pub(crate) fn standard(output: Output, quiet: bool) -> Self {
+        Self { output, quiet, out: Box::new(anstream::stdout()), err: Box::new(anstream::stderr()) }
     }
 
     /// Results are for people.
@@ -34,7 +37,7 @@ impl Screen {
     pub(crate) fn item(&mut self, item: &impl Serialize) -> Result<(), Failure> {
         let value = value(item)?;
         match self.output {
-            Output::Table => print(&fields(&value)),
+            Output::Table => self.print(&fields(&value)),
             _ => self.value(&value),
         }
     }
@@ -46,7 +49,7 @@ impl Screen {
                 self.note("There is none.");
                 Ok(())
             }
-            Output::Table => print(&table(T::HEAD, &items.iter().map(Show::row).collect::<Vec<_>>())),
+            Output::Table => self.print(&table(T::HEAD, &items.iter().map(Show::row).collect::<Vec<_>>())),
             _ => self.value(&value(&items)?),
         }
     }
@@ -54,36 +57,41 @@ impl Screen {
     /// Shows one part of a stream: a line for people, or an object for programs.
     pub(crate) fn event(&mut self, event: &impl Serialize, line: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.output {
-            Output::Table => print(&(line() + "\n")),
-            Output::Json => print(&(value(event)?.to_string() + "\n")),
-            Output::Yaml => print(&format!("---\n{}", yaml(&value(event)?))),
+            Output::Table => self.print(&(line() + "\n")),
+            Output::Json => self.print(&(value(event)?.to_string() + "\n")),
+            Output::Yaml => self.print(&format!("---\n{}", yaml(&value(event)?))),
         }
     }
 
     /// Shows a text for people in place of a resource for programs.
     pub(crate) fn text(&mut self, item: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.output {
-            Output::Table => print(&text()),
+            Output::Table => self.print(&text()),
             _ => self.value(&value(item)?),
         }
     }
 
-    /// Shows a text that is not the result itself: where results go for people, where notes go for programs.
-    pub(crate) fn aside(&mut self, text: &str) -> Result<(), Failure> {
+    /// Shows a text that is not the result itself: where results go for people, where notes go for programs. It is seen for
+    /// sure when somebody is to decide on it.
+    pub(crate) fn aside(&mut self, text: &str, decides: bool) -> Result<(), Failure> {
         match self.output {
-            Output::Table => print(text),
-            _ => {
-                self.note(text);
-                Ok(())
-            }
+            Output::Table => self.print(text)?,
+            _ if decides => self.say(text),
+            _ => self.note(text),
         }
+        Ok(())
     }
 
     fn value(&mut self, value: &Value) -> Result<(), Failure> {
         match self.output {
-            Output::Yaml => print(&yaml(value)),
-            _ => print(&format!("{value:#}\n")),
+            Output::Yaml => self.print(&yaml(value)),
+            _ => self.print(&format!("{value:#}\n")),
         }
+    }
+
+    fn print(&mut self, text: &str) -> Result<(), Failure> {
+        self.out.write_all(text.as_bytes())?;
+        Ok(self.out.flush()?)
     }
 
     /// Says what goes on, unless nobody wants to know.
@@ -95,7 +103,7 @@ impl Screen {
 
     /// Says something that must be seen. A terminal that has gone away is no reason to fail.
     pub(crate) fn say(&mut self, text: &str) {
-        let _ = writeln!(anstream::stderr(), "{text}");
+        let _ = writeln!(self.err, "{text}");
     }
 
     /// Says that something was done, for commands without another result.
@@ -119,9 +127,8 @@ impl Screen {
     /// Asks; only `yes` is yes.
     pub(crate) fn ask(&mut self, question: &str) -> Result<bool, Failure> {
         let bold = Style::new().bold();
-        let mut out = anstream::stderr();
-        write!(out, "\n{}{question}{} Only `yes` is accepted: ", bold.render(), bold.render_reset())?;
-        out.flush()?;
+        write!(self.err, "\n{}{question}{} Only `yes` is accepted: ", bold.render(), bold.render_reset())?;
+        self.err.flush()?;
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
         Ok(answer.trim() == "yes")
@@ -136,12 +143,6 @@ impl Screen {
             () => Err(Failure::Found("nothing was done".to_owned())),
         }
     }
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = anstream::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
 }
 
 fn value(item: &impl Serialize) -> Result<Value, Failure> {
@@ -178,6 +179,40 @@ fn is_empty(value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         Value::Object(fields) => fields.is_empty(),
         Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// A screen for tests, whose two streams can be read without colours.
+#[cfg(test)]
+pub(crate) mod fake {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What was written to one stream.
+    #[derive(Clone, Default)]
+    pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Written {
+        pub(crate) fn text(&self) -> String {
+            let bytes = self.0.lock().expect("a lock");
+            anstream::adapter::strip_str(std::str::from_utf8(&bytes).expect("text")).to_string()
+        }
+    }
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("a lock").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn screen(output: Output, quiet: bool) -> (Screen, Written, Written) {
+        let (out, err) = (Written::default(), Written::default());
+        (Screen { output, quiet, out: Box::new(out.clone()), err: Box::new(err.clone()) }, out, err)
     }
 }
 

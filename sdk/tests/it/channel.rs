@@ -90,6 +90,25 @@ async fn with_several_servers_one_that_is_away_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_stream_goes_on_at_another_server_where_it_broke() {
+    use futures::TryStreamExt as _;
+
+    let ca = Ca::new();
+    let (one, two) = (Server::start(&ca, &ca).await, Server::start(&ca, &ca).await);
+    let endpoints = format!("{},{}", one.endpoint(), two.endpoint());
+    let freehold = Client::builder(endpoints).credentials(ca.credentials()).tenant("acme").build().await.expect("a client");
+    let run = freehold.runs().get("shop/dev/web/0199").send().await.expect("a run");
+    let mut lines = run.logs();
+
+    let mut next =
+        async || tokio::time::timeout(Duration::from_secs(20), lines.try_next()).await.expect("in time").expect("no failure");
+    assert_eq!(next().await.expect("a line").text, "line 0");
+    let used = if one.script.connections() > 0 { one } else { two };
+    drop(used);
+    assert_eq!(next().await.expect("a line").text, "line 1");
+}
+
+#[tokio::test]
 async fn nobody_there_is_an_error_that_names_the_address() {
     let ca = Ca::new();
     let server = Server::start(&ca, &ca).await;

@@ -2,18 +2,28 @@
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use freehold::{Client, Credentials};
+use freehold_proto::deployments::v1::{
+    GetRunRequest, GetRunResponse, LogLine, Run, RunPhase, TailRunLogsRequest, TailRunLogsResponse,
+};
 use freehold_proto::iam::v1::{
     CallerIdentity, ExchangeTokenRequest, ExchangeTokenResponse, GetCallerIdentityRequest, GetCallerIdentityResponse,
     token_service_server::{TokenService, TokenServiceServer},
+};
+use futures::{
+    StreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -25,7 +35,14 @@ use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_rustls::TlsAcceptor;
-use tonic::{Request, Response, Status, metadata::MetadataMap, service::Routes};
+use tonic::{
+    Request, Response, Status,
+    body::Body,
+    metadata::MetadataMap,
+    server::{Grpc, NamedService, ServerStreamingService, UnaryService},
+    service::Routes,
+};
+use tonic_prost::ProstCodec;
 
 /// A certificate authority.
 pub struct Ca {
@@ -122,6 +139,57 @@ impl TokenService for Script {
     }
 }
 
+/// A run that never ends; of its log, each stream that is opened shows one line more and then stays open.
+#[derive(Clone)]
+struct Logs;
+
+impl NamedService for Logs {
+    const NAME: &'static str = "freehold.deployments.v1.RunService";
+}
+
+impl ServerStreamingService<TailRunLogsRequest> for Logs {
+    type Response = TailRunLogsResponse;
+    type ResponseStream = BoxStream<'static, Result<TailRunLogsResponse, Status>>;
+    type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<TailRunLogsRequest>) -> Self::Future {
+        let offset = request.into_inner().offset;
+        let lines = vec![LogLine { text: format!("line {offset}"), ..Default::default() }];
+        let message = TailRunLogsResponse { lines, next_offset: offset + 1 };
+        Box::pin(async move { Ok(Response::new(stream::iter([Ok(message)]).chain(stream::pending()).boxed())) })
+    }
+}
+
+impl UnaryService<GetRunRequest> for Logs {
+    type Response = GetRunResponse;
+    type Future = BoxFuture<'static, Result<Response<GetRunResponse>, Status>>;
+
+    fn call(&mut self, request: Request<GetRunRequest>) -> Self::Future {
+        let run = Run { name: request.into_inner().name, phase: RunPhase::Applying.into(), ..Default::default() };
+        Box::pin(async move { Ok(Response::new(GetRunResponse { run: Some(run) })) })
+    }
+}
+
+impl tower::Service<http::Request<Body>> for Logs {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            Ok(match request.uri().path() {
+                "/freehold.deployments.v1.RunService/GetRun" => Grpc::new(ProstCodec::default()).unary(this, request).await,
+                _ => Grpc::new(ProstCodec::default()).server_streaming(this, request).await,
+            })
+        })
+    }
+}
+
 /// A server that runs until it is dropped.
 pub struct Server {
     pub address: SocketAddr,
@@ -163,7 +231,7 @@ impl Server {
                 connections.spawn(async move {
                     served.0.connections.fetch_add(1, Ordering::SeqCst);
                     let Ok(stream) = acceptor.accept(tcp).await else { return };
-                    let routes = Routes::new(TokenServiceServer::new(served));
+                    let routes = Routes::new(TokenServiceServer::new(served)).add_service(Logs);
                     let builder = auto::Builder::new(TokioExecutor::new());
                     let mut connection =
                         std::pin::pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)));

@@ -55,7 +55,12 @@ impl FromStr for Principal {
             .or_else(|| text.parse().ok().map(Self::ServiceAccount))
             .or_else(|| text.parse().ok().map(Self::Runner))
             .ok_or_else(|| {
-                format!("`{}` is nobody: name a user, `{}`, or a service account, `{}`", shown(text), UserName::PATTERN, ServiceAccountName::PATTERN)
+                format!(
+                    "`{}` is nobody: name a user, `{}`, or a service account, `{}`",
+                    shown(text),
+                    UserName::PATTERN,
+                    ServiceAccountName::PATTERN
+                )
             })
     }
 }
@@ -98,18 +103,43 @@ pub static ROLES: &[Role] = &[
         id: "tenant-admin",
         display_name: "Tenant administrator",
         permissions: &[
-            "tenants.tenants.get", "tenants.tenants.list", "tenants.tenants.update", "tenants.projects.*", "tenants.environments.*", "iam.*.*", "blueprints.*.*",
-            "deployments.*.*", "quotas.quotas.get", "quotas.quotas.list", "quotas.reservations.list", "operations.*.*", "audit.*.*",
+            "tenants.tenants.get",
+            "tenants.tenants.list",
+            "tenants.tenants.update",
+            "tenants.projects.*",
+            "tenants.environments.*",
+            "iam.*.*",
+            "blueprints.*.*",
+            "deployments.*.*",
+            "quotas.quotas.get",
+            "quotas.quotas.list",
+            "quotas.reservations.list",
+            "operations.*.*",
+            "audit.*.*",
         ],
     },
     Role {
         id: "developer",
         display_name: "Developer",
         permissions: &[
-            "tenants.*.get", "tenants.projects.list", "tenants.environments.list", "blueprints.*.get", "blueprints.*.list",
-            "blueprints.blueprints.validate", "deployments.deployments.*", "deployments.runs.plan", "deployments.runs.destroy",
-            "deployments.runs.detectDrift", "deployments.runs.cancel", "deployments.runs.get", "deployments.runs.list",
-            "deployments.state.get", "deployments.state.list", "quotas.*.get", "quotas.*.list", "operations.*.*",
+            "tenants.*.get",
+            "tenants.projects.list",
+            "tenants.environments.list",
+            "blueprints.*.get",
+            "blueprints.*.list",
+            "blueprints.blueprints.validate",
+            "deployments.deployments.*",
+            "deployments.runs.plan",
+            "deployments.runs.destroy",
+            "deployments.runs.detectDrift",
+            "deployments.runs.cancel",
+            "deployments.runs.get",
+            "deployments.runs.list",
+            "deployments.state.get",
+            "deployments.state.list",
+            "quotas.*.get",
+            "quotas.*.list",
+            "operations.*.*",
         ],
     },
     Role {
@@ -295,9 +325,9 @@ pub struct Caller {
 impl Caller {
     /// Whether it may do this to the resource.
     pub fn may(&self, permission: &str, resource: &str, now: Timestamp) -> bool {
-        self.grants.iter().any(|grant| {
-            grant.covers(resource) && grant.role.allows(permission) && grant.expire_time.is_none_or(|end| now < end)
-        })
+        self.grants
+            .iter()
+            .any(|grant| grant.covers(resource) && grant.role.allows(permission) && grant.expire_time.is_none_or(|end| now < end))
     }
 
     /// Fails unless it may do what this call does to the resource.
@@ -330,7 +360,9 @@ impl Caller {
         match &self.call.tenant {
             Some(said) if *said != tenant.tenant => Err(Error::new(
                 Reason::TenantMismatch,
-                format!("the header `x-freehold-tenant` says {said} and the request is about {tenant}; leave the header out or send the same"),
+                format!(
+                    "the header `x-freehold-tenant` says {said} and the request is about {tenant}; leave the header out or send the same"
+                ),
             )),
             _ => Ok(()),
         }
@@ -396,7 +428,8 @@ mod tests {
     #[test]
     fn nobody_gives_a_role_that_allows_more_than_they_may() {
         let (acme, shop) = ("tenants/acme", "tenants/acme/projects/shop");
-        let table: &[(&[(&str, &str)], &str, &str, Option<&str>)] = &[
+        type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str, Option<&'a str>);
+        let table: &[Row<'_>] = &[
             (&[("roles/tenant-admin", acme)], "roles/tenant-admin", acme, None),
             (&[("roles/tenant-admin", acme)], "roles/developer", shop, None),
             (&[("roles/tenant-admin", acme)], "roles/approver", acme, None),
@@ -410,7 +443,12 @@ mod tests {
             (&[("roles/developer", acme)], "roles/tenant-admin", acme, Some("audit.records.get")),
             (&[("roles/viewer", acme)], "roles/approver", acme, Some("deployments.runs.approve")),
             (&[("roles/viewer", acme), ("roles/developer", shop)], "roles/developer", shop, None),
-            (&[("roles/viewer", acme), ("roles/developer", shop)], "roles/developer", acme, Some("blueprints.blueprints.validate")),
+            (
+                &[("roles/viewer", acme), ("roles/developer", shop)],
+                "roles/developer",
+                acme,
+                Some("blueprints.blueprints.validate"),
+            ),
             (&[], "roles/viewer", acme, Some("audit.records.get")),
         ];
         for (has, role, resource, missing) in table {
@@ -422,7 +460,9 @@ mod tests {
 
     #[test]
     fn principals_are_read_and_written_alike() {
-        for text in ["platform/admin", "tenants/acme/users/ada", "tenants/acme/serviceAccounts/ci", "runnerPools/default/runners/r1"] {
+        for text in
+            ["platform/admin", "tenants/acme/users/ada", "tenants/acme/serviceAccounts/ci", "runnerPools/default/runners/r1"]
+        {
             assert_eq!(text.parse::<Principal>().expect(text).to_string(), text);
         }
         assert!("tenants/acme".parse::<Principal>().is_err());

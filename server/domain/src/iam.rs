@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     access::Principal,
     names::{
-        ApiKeyName, EnvironmentName, Id, ProjectName, RoleBindingName, ServiceAccountName, TenantName, UserName, WorkloadIdentityName, shown,
+        ApiKeyName, EnvironmentName, Id, ProjectName, RoleBindingName, ServiceAccountName, TenantName, UserName,
+        WorkloadIdentityName, shown,
     },
     resource::Meta,
     time::Timestamp,
@@ -123,9 +124,11 @@ impl FromStr for Scope {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let tenant = text.parse().map(Self::Tenant);
-        tenant.or_else(|_| text.parse().map(Self::Project)).or_else(|_| text.parse().map(Self::Environment)).map_err(|_: String| {
-            format!("`{}` is not a tenant, project or environment; for example `tenants/acme/projects/shop`", shown(text))
-        })
+        tenant.or_else(|_| text.parse().map(Self::Project)).or_else(|_| text.parse().map(Self::Environment)).map_err(
+            |_: String| {
+                format!("`{}` is not a tenant, project or environment; for example `tenants/acme/projects/shop`", shown(text))
+            },
+        )
     }
 }
 
@@ -155,7 +158,9 @@ pub fn spiffe_id(text: &str) -> Result<String, String> {
             let path_ok = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
             !domain.is_empty()
                 && domain.bytes().all(domain_ok)
-                && path.split('/').all(|segment| !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(path_ok))
+                && path
+                    .split('/')
+                    .all(|segment| !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(path_ok))
         });
     if well { Ok(text.to_owned()) } else { Err(format!("`{}` is not of the form spiffe://trust-domain/path", shown(text))) }
 }

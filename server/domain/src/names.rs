@@ -254,7 +254,8 @@ mod tests {
         let name: DeploymentName = "tenants/acme/projects/shop/environments/dev/deployments/web".parse().expect("valid");
         assert_eq!(name.to_string(), "tenants/acme/projects/shop/environments/dev/deployments/web");
         assert_eq!(name.environment_name().to_string(), "tenants/acme/projects/shop/environments/dev");
-        for wrong in ["", "tenants/", "tenants/Acme", "tenants/acme/", "/tenants/acme", "tenants/acme/projects/x", "tenants/a\n"] {
+        for wrong in ["", "tenants/", "tenants/Acme", "tenants/acme/", "/tenants/acme", "tenants/acme/projects/x", "tenants/a\n"]
+        {
             let why = wrong.parse::<TenantName>().expect_err(wrong);
             assert!(why.contains("tenants/{tenant}"), "{why}");
         }

@@ -110,7 +110,10 @@ fn new_secret(random: &dyn Random) -> String {
 fn already_returned(key: &ApiKey) -> Error {
     Error::new(
         Reason::SecretAlreadyReturned,
-        format!("this request made {} before; its secret was in the first answer only. Revoke that key and make a new one", key.name),
+        format!(
+            "this request made {} before; its secret was in the first answer only. Revoke that key and make a new one",
+            key.name
+        ),
     )
     .with("name", &key.name)
 }

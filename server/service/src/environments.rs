@@ -128,6 +128,9 @@ pub async fn delete(app: &App, caller: &Caller, name: &EnvironmentName, allow_mi
 async fn expect_pool(tx: &mut Tx, pool: &RunnerPoolName) -> Result<()> {
     match runners::get_pool(tx, pool).await? {
         Some(_) => Ok(()),
-        None => Err(Error::field("environment.runner_pool", format!("{pool} does not exist; ask a platform administrator for its name"))),
+        None => Err(Error::field(
+            "environment.runner_pool",
+            format!("{pool} does not exist; ask a platform administrator for its name"),
+        )),
     }
 }

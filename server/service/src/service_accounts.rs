@@ -115,7 +115,12 @@ pub async fn create_identity(
 }
 
 /// Lists the certificate identities of a service account.
-pub async fn list_identities(app: &App, caller: &Caller, parent: &ServiceAccountName, page: Page) -> Result<Listed<WorkloadIdentity>> {
+pub async fn list_identities(
+    app: &App,
+    caller: &Caller,
+    parent: &ServiceAccountName,
+    page: Page,
+) -> Result<Listed<WorkloadIdentity>> {
     let place = app.enter(caller, &parent.tenant_name(), &parent.to_string()).await?;
     access::list_identities(&mut app.store.read().await?, place.scope, parent, page).await
 }
@@ -128,7 +133,9 @@ pub async fn delete_identity(app: &App, caller: &Caller, name: &WorkloadIdentity
         return Ok(());
     }
     let identity = access::delete_identity(&mut tx, place.scope, name).await?.ok_or_else(|| Error::not_found(name))?;
-    tx.announce(Event::new("workload_identity.deleted", name, name.workload_identity, 2).with(identity.spiffe_id.as_str().into()));
+    tx.announce(
+        Event::new("workload_identity.deleted", name, name.workload_identity, 2).with(identity.spiffe_id.as_str().into()),
+    );
     app.finish(tx, write, &()).await?;
     app.identities.forget(&identity.spiffe_id);
     Ok(())

@@ -174,7 +174,12 @@ pub async fn identity_by_spiffe_id(db: &mut Session, spiffe_id: &str) -> Result<
 }
 
 /// Reads a page of the identities of a service account.
-pub async fn list_identities(db: &mut Session, tenant: TenantScope, parent: &ServiceAccountName, page: Page) -> Result<Listed<WorkloadIdentity>> {
+pub async fn list_identities(
+    db: &mut Session,
+    tenant: TenantScope,
+    parent: &ServiceAccountName,
+    page: Page,
+) -> Result<Listed<WorkloadIdentity>> {
     let rows = fetch_all!(
         (String,),
         db,

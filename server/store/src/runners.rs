@@ -84,10 +84,8 @@ pub async fn list(db: &mut Session, pool: &RunnerPoolName, page: Page) -> Result
         page.after.map_or(Uuid::nil(), |uid| uid.0),
         i64::from(page.size) + 1,
     )?;
-    let items = rows
-        .iter()
-        .map(|(uid, body)| Ok((Uid(*uid), decode("runners", body)?)))
-        .collect::<Result<Vec<(Uid, Runner)>>>()?;
+    let items =
+        rows.iter().map(|(uid, body)| Ok((Uid(*uid), decode("runners", body)?))).collect::<Result<Vec<(Uid, Runner)>>>()?;
     let Listed { items, next } = Listed::from_rows(items, page, |(uid, _)| *uid);
     Ok(Listed { items: items.into_iter().map(|(_, runner)| runner).collect(), next })
 }

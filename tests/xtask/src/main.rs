@@ -1,1 +1,60 @@
-fn main() {}
+//! `cargo xtask`: what developers and the continuous integration run.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod checks;
+mod load;
+mod tools;
+mod workspace;
+
+/// What went wrong, in words for the person who typed the command.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Commands for developers.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Installs what the tests need, then runs every check and every test
+    Test,
+    /// Says which tools are here, and how to get the others; installs nothing
+    Doctor,
+    /// Checks licences, sources, duplicates and advisories of the dependencies with cargo-deny
+    Deny,
+    /// Checks that the contract breaks nobody who speaks the one of another commit
+    Breaking {
+        /// The commit to compare with
+        #[arg(long, value_name = "REF", default_value = "HEAD")]
+        against: String,
+    },
+    /// Calls one method of a gRPC server again and again, and says how fast it answers
+    Load(load::Options),
+}
+
+fn main() -> ExitCode {
+    let ended = match Program::parse().command {
+        Command::Test => checks::test(),
+        Command::Doctor => tools::doctor(),
+        Command::Deny => checks::deny(),
+        Command::Breaking { against } => checks::breaking(&against),
+        Command::Load(options) => match load::run(&options) {
+            Ok(report) if report.rejected.is_some() => return ExitCode::from(load::REJECTED),
+            Ok(_) => Ok(()),
+            Err(failure) => Err(failure),
+        },
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -35,7 +35,6 @@ pub(crate) async fn run(command: Command, client: &Client, screen: &mut Screen) 
         Command::Deployment(command) => command.run(client, screen).await,
         Command::Run(command) => command.run(client, screen).await,
         Command::RunnerPool(command) => command.run(client, screen).await,
-        Command::Runner(command) => command.run(client, screen).await,
         Command::Audit(command) => command.run(client, screen).await,
         Command::Operation(command) => command.run(client, screen).await,
         Command::Whoami => screen.item(&client.whoami().send().await?),

@@ -1,4 +1,4 @@
-//! `freehold runner-pool` and `freehold runner`
+//! `freehold runner-pool`
 
 use clap::Subcommand;
 use freehold::Client;
@@ -26,13 +26,8 @@ pub enum RunnerPoolCommand {
     },
     /// Lists runner pools
     List(Listing),
-}
-
-/// What can be done with runners.
-#[derive(Subcommand, Clone, Debug)]
-pub enum RunnerCommand {
     /// Lists the runners of a pool
-    List {
+    Runners {
         /// The pool
         #[arg(default_value = "default")]
         pool: String,
@@ -60,15 +55,7 @@ impl RunnerPoolCommand {
             }
             Self::Get { name } => screen.item(&pools.get(name).send().await?),
             Self::List(listing) => listing.show(pools.list(), screen).await,
-        }
-    }
-}
-
-impl RunnerCommand {
-    pub(crate) async fn run(self, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
-        let pools = client.runner_pools();
-        match self {
-            Self::List { pool, listing } => listing.show(pools.list_runners(pool), screen).await,
+            Self::Runners { pool, listing } => listing.show(pools.list_runners(pool), screen).await,
             Self::Drain { name } => screen.item(&pools.drain_runner(name).send().await?),
         }
     }

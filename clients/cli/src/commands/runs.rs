@@ -97,7 +97,7 @@ impl RunCommand {
                 if run.run().phase != RunPhase::AwaitingApproval {
                     return Err(Failure::usage(format!("the run {name} is {} and awaits no approval", run.run().phase)));
                 }
-                screen.aside(&plan(&run.plan().await?))?;
+                screen.aside(&plan(&run.plan().await?), !yes)?;
                 screen.confirm(yes, "Do you approve this?")?;
                 approve(run, comment, screen).await
             }

@@ -15,7 +15,8 @@ use super::{Wire, parse, render, write};
 #[tonic::async_trait]
 impl pb::access_service_server::AccessService for Wire {
     async fn list_roles(&self, request: Request<pb::ListRolesRequest>) -> Result<Response<pb::ListRolesResponse>, Status> {
-        self.serve(request, |_, _| async move { Ok(pb::ListRolesResponse { roles: ROLES.iter().map(role_message).collect() }) }).await
+        self.serve(request, |_, _| async move { Ok(pb::ListRolesResponse { roles: ROLES.iter().map(role_message).collect() }) })
+            .await
     }
 
     async fn create_role_binding(
@@ -106,7 +107,8 @@ mod tests {
     #[test]
     fn the_table_of_permissions_is_that_of_the_contract() {
         let contract: BTreeSet<&str> = METHODS.iter().map(|method| method.permission).filter(|name| !name.is_empty()).collect();
-        let (runners, tenants): (BTreeSet<&str>, BTreeSet<&str>) = contract.into_iter().partition(|name| name.starts_with("runners."));
+        let (runners, tenants): (BTreeSet<&str>, BTreeSet<&str>) =
+            contract.into_iter().partition(|name| name.starts_with("runners."));
         assert_eq!(TENANT_PERMISSIONS.iter().copied().collect::<BTreeSet<_>>(), tenants);
         assert!(!runners.is_empty());
     }

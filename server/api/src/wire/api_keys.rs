@@ -9,7 +9,10 @@ use super::{Wire, parse, render, write};
 
 #[tonic::async_trait]
 impl pb::api_key_service_server::ApiKeyService for Wire {
-    async fn create_api_key(&self, request: Request<pb::CreateApiKeyRequest>) -> Result<Response<pb::CreateApiKeyResponse>, Status> {
+    async fn create_api_key(
+        &self,
+        request: Request<pb::CreateApiKeyRequest>,
+    ) -> Result<Response<pb::CreateApiKeyResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let write = write(&body, &body.request_id, false, "")?;
             let (key, secret) = api_keys::create(&self.app, &caller, create(body)?, &write).await?;
@@ -33,7 +36,10 @@ impl pb::api_key_service_server::ApiKeyService for Wire {
         .await
     }
 
-    async fn revoke_api_key(&self, request: Request<pb::RevokeApiKeyRequest>) -> Result<Response<pb::RevokeApiKeyResponse>, Status> {
+    async fn revoke_api_key(
+        &self,
+        request: Request<pb::RevokeApiKeyRequest>,
+    ) -> Result<Response<pb::RevokeApiKeyResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let write = write(&body, &body.request_id, false, "")?;
             let key = api_keys::revoke(&self.app, &caller, &parse::name("name", &body.name)?, &write).await?;

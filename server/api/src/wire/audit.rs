@@ -33,7 +33,10 @@ impl pb::audit_service_server::AuditService for Wire {
         .await
     }
 
-    async fn get_audit_record(&self, request: Request<pb::GetAuditRecordRequest>) -> Result<Response<pb::GetAuditRecordResponse>, Status> {
+    async fn get_audit_record(
+        &self,
+        request: Request<pb::GetAuditRecordRequest>,
+    ) -> Result<Response<pb::GetAuditRecordResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let (parent, uid) = name(&body.name)?;
             let record = audit::get(&self.app, &caller, parent.as_ref(), uid).await?;
@@ -82,7 +85,12 @@ mod tests {
         for parent in [None, Some(&acme)] {
             assert_eq!(name(&audit::name(parent, uid)).expect("valid"), (parent.cloned(), uid));
         }
-        for wrong in ["", "auditRecords/", "tenants/acme/auditRecords/x", "projects/acme/auditRecords/01890a5d-ac96-774b-bcce-b302099a8057"] {
+        for wrong in [
+            "",
+            "auditRecords/",
+            "tenants/acme/auditRecords/x",
+            "projects/acme/auditRecords/01890a5d-ac96-774b-bcce-b302099a8057",
+        ] {
             assert!(name(wrong).is_err(), "{wrong}");
         }
     }

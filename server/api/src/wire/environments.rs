@@ -26,7 +26,10 @@ impl pb::environment_service_server::EnvironmentService for Wire {
         .await
     }
 
-    async fn get_environment(&self, request: Request<pb::GetEnvironmentRequest>) -> Result<Response<pb::GetEnvironmentResponse>, Status> {
+    async fn get_environment(
+        &self,
+        request: Request<pb::GetEnvironmentRequest>,
+    ) -> Result<Response<pb::GetEnvironmentResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let environment = environments::get(&self.app, &caller, &parse::name("name", &body.name)?).await?;
             Ok(pb::GetEnvironmentResponse { environment: Some(message(&environment)) })
@@ -198,7 +201,8 @@ mod tests {
     #[test]
     fn every_wrong_field_is_named_at_once() {
         let wrong = pb::Environment { kind: 9, runner_pool: "default".to_owned(), ..Default::default() };
-        let body = pb::CreateEnvironmentRequest { parent: "tenants/acme".to_owned(), environment: Some(wrong), ..Default::default() };
+        let body =
+            pb::CreateEnvironmentRequest { parent: "tenants/acme".to_owned(), environment: Some(wrong), ..Default::default() };
         let error = create(body).expect_err("three fields are wrong");
         let fields: Vec<&str> = error.violations().iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(fields, ["parent", "environment.kind", "environment.runner_pool"]);

@@ -28,7 +28,10 @@ impl Identify for Wire {
             },
             (None, Some((spiffe_id, expire_time))) => Proven::Certificate { spiffe_id, expire_time },
             (None, None) => {
-                return Err(Error::new(Reason::CredentialsMissing, "connect with a client certificate, or send a token of this server"));
+                return Err(Error::new(
+                    Reason::CredentialsMissing,
+                    "connect with a client certificate, or send a token of this server",
+                ));
             }
         };
         identify(&self.app, proven, call).await

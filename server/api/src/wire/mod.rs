@@ -14,6 +14,7 @@ mod parse;
 mod projects;
 mod quotas;
 mod render;
+mod routes;
 mod runners;
 mod runs;
 mod server_info;
@@ -22,6 +23,8 @@ mod state;
 mod tenants;
 mod tokens;
 mod users;
+
+pub use routes::{MESSAGE, RUNNER_MESSAGE};
 
 use std::{sync::Arc, time::Duration};
 

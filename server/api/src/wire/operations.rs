@@ -14,7 +14,10 @@ const WAIT: Duration = Duration::from_secs(60);
 
 #[tonic::async_trait]
 impl pb::operation_service_server::OperationService for Wire {
-    async fn get_operation(&self, request: Request<pb::GetOperationRequest>) -> Result<Response<pb::GetOperationResponse>, Status> {
+    async fn get_operation(
+        &self,
+        request: Request<pb::GetOperationRequest>,
+    ) -> Result<Response<pb::GetOperationResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let operation = operations::get(&self.app, &caller, &parse::name("name", &body.name)?).await?;
             Ok(pb::GetOperationResponse { operation: Some(message(&operation)) })
@@ -22,7 +25,10 @@ impl pb::operation_service_server::OperationService for Wire {
         .await
     }
 
-    async fn list_operations(&self, request: Request<pb::ListOperationsRequest>) -> Result<Response<pb::ListOperationsResponse>, Status> {
+    async fn list_operations(
+        &self,
+        request: Request<pb::ListOperationsRequest>,
+    ) -> Result<Response<pb::ListOperationsResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let list = format!("operations|{}", body.parent);
             let mut fields = parse::Fields::new();
@@ -37,7 +43,10 @@ impl pb::operation_service_server::OperationService for Wire {
         .await
     }
 
-    async fn wait_operation(&self, request: Request<pb::WaitOperationRequest>) -> Result<Response<pb::WaitOperationResponse>, Status> {
+    async fn wait_operation(
+        &self,
+        request: Request<pb::WaitOperationRequest>,
+    ) -> Result<Response<pb::WaitOperationResponse>, Status> {
         let end = wait_end(&request, WAIT);
         self.serve(request, |caller, body| async move {
             let operation = operations::wait(&self.app, &caller, &parse::name("name", &body.name)?, end).await?;

@@ -131,7 +131,7 @@ impl<'a> Mask<'a> {
             Reason::MaskInvalid,
             format!(
                 "the mask names what cannot be written: {}; writable are {}",
-                freehold_domain::names::shown(&wrong.join(", ")),
+                shown(&wrong.join(", ")),
                 writable.join(", ")
             ),
         ))

@@ -31,7 +31,10 @@ impl pb::quota_service_server::QuotaService for Wire {
         .await
     }
 
-    async fn set_quota_limit(&self, request: Request<pb::SetQuotaLimitRequest>) -> Result<Response<pb::SetQuotaLimitResponse>, Status> {
+    async fn set_quota_limit(
+        &self,
+        request: Request<pb::SetQuotaLimitRequest>,
+    ) -> Result<Response<pb::SetQuotaLimitResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let write = write(&body, &body.request_id, false, &body.etag)?;
             let mut fields = parse::Fields::new();
@@ -63,7 +66,10 @@ impl pb::quota_service_server::QuotaService for Wire {
         .await
     }
 
-    async fn recount_quota(&self, request: Request<pb::RecountQuotaRequest>) -> Result<Response<pb::RecountQuotaResponse>, Status> {
+    async fn recount_quota(
+        &self,
+        request: Request<pb::RecountQuotaRequest>,
+    ) -> Result<Response<pb::RecountQuotaResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let write = write(&body, &body.request_id, false, "")?;
             let name = parse::name::<QuotaName>("name", &body.name)?;

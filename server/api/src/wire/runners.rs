@@ -26,7 +26,10 @@ impl pb::runner_pool_service_server::RunnerPoolService for Wire {
         .await
     }
 
-    async fn get_runner_pool(&self, request: Request<pb::GetRunnerPoolRequest>) -> Result<Response<pb::GetRunnerPoolResponse>, Status> {
+    async fn get_runner_pool(
+        &self,
+        request: Request<pb::GetRunnerPoolRequest>,
+    ) -> Result<Response<pb::GetRunnerPoolResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let pool = runners::get_pool(&self.app, &caller, &parse::name("name", &body.name)?).await?;
             Ok(pb::GetRunnerPoolResponse { runner_pool: Some(message(&pool)) })

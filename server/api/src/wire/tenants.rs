@@ -12,7 +12,10 @@ use super::{Wire, operations, parse, render, write};
 
 #[tonic::async_trait]
 impl pb::tenant_service_server::TenantService for Wire {
-    async fn create_tenant(&self, request: Request<pb::CreateTenantRequest>) -> Result<Response<pb::CreateTenantResponse>, Status> {
+    async fn create_tenant(
+        &self,
+        request: Request<pb::CreateTenantRequest>,
+    ) -> Result<Response<pb::CreateTenantResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let write = write(&body, &body.request_id, body.validate_only, "")?;
             let tenant = tenants::create(&self.app, &caller, create(body)?, &write).await?;
@@ -42,7 +45,10 @@ impl pb::tenant_service_server::TenantService for Wire {
         .await
     }
 
-    async fn update_tenant(&self, request: Request<pb::UpdateTenantRequest>) -> Result<Response<pb::UpdateTenantResponse>, Status> {
+    async fn update_tenant(
+        &self,
+        request: Request<pb::UpdateTenantRequest>,
+    ) -> Result<Response<pb::UpdateTenantResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let etag = body.tenant.as_ref().map(|tenant| tenant.etag.as_str()).unwrap_or_default();
             let write = write(&body, &body.request_id, body.validate_only, etag)?;
@@ -52,7 +58,10 @@ impl pb::tenant_service_server::TenantService for Wire {
         .await
     }
 
-    async fn suspend_tenant(&self, request: Request<pb::SuspendTenantRequest>) -> Result<Response<pb::SuspendTenantResponse>, Status> {
+    async fn suspend_tenant(
+        &self,
+        request: Request<pb::SuspendTenantRequest>,
+    ) -> Result<Response<pb::SuspendTenantResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let write = write(&body, &body.request_id, false, &body.etag)?;
             let mut fields = parse::Fields::new();
@@ -67,7 +76,10 @@ impl pb::tenant_service_server::TenantService for Wire {
         .await
     }
 
-    async fn resume_tenant(&self, request: Request<pb::ResumeTenantRequest>) -> Result<Response<pb::ResumeTenantResponse>, Status> {
+    async fn resume_tenant(
+        &self,
+        request: Request<pb::ResumeTenantRequest>,
+    ) -> Result<Response<pb::ResumeTenantResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let write = write(&body, &body.request_id, false, &body.etag)?;
             let tenant = tenants::resume(&self.app, &caller, &parse::name("name", &body.name)?, &write).await?;
@@ -76,7 +88,10 @@ impl pb::tenant_service_server::TenantService for Wire {
         .await
     }
 
-    async fn delete_tenant(&self, request: Request<pb::DeleteTenantRequest>) -> Result<Response<pb::DeleteTenantResponse>, Status> {
+    async fn delete_tenant(
+        &self,
+        request: Request<pb::DeleteTenantRequest>,
+    ) -> Result<Response<pb::DeleteTenantResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let write = write(&body, &body.request_id, false, &body.etag)?;
             let name = parse::name("name", &body.name)?;

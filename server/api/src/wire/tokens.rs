@@ -25,7 +25,10 @@ use crate::{
 
 #[tonic::async_trait]
 impl pb::token_service_server::TokenService for Wire {
-    async fn exchange_token(&self, request: Request<pb::ExchangeTokenRequest>) -> Result<Response<pb::ExchangeTokenResponse>, Status> {
+    async fn exchange_token(
+        &self,
+        request: Request<pb::ExchangeTokenRequest>,
+    ) -> Result<Response<pb::ExchangeTokenResponse>, Status> {
         let (_, extensions, body) = request.into_parts();
         let (peer, call) = proven(&extensions)?;
         let request_id = call.request_id.clone();

@@ -45,7 +45,10 @@ impl pb::user_service_server::UserService for Wire {
         .await
     }
 
-    async fn deactivate_user(&self, request: Request<pb::DeactivateUserRequest>) -> Result<Response<pb::DeactivateUserResponse>, Status> {
+    async fn deactivate_user(
+        &self,
+        request: Request<pb::DeactivateUserRequest>,
+    ) -> Result<Response<pb::DeactivateUserResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let write = write(&body, &body.request_id, false, &body.etag)?;
             let user = users::deactivate(&self.app, &caller, &parse::name("name", &body.name)?, &write).await?;

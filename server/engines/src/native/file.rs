@@ -70,8 +70,8 @@ impl Provider for FileProvider {
         let mut problems = Vec::new();
         let given = |name: &str| known.get(name).is_some_and(|value| !value.is_null()) || unknown.contains(&name);
         match (given("content"), given("content_base64")) {
-            (true, true) => problems.push(Problem::rule("content_base64", "give either this or `content`, not both")),
-            (false, false) => problems.push(Problem::new("content", "attribute-missing", "give this or `content_base64`")),
+            (true, true) => problems.push(Problem::rule("content_base64", "stands beside `content`; give only one of them")),
+            (false, false) => problems.push(Problem::new("content", "attribute-missing", "must be given, or `content_base64`")),
             _ => {}
         }
         if let Some(path) = optional(known, "path")
@@ -98,14 +98,10 @@ impl Provider for FileProvider {
             let Some((content, mode)) = read(root, text(prior, "path"))? else { return Ok(None) };
             let mut found = prior.clone();
             if content != wanted(prior)? {
-                let as_text = String::from_utf8(content.clone()).ok().filter(|_| prior.contains_key("content"));
-                found.remove("content");
-                found.remove("content_base64");
-                match as_text {
-                    Some(content) => found.insert("content".to_owned(), content.into()),
-                    None => found.insert("content_base64".to_owned(), STANDARD.encode(&content).into()),
-                };
-                found.extend(facts(&content));
+                for name in ["content", "content_base64", "sha256", "size"] {
+                    found.remove(name);
+                }
+                found.extend(shown(prior, content));
             }
             if parse_mode(text(prior, "mode")) != Some(mode) {
                 found.insert("mode".to_owned(), format!("{mode:04o}").into());
@@ -302,6 +298,20 @@ fn made(intent: &Intent, content: &[u8]) -> Made {
     let mut made = intent.made(text(&intent.desired, "path"), []);
     made.attributes.extend(facts(content));
     made
+}
+
+/// Found content as attributes, in the form that was given; nothing when it does not fit that form or no file of ours.
+fn shown(prior: &Attributes, content: Vec<u8>) -> Attributes {
+    if content.len() > MAX_BYTES {
+        return Attributes::new();
+    }
+    let mut found = Attributes::from(facts(&content));
+    if !prior.contains_key("content") {
+        found.insert("content_base64".to_owned(), STANDARD.encode(&content).into());
+    } else if let Ok(content) = String::from_utf8(content) {
+        found.insert("content".to_owned(), content.into());
+    }
+    found
 }
 
 fn facts(content: &[u8]) -> [(String, Value); 2] {

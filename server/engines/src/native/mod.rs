@@ -54,15 +54,12 @@ impl NativeEngine {
     pub const NAME: &'static str = "native";
 
     /// An engine within these limits.
-    ///
-    /// # Errors
-    /// The TLS library finds no trusted roots on this machine.
-    pub fn new(settings: NativeSettings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self, StepError> {
+    pub fn new(settings: NativeSettings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         let policy = Arc::new(http::Policy::new(settings.allowed_hosts, settings.allow_private));
         let servers = postgres::Servers(Arc::clone(&policy));
         let providers: Vec<Box<dyn Provider>> = vec![
             Box::new(file::FileProvider::new(settings.file_root)),
-            Box::new(http::Http::new(policy, Arc::clone(&clock))?),
+            Box::new(http::Http::new(policy, Arc::clone(&clock))),
             Box::new(postgres::PostgresDatabase::new(servers.clone())),
             Box::new(postgres::PostgresGrant::new(servers.clone())),
             Box::new(postgres::PostgresRole::new(servers.clone(), Arc::clone(&random))),
@@ -73,7 +70,7 @@ impl NativeEngine {
             Box::new(tls_certificate::TlsCertificate::new(clock, random)),
             Box::new(tls_key::TlsKey::new()),
         ];
-        Ok(Self { providers: providers.into_iter().map(|provider| (provider.schema().kind, provider)).collect() })
+        Self { providers: providers.into_iter().map(|provider| (provider.schema().kind, provider)).collect() }
     }
 
     fn provider(&self, kind: &str) -> Result<&dyn Provider, StepError> {

@@ -240,14 +240,14 @@ fn names_problems<'a>(path: &str, attributes: &[Attribute], names: impl Iterator
             Some(attribute) if attribute.computed => problems.push(Problem::new(
                 join(path, name),
                 "attribute-computed",
-                "cannot be given; it is known only after the resource is made",
+                "cannot be given: it is known only after the resource is made",
             )),
             Some(_) => {}
             None => {
                 let known = attributes.iter().filter(|attribute| !attribute.computed).map(|attribute| attribute.name);
                 let message = match closest(name, known.clone()) {
-                    Some(close) => format!("there is no such attribute; did you mean `{close}`?"),
-                    None => format!("there is no such attribute; there are {}", quoted(&known.collect::<Vec<_>>())),
+                    Some(close) => format!("is no attribute here; did you mean `{close}`?"),
+                    None => format!("is no attribute here; there are {}", quoted(&known.collect::<Vec<_>>())),
                 };
                 problems.push(Problem::new(join(path, name), "unknown-attribute", message));
             }
@@ -281,7 +281,7 @@ fn type_name(value: &Value) -> &'static str {
 
 /// The name nearest to what was written, when it is near enough to be meant.
 pub(crate) fn closest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (written.chars().count() / 3).clamp(1, 3);
+    let limit = 1 + written.chars().count() / 4;
     names.map(|name| (distance(written, name), name)).filter(|(distance, _)| *distance <= limit).min().map(|(_, name)| name)
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    convert::Infallible,
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -180,8 +179,7 @@ impl Shelf {
 
 fn answer(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-    let built: Result<_, Infallible> = Ok(Response::new(Full::new(Bytes::from(body))));
-    let mut response = built.expect("infallible");
+    let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response
 }

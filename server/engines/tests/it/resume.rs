@@ -41,6 +41,7 @@ resources:
 
 #[tokio::test]
 async fn every_effect_happens_once_wherever_the_runner_dies() {
+    let mut drawn_before = 0;
     for death in DEATHS {
         let mut at = 0;
         loop {
@@ -60,6 +61,12 @@ async fn every_effect_happens_once_wherever_the_runner_dies() {
             assert_eq!(outcome.state.resources.len(), 7, "{place}");
             assert_eq!(world.read("one"), format!("{} 1", text(&world.attribute("random_password.pw", "value"))), "{place}");
             assert_eq!(json!(world.read("key.pem")), world.attribute("tls_key.key", "public_key_pem"), "{place}");
+            for (address, name) in [("random_password.pw", "value"), ("tls_key.key", "private_key_pem")] {
+                if let Some(drawn) = sink.inherited_draw(address, name) {
+                    assert_eq!(drawn, world.attribute(address, name), "{place}");
+                    drawn_before += 1;
+                }
+            }
             assert!(world.plan(&body).await.is_empty(), "{place}");
             let left = std::fs::read_dir(world.root()).expect("a folder").count();
             assert_eq!(left, 2, "temporary files stay behind: {place}");
@@ -70,6 +77,7 @@ async fn every_effect_happens_once_wherever_the_runner_dies() {
             at += 1;
         }
     }
+    assert!(drawn_before > 0, "no runner died between drawing a value and keeping it");
 }
 
 #[tokio::test]

@@ -57,7 +57,6 @@ pub struct World {
     pub inputs: Map<String, Value>,
     pub state: Option<State>,
     folder: tempfile::TempDir,
-    runs: AtomicU64,
     deployment: String,
 }
 
@@ -76,16 +75,17 @@ impl World {
             allowed_hosts: allowed_hosts.iter().map(|host| (*host).to_owned()).collect(),
         };
         let random = Arc::new(RealRandom(SystemRandom::new()));
-        let engine = NativeEngine::new(settings, Arc::<TestClock>::clone(&clock), random).expect("an engine");
+        let engine = NativeEngine::new(settings, Arc::<TestClock>::clone(&clock), random);
         let deployment = uuid::Uuid::now_v7().to_string();
-        Self { engine, clock, inputs: Map::new(), state: None, folder, runs: AtomicU64::new(0), deployment }
+        Self { engine, clock, inputs: Map::new(), state: None, folder, deployment }
     }
 
-    /// Another deployment on the same runner settings, with its own folder.
+    /// The file root of the runner.
     pub fn root(&self) -> PathBuf {
         self.folder.path().join("root")
     }
 
+    /// The folder around it.
     pub fn outside(&self) -> &Path {
         self.folder.path()
     }
@@ -101,7 +101,7 @@ impl World {
     pub fn request(&self, body: &str, mode: Mode) -> PlanRequest {
         let id = "tenants/acme/projects/shop/environments/dev/deployments/web";
         PlanRequest {
-            run: format!("run-{}", self.runs.fetch_add(1, Ordering::SeqCst)),
+            run: uuid::Uuid::now_v7().to_string(),
             files: files(body),
             inputs: self.inputs.clone(),
             deployment: DeploymentIdentity {
@@ -179,6 +179,7 @@ pub enum Death {
 #[derive(Default)]
 pub struct TestSink {
     journal: Mutex<Vec<JournalEntry>>,
+    inherited: Vec<JournalEntry>,
     history: Mutex<Vec<(String, JournalState)>>,
     serials: Mutex<Vec<u64>>,
     lines: Mutex<Vec<String>>,
@@ -203,11 +204,18 @@ impl TestSink {
 
     /// Goes on with the journal of a runner that died.
     pub fn after(dead: &Self) -> Self {
-        Self { journal: Mutex::new(dead.journal()), ..Self::default() }
+        Self { journal: Mutex::new(dead.journal()), inherited: dead.journal(), ..Self::default() }
     }
 
     pub fn journal(&self) -> Vec<JournalEntry> {
         self.journal.lock().expect("not poisoned").clone()
+    }
+
+    /// What an intent that the dead runner left holds of drawn values.
+    pub fn inherited_draw(&self, address: &str, name: &str) -> Option<Value> {
+        let entry = self.inherited.iter().find(|entry| entry.address == address && entry.state == JournalState::Intended)?;
+        let data: Value = serde_json::from_slice(&entry.data).expect("JSON");
+        Some(data["intent"]["drawn"][name].clone())
     }
 
     pub fn history(&self) -> Vec<(String, JournalState)> {
@@ -255,6 +263,7 @@ impl TestSink {
 impl Sink for TestSink {
     fn record<'a>(&'a self, entries: &'a [JournalEntry], state: Option<&'a State>) -> BoxFuture<'a, Result<(), SinkError>> {
         async move {
+            tokio::task::yield_now().await; // a server takes its time, and others get theirs
             assert!(!self.is_dead(), "nothing is recorded after a lost lease");
             let number = self.records.fetch_add(1, Ordering::SeqCst);
             let Some((_, death)) = self.death.filter(|(at, _)| *at == number) else {

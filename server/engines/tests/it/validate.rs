@@ -45,7 +45,7 @@ outputs:
         (12, "attribute-invalid", "`min_upper` must be a whole number from 0 to 256"),
         (15, "attribute-invalid", "`path` must be relative"),
         (16, "unknown-attribute", "a `random_pet` has no attribute `valeu`; did you mean `value`?"),
-        (17, "attribute-invalid", "not both"),
+        (17, "attribute-invalid", "only one of them"),
         (17, "attribute-invalid", "is not base64"),
         (23, "unknown-attribute", "did you mean `method`?"),
         (0, "sensitive-output", "add `sensitive: true`"),

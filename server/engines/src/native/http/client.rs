@@ -49,6 +49,8 @@ pub(crate) struct Answer {
 }
 
 impl HttpClient {
+    /// # Errors
+    /// The TLS library finds no trusted roots on this machine.
     pub fn new(policy: Arc<Policy>, clock: Arc<dyn Clock>) -> Result<Self, StepError> {
         // The TLS library asks the process for its provider. One that is there already is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -60,7 +62,10 @@ impl HttpClient {
             .retry(reqwest::retry::never())
             .user_agent(concat!("freehold/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| StepError::new("http-client", format!("no HTTP client can be made: {error}")))?;
+            .map_err(|error| {
+                StepError::new("http-client", format!("no HTTP client can be made: {error}"))
+                    .hint("install the certificates of public authorities on the runner")
+            })?;
         Ok(Self { client, policy, clock })
     }
 

