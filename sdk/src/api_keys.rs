@@ -117,7 +117,10 @@ request! {
     /// A key to create; see [`ApiKeys::create`].
     CreateApiKey(pb::CreateApiKeyRequest) -> NewApiKey =
         "/freehold.iam.v1.ApiKeyService/CreateApiKey",
-        |answer: pb::CreateApiKeyResponse| Ok(NewApiKey { api_key: present(answer.api_key, "api_key")?.lift(), secret: Secret(answer.secret) })
+        |answer: pb::CreateApiKeyResponse| Ok(NewApiKey {
+            api_key: present(answer.api_key, "api_key")?.lift(),
+            secret: Secret(answer.secret),
+        })
 }
 options!(CreateApiKey: request_id);
 fields! { CreateApiKey.api_key:
@@ -127,6 +130,7 @@ fields! { CreateApiKey.api_key:
 
 request! {
     /// A key to end; see [`ApiKeys::revoke`].
-    RevokeApiKey(pb::RevokeApiKeyRequest) -> ApiKey = "/freehold.iam.v1.ApiKeyService/RevokeApiKey", pb::RevokeApiKeyResponse { api_key }
+    RevokeApiKey(pb::RevokeApiKeyRequest) -> ApiKey =
+        "/freehold.iam.v1.ApiKeyService/RevokeApiKey", pb::RevokeApiKeyResponse { api_key }
 }
 options!(RevokeApiKey: request_id);

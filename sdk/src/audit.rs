@@ -71,7 +71,12 @@ impl AuditRecords {
     pub fn list(&self) -> List<AuditRecord> {
         let call =
             Call::new(&self.core, pb::ListAuditRecordsRequest::default()).in_tenant(|request, parent| request.parent = parent);
-        list!(call, "/freehold.audit.v1.AuditService/ListAuditRecords", pb::ListAuditRecordsResponse { audit_records }, newest_first: newest_first)
+        list!(
+            call,
+            "/freehold.audit.v1.AuditService/ListAuditRecords",
+            pb::ListAuditRecordsResponse { audit_records },
+            newest_first: newest_first
+        )
     }
 
     /// Lists what was done to the installation, oldest first; for platform administrators.

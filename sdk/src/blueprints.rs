@@ -436,13 +436,15 @@ impl UpdateBlueprintDraft {
 request! {
     /// Files to check; see [`Blueprints::validate`].
     ValidateBlueprint(pb::ValidateBlueprintRequest) -> Vec<Diagnostic> =
-        "/freehold.blueprints.v1.BlueprintService/ValidateBlueprint", |answer: pb::ValidateBlueprintResponse| Ok(answer.diagnostics.lift())
+        "/freehold.blueprints.v1.BlueprintService/ValidateBlueprint",
+        |answer: pb::ValidateBlueprintResponse| Ok(answer.diagnostics.lift())
 }
 
 request! {
     /// A version to publish; see [`Blueprints::publish`].
     PublishBlueprintVersion(pb::PublishBlueprintVersionRequest) -> BlueprintVersion =
-        "/freehold.blueprints.v1.BlueprintService/PublishBlueprintVersion", pb::PublishBlueprintVersionResponse { blueprint_version }
+        "/freehold.blueprints.v1.BlueprintService/PublishBlueprintVersion",
+        pb::PublishBlueprintVersionResponse { blueprint_version }
 }
 options!(PublishBlueprintVersion: request_id, validate_only);
 
@@ -464,5 +466,8 @@ request! {
     /// Versions to compare; see [`Blueprints::diff`].
     DiffBlueprintVersions(pb::DiffBlueprintVersionsRequest) -> BlueprintDiff =
         "/freehold.blueprints.v1.BlueprintService/DiffBlueprintVersions",
-        |answer: pb::DiffBlueprintVersionsResponse| Ok(BlueprintDiff { changes: answer.changes.lift(), impact: answer.impact.lift() })
+        |answer: pb::DiffBlueprintVersionsResponse| Ok(BlueprintDiff {
+            changes: answer.changes.lift(),
+            impact: answer.impact.lift(),
+        })
 }

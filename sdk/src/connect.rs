@@ -77,10 +77,14 @@ impl Connector {
 
     fn handshake_failed(&self, tls: &Tls, error: &io::Error) -> Error {
         match tls_error(error) {
-            Some(rustls::Error::AlertReceived(alert)) if refuses_identity(*alert) => refused(&self.to_string(), tls.has_identity(), *alert),
+            Some(rustls::Error::AlertReceived(alert)) if refuses_identity(*alert) => {
+                refused(&self.to_string(), tls.has_identity(), *alert)
+            }
             Some(error @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) => Error::new(
                 Code::Unavailable,
-                format!("the certificate of {self} is not trusted: {error}; check the address, and that the CA file is the one of this server"),
+                format!(
+                    "the certificate of {self} is not trusted: {error}; check the address, and that the CA file is this server's"
+                ),
             )
             .started(Started::Never),
             _ => self.unreachable(&format!("TLS handshake failed: {error}")),
@@ -104,12 +108,13 @@ impl fmt::Display for Connector {
 pub(crate) fn refused(server: &str, has_identity: bool, alert: AlertDescription) -> Error {
     let message = if has_identity {
         format!(
-            "the server refused the client certificate ({server} sent the TLS alert {alert:?}); check that it is of a CA that the server trusts, \
-             has not expired and was not revoked"
+            "the server refused the client certificate ({server} sent the TLS alert {alert:?}); check that it is of a CA that \
+             the server trusts, has not expired and was not revoked"
         )
     } else {
         format!(
-            "{server} wants a client certificate ({alert:?}); give one with FREEHOLD_CERT and FREEHOLD_KEY or Credentials::certificate_files"
+            "{server} wants a client certificate ({alert:?}); give one with FREEHOLD_CERT and FREEHOLD_KEY, or \
+             Credentials::certificate_files"
         )
     };
     Error::new(Code::Unauthenticated, message).started(Started::Never)

@@ -64,7 +64,8 @@ impl<T: Send + 'static> List<T> {
     /// Fetches one page.
     ///
     /// # Errors
-    /// [`Error::is_invalid_argument`](crate::Error::is_invalid_argument) when the page token is not one of this list, and those of any call.
+    /// [`is_invalid_argument`](crate::Error::is_invalid_argument) when the page token is not one of this list, and those of any
+    /// call.
     pub async fn send(self) -> Result<Page<T>> {
         (self.fetch)(self.ask).await
     }

@@ -121,7 +121,8 @@ fields! { CreateProject.project:
 
 request! {
     /// A project to read; see [`Projects::get`].
-    GetProject(pb::GetProjectRequest) -> Project = "/freehold.tenants.v1.ProjectService/GetProject", pb::GetProjectResponse { project }
+    GetProject(pb::GetProjectRequest) -> Project =
+        "/freehold.tenants.v1.ProjectService/GetProject", pb::GetProjectResponse { project }
 }
 
 request! {
@@ -141,6 +142,7 @@ updates! { UpdateProject.project:
 
 request! {
     /// A project to delete; see [`Projects::delete`].
-    DeleteProject(pb::DeleteProjectRequest) -> () = "/freehold.tenants.v1.ProjectService/DeleteProject", pb::DeleteProjectResponse {}
+    DeleteProject(pb::DeleteProjectRequest) -> () =
+        "/freehold.tenants.v1.ProjectService/DeleteProject", pb::DeleteProjectResponse {}
 }
 options!(DeleteProject: request_id, etag, allow_missing);

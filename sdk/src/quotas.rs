@@ -179,6 +179,9 @@ request! {
     /// A quota to count again; see [`Quotas::recount`].
     RecountQuota(pb::RecountQuotaRequest) -> Recount =
         "/freehold.quotas.v1.QuotaService/RecountQuota",
-        |answer: pb::RecountQuotaResponse| Ok(Recount { quota: present(answer.quota, "quota")?.lift(), difference: answer.difference })
+        |answer: pb::RecountQuotaResponse| Ok(Recount {
+            quota: present(answer.quota, "quota")?.lift(),
+            difference: answer.difference,
+        })
 }
 options!(RecountQuota: request_id);

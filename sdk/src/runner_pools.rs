@@ -146,6 +146,7 @@ request! {
 
 request! {
     /// A runner to drain; see [`RunnerPools::drain_runner`].
-    DrainRunner(pb::DrainRunnerRequest) -> Runner = "/freehold.runners.v1.RunnerPoolService/DrainRunner", pb::DrainRunnerResponse { runner }
+    DrainRunner(pb::DrainRunnerRequest) -> Runner =
+        "/freehold.runners.v1.RunnerPoolService/DrainRunner", pb::DrainRunnerResponse { runner }
 }
 options!(DrainRunner: request_id);

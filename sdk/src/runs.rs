@@ -573,5 +573,6 @@ options!(CancelRun: request_id);
 
 request! {
     /// A plan to read; see [`Runs::get_plan`].
-    GetRunPlan(pb::GetRunPlanRequest) -> RunPlan = "/freehold.deployments.v1.RunService/GetRunPlan", pb::GetRunPlanResponse { run_plan }
+    GetRunPlan(pb::GetRunPlanRequest) -> RunPlan =
+        "/freehold.deployments.v1.RunService/GetRunPlan", pb::GetRunPlanResponse { run_plan }
 }

@@ -147,7 +147,8 @@ impl Tenants {
 
 request! {
     /// A tenant to create; see [`Tenants::create`].
-    CreateTenant(pb::CreateTenantRequest) -> Tenant = "/freehold.tenants.v1.TenantService/CreateTenant", pb::CreateTenantResponse { tenant }
+    CreateTenant(pb::CreateTenantRequest) -> Tenant =
+        "/freehold.tenants.v1.TenantService/CreateTenant", pb::CreateTenantResponse { tenant }
 }
 options!(CreateTenant: request_id, validate_only);
 fields! { CreateTenant.tenant:
@@ -164,7 +165,8 @@ request! {
 
 request! {
     /// A tenant to change; see [`Tenants::update`].
-    UpdateTenant(pb::UpdateTenantRequest) -> Tenant = "/freehold.tenants.v1.TenantService/UpdateTenant", pb::UpdateTenantResponse { tenant }
+    UpdateTenant(pb::UpdateTenantRequest) -> Tenant =
+        "/freehold.tenants.v1.TenantService/UpdateTenant", pb::UpdateTenantResponse { tenant }
 }
 options!(UpdateTenant: request_id, validate_only);
 updates! { UpdateTenant.tenant:
@@ -176,13 +178,15 @@ updates! { UpdateTenant.tenant:
 
 request! {
     /// A tenant to suspend; see [`Tenants::suspend`].
-    SuspendTenant(pb::SuspendTenantRequest) -> Tenant = "/freehold.tenants.v1.TenantService/SuspendTenant", pb::SuspendTenantResponse { tenant }
+    SuspendTenant(pb::SuspendTenantRequest) -> Tenant =
+        "/freehold.tenants.v1.TenantService/SuspendTenant", pb::SuspendTenantResponse { tenant }
 }
 options!(SuspendTenant: request_id, etag);
 
 request! {
     /// A tenant to let go on; see [`Tenants::resume`].
-    ResumeTenant(pb::ResumeTenantRequest) -> Tenant = "/freehold.tenants.v1.TenantService/ResumeTenant", pb::ResumeTenantResponse { tenant }
+    ResumeTenant(pb::ResumeTenantRequest) -> Tenant =
+        "/freehold.tenants.v1.TenantService/ResumeTenant", pb::ResumeTenantResponse { tenant }
 }
 options!(ResumeTenant: request_id, etag);
 

@@ -44,7 +44,7 @@ impl Tls {
         let Some(ca) = credentials.ca.clone() else {
             return Err(Error::new(
                 Code::InvalidArgument,
-                "the CA that signs the server's certificate is not known; name its PEM file with FREEHOLD_CA or Credentials::ca_file",
+                "the CA of the server's certificate is not known; name its PEM file with FREEHOLD_CA or Credentials::ca_file",
             ));
         };
         let identity = credentials.identity.clone();

@@ -137,7 +137,8 @@ request! {
 
 request! {
     /// A user whose access to end; see [`Users::deactivate`].
-    DeactivateUser(pb::DeactivateUserRequest) -> User = "/freehold.iam.v1.UserService/DeactivateUser", pb::DeactivateUserResponse { user }
+    DeactivateUser(pb::DeactivateUserRequest) -> User =
+        "/freehold.iam.v1.UserService/DeactivateUser", pb::DeactivateUserResponse { user }
 }
 options!(DeactivateUser: request_id, etag);
 

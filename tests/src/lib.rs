@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Starts what ships, for tests: the built binary as processes of its own, with real TLS on free ports, on either database.
+
+mod pki;
+pub mod postgres;
+mod process;
+mod server;
+mod wait;
+
+pub use pki::Pki;
+pub use process::{Process, binary};
+pub use server::{Database, Installation, Replica, RunnerProcess, World};
+pub use wait::{eventually, until};
+
+/// The sample blueprint that stories deploy.
+pub fn sample() -> Vec<freehold::BlueprintFile> {
+    [
+        ("blueprint.yaml", include_str!("../../deploy/samples/greeting/blueprint.yaml")),
+        ("greeting.txt", include_str!("../../deploy/samples/greeting/greeting.txt")),
+    ]
+    .map(|(path, content)| freehold::BlueprintFile { path: path.to_owned(), content: content.into() })
+    .into()
+}

@@ -156,7 +156,7 @@ impl Settings {
     pub(crate) async fn client(self) -> Result<Client, Failure> {
         let Some(endpoint) = self.endpoint else {
             return Err(Failure::usage(
-                "no server is named; use --endpoint, FREEHOLD_ENDPOINT or a profile in the configuration file (see `freehold --help`)",
+                "no server is named; use --endpoint, FREEHOLD_ENDPOINT or a profile of the configuration file (see --help)",
             ));
         };
         let mut credentials = Credentials::new();

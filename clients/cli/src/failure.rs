@@ -173,7 +173,8 @@ mod tests {
             .fold(error, |error, (key, value)| error.with_metadata(key, value));
         assert_eq!(
             Failure::Call(error).to_string(),
-            "the quota projects is used up (QUOTA_EXCEEDED)\nhint: 1 of 1 projects are used and 0 reserved; delete something, or ask for a higher limit"
+            "the quota projects is used up (QUOTA_EXCEEDED)\nhint: 1 of 1 projects are used and 0 reserved; delete something, or \
+             ask for a higher limit"
         );
     }
 }

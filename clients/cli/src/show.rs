@@ -79,7 +79,9 @@ macro_rules! show {
 }
 
 show! {
-    Tenant => ["NAME", "STATE", "DISPLAY NAME", "CREATED"], |it| [short(&it.name), state(it.state), it.display_name.as_str(), time(it.create_time)];
+    Tenant => ["NAME", "STATE", "DISPLAY NAME", "CREATED"], |it| [
+        short(&it.name), state(it.state), it.display_name.as_str(), time(it.create_time),
+    ];
     Project => ["NAME", "DISPLAY NAME", "CREATED"], |it| [short(&it.name), it.display_name.as_str(), time(it.create_time)];
     Environment => ["NAME", "KIND", "APPROVAL", "RUNNER POOL", "CREATED"], |it| [
         short(&it.name),
@@ -94,11 +96,18 @@ show! {
     Reservation => ["DIMENSION", "AMOUNT", "STATE", "OWNER", "SINCE"], |it| [
         it.dimension.to_string().to_lowercase(), it.amount.to_string(), state(it.state), short(&it.owner), time(it.create_time),
     ];
-    User => ["NAME", "EMAIL", "STATE", "DISPLAY NAME"], |it| [id(&it.name), it.email.as_str(), state(it.state), it.display_name.as_str()];
+    User => ["NAME", "EMAIL", "STATE", "DISPLAY NAME"], |it| [
+        id(&it.name), it.email.as_str(), state(it.state), it.display_name.as_str(),
+    ];
     ServiceAccount => ["NAME", "DISPLAY NAME", "CREATED"], |it| [id(&it.name), it.display_name.as_str(), time(it.create_time)];
     WorkloadIdentity => ["NAME", "SPIFFE ID", "CREATED"], |it| [short(&it.name), it.spiffe_id.as_str(), time(it.create_time)];
     ApiKey => ["NAME", "PREFIX", "PRINCIPAL", "EXPIRES", "LAST USED", "REVOKED"], |it| [
-        id(&it.name), it.prefix.as_str(), short(&it.principal), time(it.expire_time), time(it.last_used_time), time(it.revoke_time),
+        id(&it.name),
+        it.prefix.as_str(),
+        short(&it.principal),
+        time(it.expire_time),
+        time(it.last_used_time),
+        time(it.revoke_time),
     ];
     Role => ["NAME", "DISPLAY NAME", "PERMISSIONS"], |it| [id(&it.name), it.display_name.as_str(), it.permissions.join(", ")];
     RoleBinding => ["NAME", "ROLE", "MEMBER", "ON", "EXPIRES"], |it| [

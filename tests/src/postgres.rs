@@ -1,0 +1,82 @@
+//! One Postgres for all tests of a process, and a database of its own for each.
+
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::Command,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use sqlx::{ConnectOptions as _, Executor as _, postgres::PgConnectOptions};
+
+use crate::Process;
+
+struct Server {
+    port: u16,
+    _dir: tempfile::TempDir,
+    _process: std::sync::Mutex<Process>,
+}
+
+static SERVER: OnceLock<Server> = OnceLock::new();
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Makes an empty database; answers its URL.
+pub async fn database() -> String {
+    let server = SERVER.get_or_init(start);
+    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let options: PgConnectOptions = url(server.port, "postgres").parse().expect("a URL");
+    let mut connection = crate::eventually("Postgres", || options.connect()).await;
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    connection.execute(create).await.expect("the superuser creates databases");
+    url(server.port, &name)
+}
+
+fn url(port: u16, database: &str) -> String {
+    format!("postgres://freehold@127.0.0.1:{port}/{database}?sslmode=disable")
+}
+
+/// Starts a server on a free port. It belongs to this process and ends with it: the data directory is temporary, and the parent
+/// is asked by the server itself, so a test that is killed leaves nothing running.
+fn start() -> Server {
+    let dir = tempfile::Builder::new().prefix("freehold-pg-").tempdir().expect("a temporary folder");
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).expect("an empty folder");
+    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.starts_with(b"0"));
+    if root {
+        let given = Command::new("chown").arg("-R").arg("postgres").arg(dir.path()).status();
+        assert!(given.is_ok_and(|status| status.success()), "Postgres does not run as root, and there is no user `postgres`");
+    }
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("own folder");
+    let as_postgres = |program: PathBuf| {
+        if !root {
+            return Command::new(program);
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups", "--pdeathsig", "INT"]).arg(program);
+        command
+    };
+    let made = as_postgres(tool("initdb")).args(["-U", "freehold", "-A", "trust", "-E", "UTF8", "--no-sync", "-D"]).arg(&data).output();
+    let made = made.expect("initdb runs");
+    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+    let mut server = as_postgres(tool("postgres"));
+    server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=400"]);
+    server.arg("-c").arg(format!("unix_socket_directories={}", data.display()));
+    Server { port, _process: std::sync::Mutex::new(Process::start(server, &dir.path().join("log"))), _dir: dir }
+}
+
+/// A program of the newest Postgres on this machine.
+fn tool(name: &str) -> PathBuf {
+    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|version| Some(version.ok()?.path().join("bin").join(name)))
+        .filter(|path| path.exists())
+        .collect();
+    found.sort();
+    let on_path = || std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.exists());
+    found.pop().or_else(on_path).unwrap_or_else(|| panic!("`{name}` of Postgres is missing; install the package `postgresql`"))
+}
