@@ -1,5 +1,6 @@
 //! Starts what ships, for tests: the built binary as processes of its own, with real TLS on free ports, on either database.
 
+mod people;
 mod pki;
 pub mod postgres;
 mod process;

@@ -34,6 +34,15 @@ pub async fn database() -> String {
     url(server.port, &name)
 }
 
+/// Process id of the server.
+///
+/// # Panics
+/// When no test has asked for a database yet.
+pub fn id() -> u32 {
+    let server = SERVER.get().expect("a database was made before");
+    server._process.lock().unwrap_or_else(std::sync::PoisonError::into_inner).id()
+}
+
 fn url(port: u16, database: &str) -> String {
     format!("postgres://freehold@127.0.0.1:{port}/{database}?sslmode=disable")
 }

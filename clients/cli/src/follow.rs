@@ -2,12 +2,12 @@
 
 use std::future::ready;
 
-use freehold::{LogLevel, LogLine, Run, RunHandle, RunOutcome, RunPhase};
+use freehold::{LogLevel, LogLine, Run, RunHandle, RunKind, RunOutcome, RunPhase, RunPlan};
 use futures::{StreamExt as _, TryStreamExt as _, future::Either, stream};
 
 use crate::{
     failure::Failure,
-    plan::plan,
+    plan::{drift, plan},
     screen::Screen,
     show::{short, time},
     table::clean,
@@ -23,7 +23,7 @@ pub(crate) async fn decide_and_apply(run: RunHandle, yes: bool, screen: &mut Scr
     }
     screen.aside(&plan(&run.plan().await?), !yes)?;
     if run.run().phase != RunPhase::AwaitingApproval {
-        return follow_to_end(run, screen).await;
+        return follow_to_end(run, 0, screen).await;
     }
     if yes || screen.ask("Do you want to do this?")? {
         return approve(run, None, screen).await;
@@ -33,13 +33,15 @@ pub(crate) async fn decide_and_apply(run: RunHandle, yes: bool, screen: &mut Scr
 
 /// Approves the plan as it was read and follows the run to its end.
 pub(crate) async fn approve(run: RunHandle, comment: Option<String>, screen: &mut Screen) -> Result<(), Failure> {
+    // The log of the planning is of no use any more.
+    let written = run.logs_so_far().try_fold(0, |lines, _| ready(Ok(lines + 1))).await?;
     let request = run.approve();
     let request = match comment {
         Some(comment) => request.comment(comment),
         None => request,
     };
     match request.send().await {
-        Ok(run) => follow_to_end(run, screen).await,
+        Ok(run) => follow_to_end(run, written, screen).await,
         Err(error) => {
             if error.is_permission_denied() {
                 let name = short(&run.run().name);
@@ -50,21 +52,28 @@ pub(crate) async fn approve(run: RunHandle, comment: Option<String>, screen: &mu
     }
 }
 
-/// Follows a run that only looks, and shows what it found.
+/// Follows a run that only looks, and shows what it found. Drift is something found by a check.
 pub(crate) async fn look(run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
     screen.note(&format!("run {}", short(&run.run().name)));
     let run = follow_until(run, RunPhase::Done, screen).await?;
     if run.run().plan_digest.is_some() {
         let found = run.plan().await?;
-        screen.text(&found, || plan(&found))?;
+        screen.text(&found, || text(run.run(), &found))?;
+        if run.run().kind == RunKind::Drift && found.changes.iter().any(|change| change.drifted) {
+            return Err(Failure::Found("reality is not as it was made".to_owned()));
+        }
     }
     run.into_result()?;
     Ok(())
 }
 
-/// Follows phases and the log from here on to the end.
-pub(crate) async fn follow_to_end(run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
-    let written = run.logs_so_far().try_fold(0, |lines, _| ready(Ok(lines + 1))).await?;
+/// What a run would do, or what it found.
+pub(crate) fn text(run: &Run, found: &RunPlan) -> String {
+    if run.kind == RunKind::Drift { drift(found) } else { plan(found) }
+}
+
+/// Follows phases, and the log after the lines that were `written` before, to the end.
+async fn follow_to_end(run: RunHandle, written: i64, screen: &mut Screen) -> Result<(), Failure> {
     let phases = run.watch().map_ok(Either::Left);
     let logs = run.logs_from(written).map_ok(Either::Right);
     let mut events = stream::select(phases, logs);
@@ -72,7 +81,8 @@ pub(crate) async fn follow_to_end(run: RunHandle, screen: &mut Screen) -> Result
     while let Some(event) = events.next().await {
         match event? {
             Either::Left(now) => {
-                if changed(&last, &now) {
+                // The end is told when the log has been told.
+                if changed(&last, &now) && !now.is_done() {
                     screen.note(&phase_line(&now));
                 }
                 last = now;
@@ -80,6 +90,7 @@ pub(crate) async fn follow_to_end(run: RunHandle, screen: &mut Screen) -> Result
             Either::Right(line) => screen.note(&log_line(&line)),
         }
     }
+    screen.note(&phase_line(&last));
     end(run.refresh().await?, screen)
 }
 
@@ -128,7 +139,7 @@ pub(crate) fn log_line(line: &LogLine) -> String {
 fn end(run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
     let last = run.run();
     screen.text(last, || summary(last))?;
-    if last.outcome.is_some_and(|outcome| !outcome.is_good()) {
+    if matches!(last.outcome, Some(RunOutcome::Failed | RunOutcome::Lost)) {
         screen.note(&format!("See its log: freehold run logs {}", short(&last.name)));
     }
     run.into_result()?;

@@ -1,4 +1,4 @@
-//! A plan as people know it from Terraform.
+//! A plan, or drift, as people know it from Terraform.
 
 use std::fmt::Write as _;
 
@@ -29,15 +29,38 @@ pub(crate) fn plan(plan: &RunPlan) -> String {
         out.push_str("Freehold will do this:\n\n");
     }
     for change in changes {
-        resource(change, &mut out);
+        resource(change, symbol(change.action), &mut out);
     }
     outputs(&plan.outputs, &mut out);
     let _ = writeln!(out, "{}", paint(&plan.summary(), Style::new().bold()));
     out
 }
 
-fn resource(change: &ResourceChange, out: &mut String) {
-    let Some((mark, style, words)) = symbol(change.action) else { return };
+/// What a look at reality found: from what was made to what is there.
+pub(crate) fn drift(found: &RunPlan) -> String {
+    let drifted: Vec<_> = found.changes.iter().filter(|change| change.drifted).collect();
+    if drifted.is_empty() {
+        return "No drift. Everything is as it was made.\n".to_owned();
+    }
+    let mut out = "Changed outside of Freehold:\n\n".to_owned();
+    for change in &drifted {
+        let words = match change.action {
+            ChangeAction::Create => Some(("+", green(), "is new")),
+            ChangeAction::Delete => Some(("-", red(), "is gone")),
+            _ => Some(("~", yellow(), "is not as it was made")),
+        };
+        resource(change, words, &mut out);
+    }
+    let resources = if drifted.len() == 1 { "1 resource".to_owned() } else { format!("{} resources", drifted.len()) };
+    let _ = writeln!(out, "{}", paint(&format!("Drift: {resources}. An apply makes it as it should be."), Style::new().bold()));
+    out
+}
+
+/// Sign, colour and words of what happens to a resource.
+type Symbol = (&'static str, Style, &'static str);
+
+fn resource(change: &ResourceChange, symbol: Option<Symbol>, out: &mut String) {
+    let Some((mark, style, words)) = symbol else { return };
     let address = clean(&change.address);
     let reason =
         change.reason.as_ref().filter(|_| !change.drifted).map(|reason| format!(" ({})", clean(reason))).unwrap_or_default();
@@ -55,8 +78,8 @@ fn resource(change: &ResourceChange, out: &mut String) {
     out.push('\n');
 }
 
-/// Sign, colour and words of what is done; nothing for what is left alone.
-fn symbol(action: ChangeAction) -> Option<(&'static str, Style, &'static str)> {
+/// What is done; nothing for what is left alone.
+fn symbol(action: ChangeAction) -> Option<Symbol> {
     match action {
         ChangeAction::Create => Some(("+", green(), "will be created")),
         ChangeAction::Update => Some(("~", yellow(), "will be updated in place")),
@@ -159,10 +182,14 @@ mod tests {
         }
     }
 
-    /// As the SDK reads it from a server, without colours.
+    /// As the SDK reads it from a server.
+    async fn read(wire: pb::RunPlan) -> RunPlan {
+        Client::from_stub(Answer(wire), "acme").runs().get_plan("shop/dev/web/1").send().await.expect("a plan")
+    }
+
+    /// Without colours.
     async fn shown(wire: pb::RunPlan) -> String {
-        let read = Client::from_stub(Answer(wire), "acme").runs().get_plan("shop/dev/web/1").send().await.expect("a plan");
-        anstream::adapter::strip_str(&plan(&read)).to_string()
+        anstream::adapter::strip_str(&plan(&read(wire).await)).to_string()
     }
 
     fn attribute(path: &str, before: &str, after: &str) -> pb::AttributeChange {
@@ -266,9 +293,45 @@ Plan: 2 to create, 1 to change, 2 to destroy.
             reason: "content is another".into(),
             ..change("file.motd", pb::ChangeAction::Noop, vec![])
         };
+        let wire = pb::RunPlan { changes: vec![drifted], ..Default::default() };
         assert_eq!(
-            shown(pb::RunPlan { changes: vec![drifted], ..Default::default() }).await,
+            shown(wire).await,
             "Changed outside of Freehold:\n\n  ~ file.motd: content is another\n\nNo changes. What is there is as it should be.\n"
         );
+    }
+
+    #[tokio::test]
+    async fn a_look_at_reality_is_told_as_what_happened_and_not_as_what_will() {
+        let wire = pb::RunPlan {
+            changes: vec![
+                pb::ResourceChange {
+                    drifted: true,
+                    ..change("file.motd", pb::ChangeAction::Update, vec![attribute("content", "\"a\"", "\"b\"")])
+                },
+                pb::ResourceChange {
+                    drifted: true,
+                    ..change("file.old", pb::ChangeAction::Delete, vec![attribute("path", "\"/old\"", "")])
+                },
+                change("file.same", pb::ChangeAction::Noop, vec![]),
+            ],
+            ..Default::default()
+        };
+        let shown = anstream::adapter::strip_str(&drift(&read(wire).await)).to_string();
+        assert_eq!(
+            shown,
+            r#"Changed outside of Freehold:
+
+  # file.motd is not as it was made
+  ~ file.motd
+      ~ content = "a" -> "b"
+
+  # file.old is gone
+  - file.old
+      - path = "/old" -> null
+
+Drift: 2 resources. An apply makes it as it should be.
+"#
+        );
+        assert_eq!(drift(&read(pb::RunPlan::default()).await), "No drift. Everything is as it was made.\n");
     }
 }

@@ -32,6 +32,12 @@ pub(crate) fn short(name: &str) -> String {
     }
 }
 
+/// A name without the part that names the tenant, for where resources of all kinds are shown side by side.
+fn inside(name: &str) -> String {
+    let below = name.strip_prefix("tenants/").and_then(|rest| rest.split_once('/')).map(|(_, below)| below);
+    below.unwrap_or(name).to_owned()
+}
+
 /// Last part of a name.
 fn id(name: &str) -> String {
     name.rsplit('/').next().unwrap_or(name).to_owned()
@@ -162,7 +168,7 @@ show! {
         short(&it.principal),
         state(it.decision),
         id(&it.method),
-        short(&it.resource),
+        inside(&it.resource),
         it.reason.as_deref().unwrap_or_default(),
     ];
     Operation => ["NAME", "KIND", "TARGET", "DONE", "ERROR"], |it| [

@@ -8,6 +8,7 @@ pub mod blueprints;
 pub mod deployments;
 pub mod environments;
 pub mod error;
+pub mod fault;
 pub mod iam;
 pub mod jobs;
 pub mod names;

@@ -37,6 +37,17 @@ pub enum TenantState {
     Deleted,
 }
 
+impl TenantState {
+    /// Its name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Suspended => "SUSPENDED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
 impl Tenant {
     /// A new tenant.
     pub fn new(name: TenantName, described: Described, uid: Uid, by: &Principal, now: Timestamp) -> Self {

@@ -11,6 +11,7 @@ use freehold::raw::proto::{
 };
 use freehold_domain::{
     blueprints::{File, Files},
+    fault,
     jobs::PlanWork,
     names::DeploymentName,
 };
@@ -40,7 +41,9 @@ pub(crate) async fn execute(server: &Server, engines: &Engines, job: Job) {
         tracing::error!(run, "the log could not be written to its end");
     }
     if !sink.is_lost() {
+        fault::point("runner.completing");
         report(server, &sink, ended).await;
+        fault::point("runner.completed");
     }
     drop(keeper);
     if sink.is_lost() {

@@ -19,6 +19,7 @@ use freehold::raw::{
     RawChannel,
     proto::runners::v1::{AcquireJobRequest, HeartbeatRequest, runner_service_client::RunnerServiceClient},
 };
+use freehold_domain::fault;
 use freehold_engines::Engines;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -77,6 +78,7 @@ async fn work(mut server: Server, engines: Engines, running: Arc<AtomicI32>, sto
             }
         };
         if let Some(job) = job {
+            fault::point("runner.acquired");
             running.fetch_add(1, Ordering::Relaxed);
             job::execute(&server, &engines, job).await;
             running.fetch_sub(1, Ordering::Relaxed);

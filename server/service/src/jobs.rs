@@ -8,10 +8,12 @@ use std::time::Duration;
 use freehold_domain::{
     Error, Reason, Result,
     deployments::StateVersion,
+    fault,
     jobs::PlanWork,
     names::{RunName, RunnerName},
     runners::Runner,
     runs::{ApplyEnd, ChangeAction, PlanFacts, Run, RunError, RunEvent, RunKind, RunPhase, RunStep, StepState, WaitingReason},
+    tenants::TenantState,
     time::{Timestamp, Uid},
 };
 use freehold_store::{
@@ -19,6 +21,7 @@ use freehold_store::{
     payloads::{self, Kind},
     runners,
     runs::{self, StepRow},
+    tenants,
 };
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
@@ -107,7 +110,8 @@ pub enum Ended {
 /// Notes that a runner lives and what it can do; answers whether it is to take no more jobs.
 pub async fn heartbeat(app: &App, name: &RunnerName, version: String, engines: Vec<String>, capacity: i32, running: i32) -> Result<bool> {
     let mut tx = app.store.begin_as(&name.to_string(), freehold_store::INSTALLATION).await?;
-    let known = runners::get(&mut tx, name).await?;
+    // Held, so that a drain that is asked for meanwhile is not written over.
+    let known = runners::hold(&mut tx, name).await?;
     if known.is_none() && runners::get_pool(&mut tx, &name.runner_pool_name()).await?.is_none() {
         return Err(Error::not_found(name.runner_pool_name()));
     }
@@ -169,17 +173,28 @@ async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid
     let claimed = matches!(event, RunEvent::Claimed { .. });
     let seen = run.version;
     let lease = tx.database_now().await?.plus(app.lease);
+    fault::point("claim.begun");
     let run = advance(app, &mut tx, place, run, event, now, Some(lease)).await?;
     if run.version == seen {
         return Ok(None);
     }
+    fault::point("claim.written");
     tx.commit(&()).await?;
+    fault::point("claim.committed");
     woken(app, &run);
     Ok(claimed.then_some(run))
 }
 
 /// What keeps a run from being taken now.
 async fn refusal(tx: &mut Tx, place: &Place, run: &Run) -> Result<Option<RunEvent>> {
+    // An apply that has begun is finished whatever becomes of its tenant: what it left half made is somebody's.
+    if run.phase != RunPhase::Recovering {
+        let tenant = tenants::get_by_uid(tx, place.scope.0.0).await?;
+        if let Some((tenant, _)) = tenant.filter(|(tenant, _)| tenant.state != TenantState::Active) {
+            let detail = format!("{} to be active again; it is {}", tenant.name, tenant.state.as_str());
+            return Ok(Some(RunEvent::Waits(WaitingReason::Runner, detail)));
+        }
+    }
     if let Some(why) = slot_refusal(tx, place).await? {
         return Ok(Some(RunEvent::Waits(WaitingReason::Quota, why)));
     }
@@ -224,7 +239,8 @@ async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job
         })
     };
     let mut journal = Vec::new();
-    for row in runs::steps(db, place.scope, run.uid()).await? {
+    let steps = if fault::mutant("requeue") { Vec::new() } else { runs::steps(db, place.scope, run.uid()).await? };
+    for row in steps {
         let data = place.key.open(&step_place(place, &run, &row.step_id), &row.data)?;
         journal.push(Entry { address: row.address, step_id: row.step_id, state: row.state, data, error: row.error });
     }
@@ -242,7 +258,7 @@ pub async fn extend(app: &App, runner: &RunnerName, name: &RunName, epoch: i64) 
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
     let (run, _) = leased(&mut tx, &place, runner, name, epoch).await?;
     let now = tx.database_now().await?;
-    if !runs::extend_lease(&mut tx, place.scope, run.uid(), epoch, now, app.lease).await? {
+    if !runs::extend_lease(&mut tx, place.scope, run.uid(), epoch, now, app.lease).await? && !fault::mutant("fence") {
         return Err(lease_lost(&run));
     }
     tx.commit(&()).await?;
@@ -254,7 +270,7 @@ pub async fn append_log(app: &App, runner: &RunnerName, name: &RunName, epoch: i
     let place = place_of(app, name).await?;
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
     let run = held_by(&mut tx, &place, runner, name).await?;
-    if run.epoch != epoch {
+    if run.epoch != epoch && !fault::mutant("fence") {
         return Err(lease_lost(&run));
     }
     let committed = runs::log_lines(&mut tx, place.scope, run.uid()).await?;
@@ -283,9 +299,12 @@ pub async fn progress(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
     let (run, lease) = leased(&mut tx, &place, runner, name, epoch).await?;
     let now = tx.now();
+    fault::point("progress.begun");
     if entries.is_empty() && state.is_none() {
         let run = advance(app, &mut tx, &place, run, RunEvent::Prepared, now, Some(lease)).await?;
+        fault::point("progress.written");
         tx.commit(&()).await?;
+        fault::point("progress.committed");
         woken(app, &run);
         return Ok(());
     }
@@ -305,7 +324,9 @@ pub async fn progress(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
     if let Some(state) = state {
         write_state(app, &mut tx, &place, &run, &state).await?;
     }
+    fault::point("progress.written");
     tx.commit(&()).await?;
+    fault::point("progress.committed");
     woken(app, &run);
     Ok(())
 }
@@ -372,6 +393,7 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
         }
     };
     let now = tx.now();
+    fault::point("complete.begun");
     let event = match ended {
         Ended::Planned { plan, summary, mut facts } => {
             facts.digest = format!("sha256:{}", hex(digest(&SHA256, &plan).as_ref()));
@@ -388,8 +410,10 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
     };
     let planning = matches!(event, RunEvent::Planned(_));
     let run = advance(app, &mut tx, &place, run, event, now, Some(lease)).await?;
+    fault::point("complete.written");
     match tx.commit(&()).await {
         Ok(()) => {
+            fault::point("complete.committed");
             woken(app, &run);
             Ok(())
         }
@@ -467,6 +491,9 @@ async fn leased(tx: &mut Tx, place: &Place, runner: &RunnerName, name: &RunName,
     let run = held_by(tx, place, runner, name).await?;
     let until = runs::lease_until(tx, place.scope, run.uid()).await?;
     let now = tx.database_now().await?;
+    if fault::mutant("fence") {
+        return Ok((run, until.unwrap_or(now)));
+    }
     match until.filter(|until| *until > now && run.epoch == epoch && run.phase.is_leased()) {
         Some(until) => Ok((run, until)),
         None => Err(lease_lost(&run)),

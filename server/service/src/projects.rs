@@ -9,7 +9,7 @@ use freehold_domain::{
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
 };
-use freehold_store::projects;
+use freehold_store::{access, projects};
 
 use crate::app::{App, Write};
 
@@ -83,22 +83,25 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateProject, write: &Writ
     Ok(project)
 }
 
-/// Deletes a project without environments.
+/// Deletes a project without environments, with the roles that were given on it.
 pub async fn delete(app: &App, caller: &Caller, name: &ProjectName, allow_missing: bool, write: &Write) -> Result<()> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
     let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
     if tx.replayed::<()>()?.is_some() {
         return Ok(());
     }
-    match projects::get(&mut tx, place.scope, name).await? {
+    let project = match projects::get(&mut tx, place.scope, name).await? {
         None if allow_missing => return Ok(()),
         None => return Err(Error::not_found(name)),
-        Some(project) => {
-            project.meta.expect_etag(write.etag.as_deref())?;
-            projects::delete(&mut tx, place.scope, &project).await?;
-            tx.announce(Event::new("project.deleted", name, project.meta.uid, project.meta.version + 1));
-        }
-    }
+        Some(project) => project,
+    };
+    project.meta.expect_etag(write.etag.as_deref())?;
+    projects::delete(&mut tx, place.scope, &project).await?;
+    // A later project of this name must not find roles that were given on this one.
+    let bindings = access::delete_bindings_on(&mut tx, place.scope, name).await?;
+    tx.announce(Event::new("project.deleted", name, project.meta.uid, project.meta.version + 1));
     tx.take(Dimension::Projects, -1);
-    app.finish(tx, write, &()).await
+    app.finish(tx, write, &()).await?;
+    bindings.iter().for_each(|binding| app.grants.forget(&binding.member));
+    Ok(())
 }

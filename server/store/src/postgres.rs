@@ -1,6 +1,6 @@
 //! Postgres sessions that never carry an open transaction back into the pool.
 
-use freehold_domain::{Error, Result};
+use freehold_domain::{Error, Result, fault};
 use sqlx::{Executor as _, PgConnection, PgPool, Postgres, pool::PoolConnection};
 
 use crate::session::Failure;
@@ -43,7 +43,8 @@ impl PgSession {
 
 impl Drop for PgSession {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take().filter(|_| self.in_transaction) else { return };
+        let unsafe_to_share = self.in_transaction && !fault::mutant("release");
+        let Some(mut connection) = self.connection.take().filter(|_| unsafe_to_share) else { return };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 runtime.spawn(async move {

@@ -3,6 +3,7 @@
 use freehold_domain::{
     Error, Result,
     access::TenantScope,
+    fault,
     quotas::{Dimension, Quota, Reservation},
     resource::{Listed, Page},
     time::{Timestamp, Uid},
@@ -94,10 +95,15 @@ pub async fn set_limit(tx: &mut Tx, tenant: TenantScope, quota: &Quota) -> Resul
 
 /// Takes this much, or gives it back when it is negative. Fails with `QUOTA_EXCEEDED` when it does not fit.
 pub(crate) async fn take(db: &mut Session, tenant: TenantScope, dimension: Dimension, amount: i64, now: Timestamp) -> Result<()> {
+    let statement = if fault::mutant("quota") {
+        "UPDATE quotas SET used = used + $1, updated = $2 WHERE tenant_id = $3 AND dimension = $4"
+    } else {
+        "UPDATE quotas SET used = used + $1, updated = $2
+         WHERE tenant_id = $3 AND dimension = $4 AND ($1 < 0 OR max IS NULL OR used + reserved + $1 <= max)"
+    };
     let rows = execute!(
         db,
-        "UPDATE quotas SET used = used + $1, updated = $2
-         WHERE tenant_id = $3 AND dimension = $4 AND ($1 < 0 OR max IS NULL OR used + reserved + $1 <= max)",
+        statement,
         amount,
         now.as_micros(),
         tenant.0.0,

@@ -6,6 +6,7 @@ use freehold_domain::{
     Error, Reason, Result,
     access::{Caller, TenantScope},
     audit::{AuditRecord, Event},
+    fault,
     quotas::Dimension,
     time::{Timestamp, Uid},
 };
@@ -156,11 +157,14 @@ impl Tx {
     /// Fails with `QUOTA_EXCEEDED` when a quota does not allow it; then nothing happened.
     pub async fn commit<T: Serialize>(mut self, answer: &T) -> Result<()> {
         self.write_down(answer).await?;
+        fault::point("commit.written");
         match self.session.0 {
-            Backend::Postgres(session) => session.commit().await,
-            Backend::Sqlite(SqliteSession::Writer(turn)) => turn.commit().await,
-            Backend::Sqlite(SqliteSession::Reader(_)) => Err(Error::internal("a reader cannot commit")),
+            Backend::Postgres(session) => session.commit().await?,
+            Backend::Sqlite(SqliteSession::Writer(turn)) => turn.commit().await?,
+            Backend::Sqlite(SqliteSession::Reader(_)) => return Err(Error::internal("a reader cannot commit")),
         }
+        fault::point("commit.done");
+        Ok(())
     }
 
     /// Finds out whether [`commit`](Self::commit) would succeed, and changes nothing.

@@ -34,13 +34,10 @@ pub fn test() -> Result<(), Failure> {
     ];
     let steps = checks.len() + 1;
     for (index, mut check) in checks.into_iter().enumerate() {
-        timed(index + 1, steps, &mut check, |check| run(check))?;
+        timed(index + 1, steps, &mut check, run)?;
     }
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
-    tests
-        .env("FREEHOLD_BIN", target().join("debug/freehold"))
-        .env("FREEHOLD_GRPCURL", grpcurl)
-        .env("FREEHOLD_BUF", buf);
+    tests.env("FREEHOLD_BIN", target().join("debug/freehold")).env("FREEHOLD_GRPCURL", grpcurl).env("FREEHOLD_BUF", buf);
     let count = timed(steps, steps, &mut tests, counted)?;
     println!("All checks in {:.0} s.", begun.elapsed().as_secs_f64());
     println!("{} passed, {} failed", count.passed, count.failed);
@@ -65,7 +62,12 @@ pub fn breaking(against: &str) -> Result<(), Failure> {
     run(Command::new(buf).args(["breaking", "proto", "--against", &against]).current_dir(root()))
 }
 
-fn timed<T>(step: usize, steps: usize, command: &mut Command, go: impl FnOnce(&mut Command) -> Result<T, Failure>) -> Result<T, Failure> {
+fn timed<T>(
+    step: usize,
+    steps: usize,
+    command: &mut Command,
+    go: impl FnOnce(&mut Command) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     println!("==> [{step}/{steps}] {}", shown(command));
     let begun = Instant::now();
     let result = go(command);
@@ -102,8 +104,12 @@ impl Count {
     fn verdict(&self) -> Result<(), Failure> {
         match self {
             Self { failed: 1.., .. } => Err("tests failed".into()),
-            Self { sound: false, .. } => Err("cargo test ended badly: something did not build, or a test ended its process".into()),
-            Self { ignored: 1.., .. } => Err(format!("{} tests are ignored; a test that cannot run fails and says why", self.ignored).into()),
+            Self { sound: false, .. } => {
+                Err("cargo test ended badly: something did not build, or a test ended its process".into())
+            }
+            Self { ignored: 1.., .. } => {
+                Err(format!("{} tests are ignored; a test that cannot run fails and says why", self.ignored).into())
+            }
             Self { passed: 0, .. } => Err("there are no tests".into()),
             _ => Ok(()),
         }

@@ -35,7 +35,7 @@ enum Command {
         against: String,
     },
     /// Calls one method of a gRPC server again and again, and says how fast it answers
-    Load(load::Options),
+    Load(Box<load::Options>),
 }
 
 fn main() -> ExitCode {

@@ -52,7 +52,8 @@ pub const GRPC_CURL: Tool = Tool {
     purpose: "conformance tests",
     by_hand: "install Go 1.24 or newer and run `go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4`, \
               or set FREEHOLD_GRPCURL to the program",
-    find: || found("FREEHOLD_GRPCURL", &[tools().join("bin/grpcurl")], "grpcurl", "-version", GRPCURL),
+    // One that Go has installed does not know its version.
+    find: || found("FREEHOLD_GRPCURL", &own_grpcurl(), "grpcurl", &["-version"], "grpcurl"),
     install: install_grpcurl,
 };
 
@@ -61,7 +62,7 @@ pub const BUF_CLI: Tool = Tool {
     name: "buf",
     purpose: "checks of the contract, conformance tests",
     by_hand: "install Node.js with npm and run `npm install --global @bufbuild/buf@1.75.0`, or set FREEHOLD_BUF to the program",
-    find: || found("FREEHOLD_BUF", &[tools().join("npm/node_modules/.bin/buf")], "buf", "--version", BUF),
+    find: || found("FREEHOLD_BUF", &own_buf().join("node_modules/.bin/buf"), "buf", &["--version"], BUF),
     install: install_buf,
 };
 
@@ -80,10 +81,10 @@ pub const DENY: Tool = Tool {
     name: "cargo-deny",
     purpose: "`cargo xtask deny`",
     by_hand: "run `cargo install --locked cargo-deny`",
-    find: || found("FREEHOLD_CARGO_DENY", &[tools().join("bin/cargo-deny")], "cargo-deny", "--version", CARGO_DENY),
+    find: || found("FREEHOLD_CARGO_DENY", &own_deny().join("bin/cargo-deny"), "cargo-deny", &["--version"], CARGO_DENY),
     install: || {
         let version = format!("cargo-deny@{CARGO_DENY}");
-        run(cargo(&["install", "--locked", &version, "--root"]).arg(tools()))
+        run(cargo(&["install", "--locked", &version, "--root"]).arg(own_deny()))
     },
 };
 
@@ -132,20 +133,47 @@ pub fn doctor() -> Result<(), Failure> {
     for tool in [&POSTGRES, &GRPC_CURL, &BUF_CLI, &DENY] {
         match (tool.find)() {
             Some(path) => println!("{:12} {}", tool.name, path.display()),
-            None => println!("{:12} not here (for {}): `cargo xtask` installs it when it needs it, or {}", tool.name, tool.purpose, tool.by_hand),
+            None => println!(
+                "{:12} not here (for {}): `cargo xtask` installs it when it needs it, or {}",
+                tool.name, tool.purpose, tool.by_hand
+            ),
         }
     }
-    println!("{:12} {}", "packages", if root_shell().is_some() { "the system's packages can be installed" } else { "not root and no sudo without a password: the system's packages cannot be installed" });
+    println!(
+        "{:12} {}",
+        "packages",
+        if root_shell().is_some() {
+            "the system's packages can be installed"
+        } else {
+            "not root and no sudo without a password: the system's packages cannot be installed"
+        }
+    );
     Ok(())
 }
 
-/// A program named by the environment, in one of these places, or on the path in this version.
-fn found(variable: &str, places: &[PathBuf], name: &str, ask: &str, version: &str) -> Option<PathBuf> {
+/// A program named by the environment, the one that was installed here, or one on the path that answers with the word.
+fn found(variable: &str, own: &Path, name: &str, ask: &[&str], word: &str) -> Option<PathBuf> {
     if let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) {
         return Some(path.into());
     }
-    let right = |path: &Path| answer(Command::new(path).arg(ask)).is_some_and(|text| text.contains(version));
-    places.iter().cloned().chain(on_path(name)).find(|path| right(path))
+    if own.is_file() {
+        return Some(own.to_owned());
+    }
+    on_path(name).filter(|path| answer(Command::new(path).args(ask)).is_some_and(|text| text.contains(word)))
+}
+
+// The folders name the versions, so that a new one is installed beside the old one and not taken for it.
+
+fn own_grpcurl() -> PathBuf {
+    tools().join(format!("grpcurl-{GRPCURL}/grpcurl"))
+}
+
+fn own_buf() -> PathBuf {
+    tools().join(format!("buf-{BUF}"))
+}
+
+fn own_deny() -> PathBuf {
+    tools().join(format!("cargo-deny-{CARGO_DENY}"))
 }
 
 fn postgres() -> Option<PathBuf> {
@@ -157,10 +185,11 @@ fn postgres() -> Option<PathBuf> {
 }
 
 fn install_grpcurl() -> Result<(), Failure> {
-    let bin = tools().join("bin");
-    fs::create_dir_all(&bin)?;
+    let own = own_grpcurl();
+    let bin = own.parent().expect("it is in a folder");
+    fs::create_dir_all(bin)?;
     let module = format!("github.com/fullstorydev/grpcurl/cmd/grpcurl@v{GRPCURL}");
-    run(Command::new(go()?).args(["install", &module]).env("GOBIN", &bin).env("CGO_ENABLED", "0"))
+    run(Command::new(go()?).args(["install", &module]).env("GOBIN", bin).env("CGO_ENABLED", "0"))
 }
 
 /// Go of the machine, or one of our own.
@@ -189,10 +218,14 @@ fn install_buf() -> Result<(), Failure> {
     if on_path("npm").is_none() {
         apt(&["npm"])?;
     }
-    let dir = tools().join("npm");
+    let dir = own_buf();
     fs::create_dir_all(&dir)?;
     let package = format!("@bufbuild/buf@{BUF}");
-    run(Command::new("npm").args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]).arg(&dir).arg(package).current_dir(target()))
+    run(Command::new("npm")
+        .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
+        .arg(&dir)
+        .arg(package)
+        .current_dir(target()))
 }
 
 fn apt(packages: &[&str]) -> Result<(), Failure> {

@@ -112,7 +112,7 @@ pub enum DeploymentCommand {
         #[command(flatten)]
         start: Start,
     },
-    /// Looks whether reality still is as it was made
+    /// Looks whether reality still is as it was made; exit code 1 if it is not
     Drift {
         /// Its name
         name: String,

@@ -1,13 +1,13 @@
 //! `freehold run`
 
 use clap::Subcommand;
-use freehold::{Client, RunPhase};
+use freehold::{Client, Code, Error, RunPhase};
 use futures::TryStreamExt as _;
 
 use super::{Listing, set};
 use crate::{
     failure::Failure,
-    follow::{approve, log_line, phase_line},
+    follow::{approve, log_line, phase_line, text},
     plan::plan,
     screen::Screen,
 };
@@ -95,7 +95,8 @@ impl RunCommand {
             Self::Approve { name, comment, yes } => {
                 let run = runs.get(&name).send().await?;
                 if run.run().phase != RunPhase::AwaitingApproval {
-                    return Err(Failure::usage(format!("the run {name} is {} and awaits no approval", run.run().phase)));
+                    let message = format!("the run is {} and awaits no approval", run.run().phase);
+                    return Err(Error::new(Code::FailedPrecondition, message).into());
                 }
                 screen.aside(&plan(&run.plan().await?), !yes)?;
                 screen.confirm(yes, "Do you approve this?")?;
@@ -109,8 +110,9 @@ impl RunCommand {
             }
             Self::Cancel { name } => screen.item(runs.cancel(name).send().await?.run()),
             Self::Plan { name } => {
-                let read = runs.get_plan(name).send().await?;
-                screen.text(&read, || plan(&read))
+                let run = runs.get(name).send().await?;
+                let read = run.plan().await?;
+                screen.text(&read, || text(run.run(), &read))
             }
             Self::Logs { name, follow } => {
                 let run = runs.get(name).send().await?;

@@ -7,7 +7,7 @@ use freehold_domain::blueprints::Document;
 use super::{
     NativeEngine,
     narrator::Narrator,
-    planner::{drifted, refresh},
+    planner::{Looked, drifted, refresh},
 };
 use crate::{Action, Attributes, Change, Level, Mode, Plan, PlanRequest, Planned, Resource, Sink, StepError};
 
@@ -16,9 +16,9 @@ pub(super) async fn report(engine: &NativeEngine, request: PlanRequest, sink: &d
     let narrator = Narrator::new(sink);
     let document = Document::parse(&request.files).0;
     let looked = refresh(engine, document.as_ref(), &request, sink, &narrator).await;
-    let (base, mut seen) = looked.map_err(|error| narrator.clean(error))?;
+    let Looked { base, reached, mut seen } = looked.map_err(|error| narrator.clean(error))?;
     let mut changes = BTreeMap::new();
-    for (address, resource) in &base.resources {
+    for (address, resource) in &reached.resources {
         let found = seen.remove(address).flatten();
         let change = change(engine, resource, found)?;
         if change.drifted {

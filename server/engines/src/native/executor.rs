@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use freehold_domain::blueprints::{Document, Partial};
+use freehold_domain::{
+    blueprints::{Document, Partial},
+    fault,
+};
 use futures::{
     StreamExt,
     future::{BoxFuture, FutureExt},
@@ -200,13 +203,16 @@ impl<'a> Work<'a> {
                 Recovered::NotDone | Recovered::Repeatable => {}
             }
         }
+        fault::point("step.intending");
         self.ledger.lock().await.intend(step, &intent).await?;
+        fault::point("step.intended");
         self.narrator.log(Level::Info, &step.address, &format!("{} begins", noun(step.operation)));
         let result = match step.operation {
             Operation::Create => provider.create(&intent).await.map(Some),
             Operation::Update => provider.update(&intent).await.map(Some),
             Operation::Delete => provider.delete(&intent).await.map(|()| None),
         };
+        fault::point("step.effected");
         match result {
             Ok(made) => self.done(step, change, made).await,
             Err(error) if error.uncertain => self.after_uncertain(step, change, provider, &intent, error).await,
@@ -345,6 +351,7 @@ impl<'a> Work<'a> {
         }
         let half = step.operation == Operation::Delete && change.action == Action::Replace;
         self.ledger.lock().await.done(step, resource, true, half).await?;
+        fault::point("step.recorded");
         self.narrator.log(Level::Info, &step.address, &format!("{} is done", noun(step.operation)));
         Ok(End::Done)
     }

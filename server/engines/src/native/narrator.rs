@@ -40,3 +40,40 @@ impl<'a> Narrator<'a> {
         StepError { message: self.redact(&error.message), hint: self.redact(&error.hint), ..error }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::{BoxFuture, FutureExt, ready};
+
+    use super::*;
+    use crate::{JournalEntry, SinkError, State};
+
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<String>>);
+
+    impl Sink for Lines {
+        fn record<'a>(&'a self, _: &'a [JournalEntry], _: Option<&'a State>) -> BoxFuture<'a, Result<(), SinkError>> {
+            ready(Ok(())).boxed()
+        }
+
+        fn log(&self, _: Level, _: &str, text: &str) {
+            self.0.lock().expect("not poisoned").push(text.to_owned());
+        }
+
+        fn cancelled(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn what_is_secret_by_its_attribute_leaves_in_no_line() {
+        let lines = Lines::default();
+        let narrator = Narrator::new(&lines);
+        let attributes = Attributes::from([("password".to_owned(), "open sesame".into()), ("name".to_owned(), "cave".into())]);
+        narrator.learn_attributes(&attributes, ["password"]);
+
+        narrator.log(Level::Info, "x", "cave says open sesame");
+
+        assert_eq!(*lines.0.lock().expect("not poisoned"), ["cave says (hidden)"]);
+    }
+}

@@ -40,8 +40,8 @@ async fn make(engine: &NativeEngine, request: PlanRequest, sink: &dyn Sink, narr
         // What is to be removed is in the state; the blueprint only helps to reach it.
         Mode::Destroy | Mode::Drift => Document::parse(&request.files).0,
     };
-    let (base, seen) = refresh(engine, document.as_ref(), &request, sink, narrator).await?;
-    let mut state = base.clone();
+    let Looked { base, reached, seen } = refresh(engine, document.as_ref(), &request, sink, narrator).await?;
+    let mut state = reached.clone();
     let mut changes = BTreeMap::new();
     let mut outputs = BTreeMap::new();
     if let Some(document) = document.as_ref().filter(|_| request.mode == Mode::Apply) {
@@ -112,14 +112,14 @@ async fn make(engine: &NativeEngine, request: PlanRequest, sink: &dyn Sink, narr
         let gone = || PlannedOutput { before: Some(before.clone()), after: None, sensitive: before.sensitive };
         outputs.entry(name.clone()).or_insert_with(gone);
     }
-    for (address, resource) in &base.resources {
+    for (address, resource) in &reached.resources {
         if !changes.contains_key(address) {
             changes.insert(address.clone(), removal(resource, seen.get(address).is_some_and(Option::is_none)));
         }
     }
     for (address, change) in &mut changes {
         change.step_id = step_id(&request.run, address);
-        settle(&mut state, address, change);
+        settle(&mut state, change, seen.get(address).cloned().flatten());
     }
     for change in changes.values().filter(|change| change.action != Action::Noop) {
         narrator.log(Level::Info, &change.address, &told(change));
@@ -142,25 +142,36 @@ async fn make(engine: &NativeEngine, request: PlanRequest, sink: &dyn Sink, narr
     })
 }
 
-/// The state of a request, and each of its resources as it is now; nothing for one that is gone.
+/// What is known before anything is compared.
+pub(super) struct Looked {
+    /// The state of the request.
+    pub base: State,
+    /// The same with the newest word on how to reach its resources.
+    pub reached: State,
+    /// Each resource as it is now; nothing for one that is gone.
+    pub seen: BTreeMap<String, Option<Attributes>>,
+}
+
+/// Looks at every resource of a state.
 pub(super) async fn refresh(
     engine: &NativeEngine,
     document: Option<&Document>,
     request: &PlanRequest,
     sink: &dyn Sink,
     narrator: &Narrator<'_>,
-) -> Result<(State, BTreeMap<String, Option<Attributes>>), StepError> {
-    let mut base = request.state.clone().unwrap_or_else(|| State::empty(&request.deployment.uid));
+) -> Result<Looked, StepError> {
+    let base = request.state.clone().unwrap_or_else(|| State::empty(&request.deployment.uid));
     for secret in document.into_iter().flat_map(|document| document.inputs().sensitive_names()) {
         request.inputs.get(&secret).into_iter().for_each(|secret| narrator.learn(secret));
     }
     for resource in base.resources.values() {
         narrator.learn_attributes(&resource.attributes, resource.sensitive.iter().map(String::as_str));
     }
+    let mut reached = base.clone();
     if let Some(document) = document {
-        take_access(engine, document, request, &mut base, narrator);
+        take_access(engine, document, request, &mut reached, narrator);
     }
-    let looks: Vec<_> = base.resources.values().map(|resource| look(engine, request, resource, sink)).collect();
+    let looks: Vec<_> = reached.resources.values().map(|resource| look(engine, request, resource, sink)).collect();
     let found: Vec<Result<_, StepError>> = stream::iter(looks).buffered(PARALLEL).collect().await;
     let failed: Vec<&StepError> = found.iter().filter_map(|one| one.as_ref().err()).collect();
     if let [first, rest @ ..] = failed.as_slice() {
@@ -171,7 +182,7 @@ pub(super) async fn refresh(
         }
         return Err(error);
     }
-    Ok((base, found.into_iter().filter_map(Result::ok).collect()))
+    Ok(Looked { base, seen: found.into_iter().filter_map(Result::ok).collect(), reached })
 }
 
 /// One resource as it is now.
@@ -196,12 +207,12 @@ fn look<'a>(
 }
 
 /// Takes the newest word on how to reach resources, for example after a password was changed.
-fn take_access(engine: &NativeEngine, document: &Document, request: &PlanRequest, base: &mut State, narrator: &Narrator<'_>) {
+fn take_access(engine: &NativeEngine, document: &Document, request: &PlanRequest, state: &mut State, narrator: &Narrator<'_>) {
     let mut evaluation = Evaluation::new(document, &request.inputs, &request.deployment);
-    for resource in base.resources.values() {
+    for resource in state.resources.values() {
         evaluation.learn_known(&resource.name, &resource.attributes, resource.sensitive.iter().cloned());
     }
-    for resource in base.resources.values_mut() {
+    for resource in state.resources.values_mut() {
         let Some(wanted) = document.resource(&resource.name).filter(|wanted| wanted.kind == resource.kind) else { continue };
         let Ok(provider) = engine.provider(&resource.kind) else { continue };
         for attribute in provider.schema().given().filter(|attribute| attribute.access) {
@@ -259,6 +270,12 @@ fn compare(
         return change;
     };
     let outside = drifted(schema, &recorded.attributes, &found);
+    // How it was reached so far is compared with how it shall be reached: the state has to learn of it.
+    let mut found = found;
+    for attribute in schema.given().filter(|attribute| attribute.access) {
+        found.remove(attribute.name);
+        found.extend(recorded.attributes.get_key_value(attribute.name).map(|(name, value)| (name.clone(), value.clone())));
+    }
     let known: Attributes =
         change.after.iter().filter_map(|(name, value)| Some((name.clone(), value.known()?.clone()))).collect();
     let differs =
@@ -325,19 +342,17 @@ fn removal(resource: &Resource, gone: bool) -> Change {
 }
 
 /// Brings the state up to what was found.
-fn settle(state: &mut State, address: &str, change: &Change) {
-    match (&change.before, change.action) {
-        (None, _) => {
-            state.resources.remove(address);
-        }
-        (Some(before), Action::Noop) => {
-            let resource =
-                Resource { sensitive: change.sensitive.clone(), depends_on: change.depends_on.clone(), ..before.clone() };
-            state.resources.insert(address.to_owned(), resource);
-        }
-        (Some(before), _) => {
-            state.resources.insert(address.to_owned(), before.clone());
-        }
+fn settle(state: &mut State, change: &Change, found: Option<Attributes>) {
+    if change.before.is_none() {
+        state.resources.remove(&change.address);
+    }
+    let Some(resource) = state.resources.get_mut(&change.address) else { return };
+    if let Some(found) = found {
+        resource.attributes = found;
+    }
+    if change.action == Action::Noop {
+        resource.sensitive.clone_from(&change.sensitive);
+        resource.depends_on.clone_from(&change.depends_on);
     }
 }
 

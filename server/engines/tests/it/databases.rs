@@ -108,6 +108,29 @@ async fn a_database_with_its_roles_is_made_once_wherever_the_runner_dies() {
 }
 
 #[tokio::test]
+async fn a_database_whose_creation_was_cut_before_its_mark_is_finished() {
+    let server = Server::start().await;
+    let body = format!(
+        "resources:\n  db: {{type: postgres_database, connection: \"{}\", name: shop}}\n",
+        server.url("postgres", "postgres")
+    );
+    let mut world = World::new();
+    let plan = world.plan(&body).await;
+    let first = TestSink::dying(0, Death::AnswerLost);
+    world.apply_plan(&plan, &first).await;
+    let second = TestSink::after(&first);
+    let key = second.inherited("postgres_database.db", "/key").expect("its intent is recorded");
+    server.run("postgres", &format!("CREATE DATABASE \"freehold_{}\"", key.as_str().expect("text"))).await;
+
+    let outcome = world.apply_plan(&plan, &second).await;
+
+    assert!(outcome.failed.is_none(), "{:?}", outcome.failed);
+    let databases = server.column("postgres", "SELECT datname::text FROM pg_database WHERE datname ~ 'shop|freehold'").await;
+    assert_eq!(databases, ["shop"]);
+    assert!(world.plan(&body).await.is_empty(), "it carries its mark");
+}
+
+#[tokio::test]
 async fn drift_and_changes_are_seen_in_the_catalog_and_strangers_are_left_alone() {
     let server = Server::start().await;
     let body = shop(&server);

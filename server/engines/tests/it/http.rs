@@ -146,7 +146,12 @@ async fn a_new_token_is_used_to_look_and_to_remove() {
 
     rest.shelf().token = Some("second-token".to_owned());
     world.inputs.insert("token".to_owned(), json!("second-token"));
+    let requests = rest.shelf().requests.len();
     world.apply(&body).await;
+    assert_eq!(world.attribute("http.thing", "headers"), json!({ "Authorization": "Bearer second-token" }));
+    let sent = rest.shelf().requests[requests..].iter().filter(|(method, ..)| method != "GET").count();
+    assert_eq!(sent, 0, "the thing itself has not changed");
+    assert!(world.plan(&body).await.is_empty());
 
     rest.shelf().token = Some("third-token".to_owned());
     world.inputs.insert("token".to_owned(), json!("third-token"));

@@ -62,7 +62,7 @@ async fn every_effect_happens_once_wherever_the_runner_dies() {
             assert_eq!(world.read("one"), format!("{} 1", text(&world.attribute("random_password.pw", "value"))), "{place}");
             assert_eq!(json!(world.read("key.pem")), world.attribute("tls_key.key", "public_key_pem"), "{place}");
             for (address, name) in [("random_password.pw", "value"), ("tls_key.key", "private_key_pem")] {
-                if let Some(drawn) = sink.inherited_draw(address, name) {
+                if let Some(drawn) = sink.inherited(address, &format!("/drawn/{name}")) {
                     assert_eq!(drawn, world.attribute(address, name), "{place}");
                     drawn_before += 1;
                 }
@@ -173,6 +173,24 @@ resources:
         assert_eq!(sink.states()["file.after"], JournalState::Skipped, "at {at}");
         assert_eq!(world.read("slow"), "x", "at {at}");
         std::fs::remove_file(world.root().join("slow")).expect("it is there");
+    }
+}
+
+#[tokio::test]
+async fn a_thing_that_was_removed_and_could_not_be_made_anew_is_not_in_the_state() {
+    for death in DEATHS {
+        for at in 0..4 {
+            let mut world = World::new();
+            let body = |path: &str| format!("resources:\n  f: {{type: file, path: {path}, content: ours}}\n");
+            world.apply(&body("before")).await;
+            std::fs::write(world.root().join("taken"), "theirs").expect("a file");
+            let plan = world.plan(&body("taken")).await;
+            let (died, outcome, _) = die_and_resume(&mut world, &plan, at, death).await;
+            assert!(died && outcome.changed, "{death:?} at {at}");
+            assert_eq!(outcome.failed.map(|error| error.code).as_deref(), Some("file-exists"), "{death:?} at {at}");
+            assert_eq!(outcome.state.addresses(), [""; 0], "{death:?} at {at}");
+            assert!(!world.root().join("before").exists());
+        }
     }
 }
 

@@ -211,11 +211,11 @@ impl TestSink {
         self.journal.lock().expect("not poisoned").clone()
     }
 
-    /// What an intent that the dead runner left holds of drawn values.
-    pub fn inherited_draw(&self, address: &str, name: &str) -> Option<Value> {
+    /// Something of an intent that the dead runner left, by its JSON pointer.
+    pub fn inherited(&self, address: &str, pointer: &str) -> Option<Value> {
         let entry = self.inherited.iter().find(|entry| entry.address == address && entry.state == JournalState::Intended)?;
         let data: Value = serde_json::from_slice(&entry.data).expect("JSON");
-        Some(data["intent"]["drawn"][name].clone())
+        data["intent"].pointer(pointer).cloned()
     }
 
     pub fn history(&self) -> Vec<(String, JournalState)> {

@@ -46,7 +46,8 @@ impl Moment {
     /// When there is no /proc, or one of the processes is gone.
     pub fn now(server: &[u32]) -> Result<Self, Failure> {
         let at = Instant::now();
-        let (busy, stolen) = total(&fs::read_to_string("/proc/stat").map_err(|error| format!("/proc/stat cannot be read: {error}"))?)?;
+        let (busy, stolen) =
+            total(&fs::read_to_string("/proc/stat").map_err(|error| format!("/proc/stat cannot be read: {error}"))?)?;
         let mut processes = processes()?;
         for pid in server {
             if !processes.contains_key(pid) {
@@ -67,16 +68,18 @@ impl Moment {
         let seconds = later.at.duration_since(self.at).as_secs_f64().max(1e-3);
         let cores = |from: u64, to: u64| to.saturating_sub(from) as f64 / TICKS_PER_SECOND / seconds;
         let (own, server) = (cores(self.own, later.own), cores(self.server, later.server));
-        let processes = cores(self.busy, later.busy) - own - server;
         let mut greediest: Vec<_> = later
             .others
             .iter()
             .map(|(pid, (name, ticks))| (name.clone(), cores(self.others.get(pid).map_or(0, |(_, ticks)| *ticks), *ticks)))
-            .filter(|(_, cores)| *cores >= 0.01)
+            .filter(|(_, cores)| *cores > 0.0)
             .collect();
+        // The whole knows processes that came and went; the parts are exact where the whole only samples. The greater is true.
+        let whole = cores(self.busy, later.busy) - own - server;
+        let parts: f64 = greediest.iter().map(|(_, cores)| cores).sum();
         greediest.sort_by(|a, b| b.1.total_cmp(&a.1));
         greediest.truncate(3);
-        let others = processes.max(0.0) + cores(self.stolen, later.stolen);
+        let others = whole.max(parts) + cores(self.stolen, later.stolen);
         Usage { own, server: server_known.then_some(server), others, greediest }
     }
 }
@@ -87,7 +90,10 @@ impl Usage {
         (self.others > TOLERANCE).then(|| {
             let names: Vec<_> = self.greediest.iter().map(|(name, cores)| format!("{name} {cores:.2}")).collect();
             let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
-            format!("other processes took {:.2} of a core{names}, and {TOLERANCE} is the most that leaves figures true", self.others)
+            format!(
+                "other processes took {:.2} of a core{names}, and {TOLERANCE} is the most that leaves figures true",
+                self.others
+            )
         })
     }
 }
@@ -154,7 +160,11 @@ fn processes() -> Result<BTreeMap<u32, Process>, Failure> {
 fn family(roots: &[u32], processes: &BTreeMap<u32, Process>) -> BTreeSet<u32> {
     let mut family: BTreeSet<u32> = roots.iter().copied().collect();
     loop {
-        let more: Vec<_> = processes.iter().filter(|(pid, it)| family.contains(&it.parent) && !family.contains(pid)).map(|(pid, _)| *pid).collect();
+        let more: Vec<_> = processes
+            .iter()
+            .filter(|(pid, it)| family.contains(&it.parent) && !family.contains(pid))
+            .map(|(pid, _)| *pid)
+            .collect();
         if more.is_empty() {
             return family;
         }
@@ -164,7 +174,8 @@ fn family(roots: &[u32], processes: &BTreeMap<u32, Process>) -> BTreeSet<u32> {
 
 /// Busy and stolen ticks of the first line of /proc/stat. Interrupts are left out: most of them are our own network's.
 fn total(stat: &str) -> Result<(u64, u64), Failure> {
-    let fields: Vec<u64> = stat.lines().next().unwrap_or_default().split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    let fields: Vec<u64> =
+        stat.lines().next().unwrap_or_default().split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
     match fields[..] {
         [user, nice, system, _, _, _, _, stolen, ..] => Ok((user + nice + system, stolen)),
         _ => Err("/proc/stat is not as Linux writes it".into()),
@@ -203,9 +214,9 @@ mod tests {
             others: BTreeMap::from([(9, ("rustc".to_owned(), greedy))]),
         };
         let start = moment(0, 1000, 100, 500, 40);
-        let quiet = start.usage_until(&moment(10, 2000, 500, 1090, 50), true);
-        assert_eq!((quiet.own, quiet.server, quiet.rejection()), (0.4, Some(0.59), None));
-        let loud = start.usage_until(&moment(10, 2200, 500, 1090, 240), true).rejection().expect("rejected");
-        assert!(loud.contains("0.21 of a core (rustc 0.20)"), "{loud}");
+        let quiet = start.usage_until(&moment(10, 2000, 500, 1100, 50), true);
+        assert_eq!((quiet.own, quiet.server, quiet.rejection()), (0.4, Some(0.6), None));
+        let loud = start.usage_until(&moment(10, 2200, 500, 1100, 240), true).rejection().expect("rejected");
+        assert!(loud.contains("0.20 of a core (rustc 0.20)"), "{loud}");
     }
 }

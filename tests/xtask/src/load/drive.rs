@@ -252,7 +252,21 @@ async fn exchange(mut sender: SendRequest<Bytes>, request: Request<()>, body: By
 fn status(headers: &HeaderMap) -> Option<Ended> {
     let code = headers.get("grpc-status")?.to_str().ok().and_then(|code| code.parse().ok()).unwrap_or(2);
     let message = if code == 0 { None } else { headers.get("grpc-message").and_then(|text| text.to_str().ok()) };
-    Some(Ended::Status(code, message.unwrap_or_default().to_owned()))
+    Some(Ended::Status(code, decoded(message.unwrap_or_default())))
+}
+
+/// The text of a `grpc-message`, which is percent-encoded.
+fn decoded(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let [first, after @ ..] = rest {
+        let hex = (*first == b'%')
+            .then(|| after.get(..2))
+            .flatten()
+            .and_then(|hex| u8::from_str_radix(str::from_utf8(hex).ok()?, 16).ok());
+        bytes.push(hex.unwrap_or(*first));
+        rest = if hex.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl Tally {

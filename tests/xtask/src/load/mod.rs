@@ -84,7 +84,8 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
     let report = runtime.block_on(tokio::task::LocalSet::new().run_until(measure(options)))?;
     print!("{report}");
     if let Some(file) = &options.json {
-        std::fs::write(file, format!("{:#}\n", report.to_json())).map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
+        std::fs::write(file, format!("{:#}\n", report.to_json()))
+            .map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
     }
     Ok(report)
 }

@@ -54,7 +54,8 @@ struct Refused {
 /// The method, as a file with an encoded `FileDescriptorSet` describes it.
 pub fn from_file(file: &Path, call: &str) -> Result<MethodDescriptor, Failure> {
     let bytes = fs::read(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
-    let pool = DescriptorPool::decode(bytes.as_slice()).map_err(|error| format!("{} is no descriptor set: {error}", file.display()))?;
+    let pool =
+        DescriptorPool::decode(bytes.as_slice()).map_err(|error| format!("{} is no descriptor set: {error}", file.display()))?;
     find(&pool, call)
 }
 
@@ -78,7 +79,8 @@ pub async fn from_server(target: &Target, call: &str) -> Result<MethodDescriptor
         wanted.retain(|name| name.as_ref().is_none_or(|name| !known.contains(name)));
     }
     let mut pool = DescriptorPool::new();
-    pool.add_file_descriptor_protos(files).map_err(|error| format!("what the server says of {service} does not fit together: {error}"))?;
+    pool.add_file_descriptor_protos(files)
+        .map_err(|error| format!("what the server says of {service} does not fit together: {error}"))?;
     find(&pool, call)
 }
 

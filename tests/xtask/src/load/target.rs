@@ -37,7 +37,8 @@ impl Target {
         let tls = match &options.ca {
             None => None,
             Some(ca) => {
-                let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is neither a name nor an address"))?;
+                let name =
+                    ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is neither a name nor an address"))?;
                 let identity = options.cert.as_deref().zip(options.key.as_deref());
                 Some((TlsConnector::from(Arc::new(config(ca, identity)?)), name))
             }
@@ -98,7 +99,8 @@ fn config(ca: &Path, identity: Option<(&Path, &Path)>) -> Result<ClientConfig, F
         roots.add(certificate)?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?.with_root_certificates(roots);
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?.with_root_certificates(roots);
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some((cert, key)) => {
