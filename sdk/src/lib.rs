@@ -102,7 +102,7 @@ pub use quotas::{
 pub use run_handle::RunHandle;
 pub use runner_pools::{CreateRunnerPool, DrainRunner, GetRunnerPool, Runner, RunnerPool, RunnerPools, RunnerState};
 pub use runs::{
-    Approval, ApprovalDecision, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan, LogLevel, LogLine,
+    Approval, ApprovalDecision, ApplyRun, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan, LogLevel, LogLine,
     PlanDeployment, RejectRun, RollbackDeployment, Run, RunError, RunKind, RunOutcome, RunPhase, RunStep, Runs, StepState,
     WaitingOn, WaitingReason,
 };

@@ -13,7 +13,7 @@ use crate::{
     list::Answers,
     names::Kind,
     retry::Patience,
-    runs::{ApproveRun, CancelRun, RejectRun, Runs},
+    runs::{ApplyRun, ApproveRun, CancelRun, RejectRun, Runs},
     wire::Lift,
 };
 
@@ -115,6 +115,11 @@ impl RunHandle {
     /// Approves the plan as it was read; see [`Runs::approve`].
     pub fn approve(&self) -> ApproveRun {
         Runs::new(self.core.clone()).approve(&self.run)
+    }
+
+    /// Applies the plan as it was read, where no approval is needed; see [`Runs::apply`].
+    pub fn apply(&self) -> ApplyRun {
+        Runs::new(self.core.clone()).apply(&self.run)
     }
 
     /// Rejects the plan as it was read; see [`Runs::reject`].

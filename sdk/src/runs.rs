@@ -410,6 +410,24 @@ impl Runs {
         ApproveRun { call }
     }
 
+    /// Applies the plan of a run as it was read, where the environment needs no approval: digest and etag are filled in.
+    ///
+    /// # Errors
+    /// [`is_failed_precondition`](crate::Error::is_failed_precondition) with the reason `APPROVAL_REQUIRED` where one is needed,
+    /// or `PLAN_STALE` when the plan is another by now.
+    pub fn apply(&self, run: impl AsRef<Run>) -> ApplyRun {
+        let run = run.as_ref();
+        let request = pb::ApplyRunRequest {
+            plan_digest: run.plan_digest.clone().unwrap_or_default(),
+            etag: run.etag.clone(),
+            request_id: new_id(),
+            ..Default::default()
+        };
+        let mut call = Call::new(&self.core, request).name(Kind::Run, &run.name, |request, name| request.name = name);
+        call.needs_plan(run);
+        ApplyRun { call }
+    }
+
     /// Rejects the plan of a run as it was read; the run ends.
     ///
     /// # Errors
@@ -544,6 +562,12 @@ run_request! {
     ApproveRun(pb::ApproveRunRequest) = "/freehold.deployments.v1.RunService/ApproveRun", pb::ApproveRunResponse
 }
 options!(ApproveRun: request_id);
+
+run_request! {
+    /// A plan to apply; see [`Runs::apply`].
+    ApplyRun(pb::ApplyRunRequest) = "/freehold.deployments.v1.RunService/ApplyRun", pb::ApplyRunResponse
+}
+options!(ApplyRun: request_id);
 
 run_request! {
     /// A plan to reject; see [`Runs::reject`].

@@ -50,7 +50,7 @@ pub async fn run(dir: &Path, addresses: Addresses, begun: Instant) -> Result<(),
     step(begun, "approved by its digest; applying:");
     let mut log = run.logs();
     while let Some(line) = log.try_next().await? {
-        println!("  {}", line.text);
+        println!("  {}: {}", line.address.unwrap_or_default(), line.text);
     }
     run.wait_done().await?.into_result()?;
     step(begun, "deployed");

@@ -1,16 +1,20 @@
 //! Starts what ships, for tests: the built binary as processes of its own, with real TLS on free ports, on either database.
 
+mod faults;
 mod people;
 mod pki;
 pub mod postgres;
 mod process;
 mod server;
 mod wait;
+mod witness;
 
+pub use faults::{armed, faults_binary};
 pub use pki::Pki;
 pub use process::{Process, binary};
 pub use server::{Database, Installation, Replica, RunnerProcess, World};
 pub use wait::{eventually, until};
+pub use witness::{Effect, Witness};
 
 /// The sample blueprint that stories deploy.
 pub fn sample() -> Vec<freehold::BlueprintFile> {

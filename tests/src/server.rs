@@ -73,9 +73,14 @@ impl Installation {
 
     /// Starts a replica, with further options, and waits until it serves.
     pub async fn replica(&self, options: &[&str]) -> Replica {
+        self.start(self.serve(options)).await
+    }
+
+    /// Starts a replica by a command that [`serve`](Self::serve) made, and waits until it serves.
+    pub async fn start(&self, command: Command) -> Replica {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let log = self.dir.path().join(format!("server-{}.log", COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
-        let process = Process::start(self.serve(options), &log);
+        let process = Process::start(command, &log);
         let mut replica = Replica { process, api: NOWHERE, web: NOWHERE, runner: NOWHERE, admin: NOWHERE };
         let line = eventually("a server", || {
             let said = replica.process.said();
@@ -117,7 +122,13 @@ impl Installation {
 
     /// Starts a runner of these servers with the certificate of this file name.
     pub fn runner(&self, servers: &[SocketAddr], certificate: &str, options: &[&str]) -> RunnerProcess {
-        let files = self.dir.path().join("files");
+        let process = Process::start(self.run(servers, certificate, options), &self.path(&format!("{certificate}.log")));
+        RunnerProcess { process, files: self.path("files") }
+    }
+
+    /// The command that starts a runner.
+    pub fn run(&self, servers: &[SocketAddr], certificate: &str, options: &[&str]) -> Command {
+        let files = self.path("files");
         let endpoints: Vec<String> = servers.iter().map(|address| format!("https://{address}")).collect();
         let mut command = Command::new(binary());
         command.args(["runner", "--endpoint", &endpoints.join(","), "--allow-private", "--file-root"]).arg(&files);
@@ -125,8 +136,7 @@ impl Installation {
         command.arg("--cert").arg(self.pki.path(&format!("{certificate}.crt")));
         command.arg("--key").arg(self.pki.path(&format!("{certificate}.key")));
         command.args(options).env_remove("RUST_LOG");
-        let process = Process::start(command, &self.dir.path().join(format!("{certificate}.log")));
-        RunnerProcess { process, files }
+        command
     }
 
     /// A client with these credentials, of these replicas.

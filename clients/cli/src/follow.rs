@@ -26,15 +26,23 @@ pub(crate) async fn decide_and_apply(run: RunHandle, yes: bool, screen: &mut Scr
         return follow_to_end(run, 0, screen).await;
     }
     if yes || screen.ask("Do you want to do this?")? {
-        return approve(run, None, screen).await;
+        if run.run().approval_required {
+            return approve(run, None, screen).await;
+        }
+        let written = lines_so_far(&run).await?;
+        return follow_to_end(run.apply().send().await?, written, screen).await;
     }
     end(run.cancel().send().await?, screen)
 }
 
+/// How long the log of the planning is, which is of no use any more.
+async fn lines_so_far(run: &RunHandle) -> Result<i64, Failure> {
+    Ok(run.logs_so_far().try_fold(0, |lines, _| ready(Ok(lines + 1))).await?)
+}
+
 /// Approves the plan as it was read and follows the run to its end.
 pub(crate) async fn approve(run: RunHandle, comment: Option<String>, screen: &mut Screen) -> Result<(), Failure> {
-    // The log of the planning is of no use any more.
-    let written = run.logs_so_far().try_fold(0, |lines, _| ready(Ok(lines + 1))).await?;
+    let written = lines_so_far(&run).await?;
     let request = run.approve();
     let request = match comment {
         Some(comment) => request.comment(comment),
@@ -227,7 +235,7 @@ mod tests {
         pb::LogLine { text: text.into(), time: Some(prost_types::Timestamp::default()), ..Default::default() }
     }
 
-    /// A run of one resource that is planned, approved, applied, and ends like this.
+    /// A run of one resource that needs no approval, is planned and applied, and ends like this.
     fn server(outcome: RunOutcome) -> Client {
         let watched = |run| pb::WatchRunResponse { run: Some(run) };
         let log = |texts: &[&str], next_offset| pb::TailRunLogsResponse {
@@ -247,7 +255,7 @@ mod tests {
             .on("WatchRun", [planned, vec![watched(run(RunPhase::Applying, "8")), watched(ended(outcome))]])
             .on("WaitRun", [vec![pb::WaitRunResponse { run: Some(run(RunPhase::AwaitingApproval, "3")) }]])
             .on("GetRunPlan", [vec![pb::GetRunPlanResponse { run_plan: Some(plan) }]])
-            .on("ApproveRun", [vec![pb::ApproveRunResponse { run: Some(run(RunPhase::ApplyQueued, "4")) }]])
+            .on("ApplyRun", [vec![pb::ApplyRunResponse { run: Some(run(RunPhase::ApplyQueued, "4")) }]])
             .on("TailRunLogs", [vec![log(&["planned"], 1)], vec![log(&["created file.a"], 2)], vec![]])
             .on("GetRun", [vec![pb::GetRunResponse { run: Some(ended(outcome)) }]]);
         Client::from_stub(script, "acme")

@@ -1,7 +1,7 @@
 //! Crashes and sabotage on demand, so that tests can show what survives them, and that they would notice if it did not.
 //!
 //! Only programs built with the feature `faults` have any of it. They read the environment once: `FREEHOLD_FAULT=NAME:COUNT`
-//! kills the process when it reaches that point for that time, `FREEHOLD_MUTANT=NAME` takes one safeguard away.
+//! kills the process when it reaches that point for that time, `FREEHOLD_MUTANT=NAME,NAME` takes safeguards away.
 
 #[cfg(feature = "faults")]
 mod armed {
@@ -35,7 +35,7 @@ mod armed {
 
     /// Whether this safeguard is taken away.
     pub fn mutant(name: &str) -> bool {
-        MUTANT.as_deref() == Some(name)
+        MUTANT.as_deref().is_some_and(|chosen| chosen.split(',').any(|chosen| chosen == name))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every report carries the fence of its lease. It is compared in the statement that writes, so a runner that was thought dead
 //! and comes back changes nothing.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use freehold_domain::{
     Error, Reason, Result,
@@ -12,7 +12,7 @@ use freehold_domain::{
     jobs::PlanWork,
     names::{RunName, RunnerName},
     runners::Runner,
-    runs::{ApplyEnd, ChangeAction, PlanFacts, Run, RunError, RunEvent, RunKind, RunPhase, RunStep, StepState, WaitingReason},
+    runs::{ApplyEnd, ChangeAction, PlanFacts, Progress, Run, RunError, RunEvent, RunKind, RunPhase, StepState, WaitingReason},
     tenants::TenantState,
     time::{Timestamp, Uid},
 };
@@ -93,6 +93,8 @@ pub enum Ended {
         summary: Vec<u8>,
         /// Its numbers; the digest in it is taken here.
         facts: PlanFacts,
+        /// What it does to each resource that it changes.
+        changes: BTreeMap<String, ChangeAction>,
     },
     /// An apply came to its end.
     Applied {
@@ -319,7 +321,7 @@ pub async fn progress(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
         };
         runs::put_step(&mut tx, place.scope, run.uid(), &row).await?;
     }
-    let steps = entries.iter().map(|entry| Ok((entry.address.clone(), step(entry, now)?))).collect::<Result<Vec<_>>>()?;
+    let steps = entries.iter().map(|entry| Ok((entry.address.clone(), step(entry)?))).collect::<Result<Vec<_>>>()?;
     let run = advance(app, &mut tx, &place, run, RunEvent::Progressed(steps), now, Some(lease)).await?;
     if let Some(state) = state {
         write_state(app, &mut tx, &place, &run, &state).await?;
@@ -331,7 +333,7 @@ pub async fn progress(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
     Ok(())
 }
 
-fn step(entry: &Entry, now: Timestamp) -> Result<RunStep> {
+fn step(entry: &Entry) -> Result<Progress> {
     let state = match entry.state.as_str() {
         "intended" => StepState::Started,
         "done" => StepState::Done,
@@ -340,14 +342,7 @@ fn step(entry: &Entry, now: Timestamp) -> Result<RunStep> {
         "skipped" => StepState::Skipped,
         other => return Err(Error::field("entries.state", format!("`{}` is not a state of a step", freehold_domain::names::shown(other)))),
     };
-    let ended = !matches!(state, StepState::Started);
-    Ok(RunStep {
-        action: ChangeAction::Noop,
-        state,
-        error: entry.error.clone(),
-        start_time: Some(now),
-        end_time: ended.then_some(now),
-    })
+    Ok(Progress { state, error: entry.error.clone() })
 }
 
 /// Writes the next state version. Of one run only the newest content is kept; the versions all are.
@@ -395,11 +390,11 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
     let now = tx.now();
     fault::point("complete.begun");
     let event = match ended {
-        Ended::Planned { plan, summary, mut facts } => {
+        Ended::Planned { plan, summary, mut facts, changes } => {
             facts.digest = format!("sha256:{}", hex(digest(&SHA256, &plan).as_ref()));
             app.put(&mut tx, &place, run.uid(), Kind::Plan, 0, &plan).await?;
             app.put(&mut tx, &place, run.uid(), Kind::PlanSummary, 0, &summary).await?;
-            RunEvent::Planned(facts)
+            RunEvent::Planned(facts, changes)
         }
         Ended::Applied { end, state, outputs } => {
             write_state(app, &mut tx, &place, &run, &state).await?;
@@ -408,7 +403,7 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
         }
         Ended::Failed(error) => RunEvent::Failed(error),
     };
-    let planning = matches!(event, RunEvent::Planned(_));
+    let planning = matches!(event, RunEvent::Planned(..));
     let run = advance(app, &mut tx, &place, run, event, now, Some(lease)).await?;
     fault::point("complete.written");
     match tx.commit(&()).await {
@@ -487,14 +482,17 @@ async fn held_by(tx: &mut Tx, place: &Place, runner: &RunnerName, name: &RunName
 }
 
 /// The run under the lease with this fence, and when that ends.
+///
+/// The fence decides, not the clock: a lease that is over holds until the run is taken back, which raises the fence. So a runner
+/// that could not extend it because this server or its database was away goes on with its work.
 async fn leased(tx: &mut Tx, place: &Place, runner: &RunnerName, name: &RunName, epoch: i64) -> Result<(Run, Timestamp)> {
     let run = held_by(tx, place, runner, name).await?;
     let until = runs::lease_until(tx, place.scope, run.uid()).await?;
-    let now = tx.database_now().await?;
     if fault::mutant("fence") {
+        let now = tx.now();
         return Ok((run, until.unwrap_or(now)));
     }
-    match until.filter(|until| *until > now && run.epoch == epoch && run.phase.is_leased()) {
+    match until.filter(|_| run.epoch == epoch && run.phase.is_leased()) {
         Some(until) => Ok((run, until)),
         None => Err(lease_lost(&run)),
     }

@@ -141,10 +141,25 @@ pub async fn list(app: &App, caller: &Caller, parent: &DeploymentName, page: Pag
     runs::list(&mut db, place.scope, deployment.meta.uid, page).await
 }
 
-/// Approves or rejects the plan with a digest.
-pub async fn decide(app: &App, caller: &Caller, name: &RunName, approve: bool, digest: String, comment: String, write: &Write) -> Result<Run> {
+/// What somebody decides about a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is right.
+    Approve,
+    /// It is applied where nobody has to approve it.
+    Apply,
+    /// It is wrong.
+    Reject,
+}
+
+/// Decides about the plan with a digest.
+pub async fn decide(app: &App, caller: &Caller, name: &RunName, verdict: Verdict, digest: String, comment: String, write: &Write) -> Result<Run> {
     let decision = Decision { by: caller.principal.clone(), plan_digest: digest, comment };
-    let event = if approve { RunEvent::Approved(decision) } else { RunEvent::Rejected(decision) };
+    let event = match verdict {
+        Verdict::Approve => RunEvent::Approved(decision),
+        Verdict::Apply => RunEvent::Confirmed(decision),
+        Verdict::Reject => RunEvent::Rejected(decision),
+    };
     change(app, caller, name, event, write).await
 }
 

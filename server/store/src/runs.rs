@@ -183,16 +183,15 @@ pub async fn lease_until(db: &mut Session, tenant: TenantScope, uid: Uid) -> Res
     Ok(row.and_then(|(until,)| until).map(Timestamp::from_micros))
 }
 
-/// Extends the lease with this fence; answers whether it was still held.
+/// Extends the lease with this fence; answers whether it was still held. One that is over but was not taken back is still held.
 pub async fn extend_lease(tx: &mut Tx, tenant: TenantScope, uid: Uid, epoch: i64, now: Timestamp, lease: Duration) -> Result<bool> {
     let rows = execute!(
         tx,
-        "UPDATE runs SET lease_until = $1 WHERE tenant_id = $2 AND uid = $3 AND epoch = $4 AND lease_until > $5",
+        "UPDATE runs SET lease_until = $1 WHERE tenant_id = $2 AND uid = $3 AND epoch = $4 AND lease_until IS NOT NULL",
         now.plus(lease).as_micros(),
         tenant.0.0,
         uid.0,
         epoch,
-        now.as_micros(),
     )?;
     Ok(rows == 1)
 }

@@ -1,7 +1,10 @@
 //! Everything that must hold before a change lands, in the order in which it fails soonest.
 
 use std::{
+    convert::Infallible,
+    env, fs,
     io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
     process::{Command, Stdio},
     time::Instant,
 };
@@ -19,39 +22,85 @@ pub fn test() -> Result<(), Failure> {
     let [_, grpcurl, buf] = tools::ensure([&POSTGRES, &GRPC_CURL, &BUF_CLI])?;
     println!("    here after {:.1} s", begun.elapsed().as_secs_f64());
 
-    let mut lint = Command::new(&buf);
-    lint.args(["lint", "proto"]).current_dir(root());
-    let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
-    documentation.env("RUSTDOCFLAGS", "-D warnings");
-    let checks = [
-        cargo(&["fmt", "--all", "--check"]),
-        lint,
-        cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
-        // All targets, because that is what the tests build too: of fewer, the dependencies would have other features, and be
-        // built twice.
-        cargo(&["build", "--workspace", "--all-targets", "--quiet"]),
-        documentation,
-    ];
-    let steps = checks.len() + 1;
-    for (index, mut check) in checks.into_iter().enumerate() {
-        timed(index + 1, steps, &mut check, run)?;
-    }
+    let mut steps = Steps { done: 0, of: 7 };
+    steps.run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    steps.run(Command::new(&buf).args(["lint", "proto"]).current_dir(root()))?;
+    steps.run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    steps.run(cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+
+    // The server is built twice: once so that tests can make it fail, which is kept under another name, and as it ships.
+    // `--test tidy` and `--all-targets` are there for what they bring in: with the features that tests ask for, the other crates
+    // are built once for both and for the tests.
+    let built = target().join("debug/freehold");
+    let faulty = target().join("debug/freehold-faults");
+    steps.run(&mut cargo(&[
+        "build",
+        "--workspace",
+        "--bin",
+        "freehold",
+        "--test",
+        "tidy",
+        "--features",
+        "freehold-server/faults",
+        "--quiet",
+    ]))?;
+    fs::copy(&built, &faulty).map_err(|error| format!("{} cannot be copied: {error}", built.display()))?;
+    steps.run(&mut cargo(&["build", "--workspace", "--all-targets", "--quiet"]))?;
+
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
-    tests.env("FREEHOLD_BIN", target().join("debug/freehold")).env("FREEHOLD_GRPCURL", grpcurl).env("FREEHOLD_BUF", buf);
-    let count = timed(steps, steps, &mut tests, counted)?;
+    tests.env("FREEHOLD_BIN", built).env("FREEHOLD_FAULTS_BIN", faulty);
+    tests.env("FREEHOLD_GRPCURL", grpcurl).env("FREEHOLD_BUF", buf);
+    let count = steps.timed(&mut tests, counted)?;
     println!("All checks in {:.0} s.", begun.elapsed().as_secs_f64());
     println!("{} passed, {} failed", count.passed, count.failed);
     count.verdict()
 }
 
-/// Checks the dependencies by deny.toml.
+/// Measures Freehold and a bare server beside it, both built as they ship, and prints figures and ratios.
+pub fn bench(options: &[String]) -> Result<(), Failure> {
+    let [_] = tools::ensure([&POSTGRES])?;
+    run(&mut cargo(&[
+        "build",
+        "--release",
+        "--bins",
+        "--package",
+        "freehold-server",
+        "--package",
+        "freehold-tests",
+        "--package",
+        "xtask",
+    ]))?;
+    let built = |name: &str| target().join("release").join(name);
+    run(Command::new(built("freehold-bench"))
+        .args(options)
+        .env("FREEHOLD_BIN", built("freehold"))
+        .env("FREEHOLD_XTASK", built("xtask")))
+}
+
+/// Becomes this very program, built with optimisation: a slow generator would measure itself.
+///
+/// # Errors
+/// When it cannot be built or started.
+pub fn become_optimized() -> Result<Infallible, Failure> {
+    run(&mut cargo(&["build", "--release", "--package", "xtask", "--quiet"]))?;
+    let optimized = target().join("release/xtask");
+    let failed = Command::new(&optimized).args(env::args_os().skip(1)).exec();
+    Err(format!("{} cannot be started: {failed}", optimized.display()).into())
+}
+
+/// Checks licences, sources and duplicates of the dependencies by deny.toml; needs no network but to install itself.
 pub fn deny() -> Result<(), Failure> {
-    let deny = DENY.ensure()?;
-    run(Command::new(&deny).args(["--workspace", "check", "bans", "licenses", "sources"]).current_dir(root()))?;
-    let mut advisories = Command::new(&deny);
-    advisories.args(["--workspace", "check", "advisories"]).current_dir(root());
-    run(&mut advisories).map_err(|failure| {
-        format!("{failure}\nbans, licences and sources are as they should be; the advisories are open, or their database cannot be fetched here").into()
+    run(Command::new(DENY.ensure()?).args(["--workspace", "check", "bans", "licenses", "sources"]).current_dir(root()))
+}
+
+/// Checks the dependencies against the RustSec database, which is fetched.
+///
+/// # Errors
+/// For every advisory that deny.toml does not answer, and when the database is absent: unknown is not good.
+pub fn advisories() -> Result<(), Failure> {
+    let checked = run(Command::new(DENY.ensure()?).args(["--workspace", "check", "advisories"]).current_dir(root()));
+    checked.map_err(|failure| {
+        format!("{failure}: an advisory is open, or the database cannot be fetched from here (see above)").into()
     })
 }
 
@@ -62,17 +111,25 @@ pub fn breaking(against: &str) -> Result<(), Failure> {
     run(Command::new(buf).args(["breaking", "proto", "--against", &against]).current_dir(root()))
 }
 
-fn timed<T>(
-    step: usize,
-    steps: usize,
-    command: &mut Command,
-    go: impl FnOnce(&mut Command) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    println!("==> [{step}/{steps}] {}", shown(command));
-    let begun = Instant::now();
-    let result = go(command);
-    println!("    {} after {:.1} s", if result.is_ok() { "done" } else { "FAILED" }, begun.elapsed().as_secs_f64());
-    result
+/// Says what is being done, and how long it took.
+struct Steps {
+    done: usize,
+    of: usize,
+}
+
+impl Steps {
+    fn run(&mut self, command: &mut Command) -> Result<(), Failure> {
+        self.timed(command, run)
+    }
+
+    fn timed<T>(&mut self, command: &mut Command, go: fn(&mut Command) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.done += 1;
+        println!("==> [{}/{}] {}", self.done, self.of, shown(command));
+        let begun = Instant::now();
+        let result = go(command);
+        println!("    {} after {:.1} s", if result.is_ok() { "done" } else { "FAILED" }, begun.elapsed().as_secs_f64());
+        result
+    }
 }
 
 /// What the test harness counted.

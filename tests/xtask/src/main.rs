@@ -26,8 +26,10 @@ enum Command {
     Test,
     /// Says which tools are here, and how to get the others; installs nothing
     Doctor,
-    /// Checks licences, sources, duplicates and advisories of the dependencies with cargo-deny
+    /// Checks licences, sources and duplicates of the dependencies with cargo-deny
     Deny,
+    /// Checks the dependencies against the database of advisories, which is fetched
+    Advisories,
     /// Checks that the contract breaks nobody who speaks the one of another commit
     Breaking {
         /// The commit to compare with
@@ -36,6 +38,12 @@ enum Command {
     },
     /// Calls one method of a gRPC server again and again, and says how fast it answers
     Load(Box<load::Options>),
+    /// Measures the server beside a bare one on the same machine: --json FILE, --seconds S
+    Bench {
+        /// Options of the benchmark
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -44,6 +52,11 @@ fn main() -> ExitCode {
         Command::Doctor => tools::doctor(),
         Command::Deny => checks::deny(),
         Command::Breaking { against } => checks::breaking(&against),
+        Command::Advisories => checks::advisories(),
+        Command::Bench { options } => checks::bench(&options),
+        Command::Load(options) if cfg!(debug_assertions) && !options.unoptimized => {
+            checks::become_optimized().map(|never| match never {})
+        }
         Command::Load(options) => match load::run(&options) {
             Ok(report) if report.rejected.is_some() => return ExitCode::from(load::REJECTED),
             Ok(_) => Ok(()),

@@ -3,7 +3,7 @@
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use freehold_domain::Error;
+use freehold_domain::{Error, fault};
 use freehold_proto::{Method, common::v1::MethodKind};
 
 use super::{Next, Request, RequestId, Response, Step, refuse};
@@ -16,7 +16,7 @@ pub(crate) struct Shield {
 impl Step for Shield {
     async fn run(&self, request: Request, next: impl Next) -> Response {
         let method = *request.extensions().get::<&'static Method>().expect("found by the policy layer");
-        if method.kind == MethodKind::Read {
+        if method.kind == MethodKind::Read || fault::mutant("shield") {
             // A read that nobody waits for is best dropped.
             return next.run(request).await;
         }

@@ -7,9 +7,9 @@ use freehold_domain::{
     access::{Caller, Principal},
     names::{RunName, RunnerName},
     runners::HEARTBEAT,
-    runs::{ApplyEnd, PlanFacts, RunError, RunKind, RunPhase},
+    runs::{ApplyEnd, ChangeAction, PlanFacts, RunError, RunKind, RunPhase},
 };
-use freehold_proto::{deployments::v1::RunError as RunErrorMessage, runners::v1 as pb};
+use freehold_proto::{deployments::v1::{ChangeAction as ActionMessage, RunError as RunErrorMessage}, runners::v1 as pb};
 use freehold_service::jobs::{self, Ended, Entry, Job, NewState, Work};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
@@ -165,7 +165,8 @@ fn ended(result: pb::complete_job_request::Result) -> Ended {
                 drifted: numbers.drifted,
                 outputs_change: summary.outputs.iter().any(|output| output.unknown_after || output.before != output.after),
             };
-            Ended::Planned { plan: plan.plan, summary: summary.encode_to_vec(), facts }
+            let changes = summary.changes.iter().filter_map(|change| Some((change.address.clone(), action(change.action())?))).collect();
+            Ended::Planned { plan: plan.plan, summary: summary.encode_to_vec(), facts, changes }
         }
         Apply(apply) => Ended::Applied {
             end: ApplyEnd {
@@ -179,6 +180,17 @@ fn ended(result: pb::complete_job_request::Result) -> Ended {
             outputs: apply.outputs,
         },
         Failure(failure) => Ended::Failed(run_error(failure.error.unwrap_or_default())),
+    }
+}
+
+/// What is done to a resource; nothing when it is left alone.
+fn action(action: ActionMessage) -> Option<ChangeAction> {
+    match action {
+        ActionMessage::Create => Some(ChangeAction::Create),
+        ActionMessage::Update => Some(ChangeAction::Update),
+        ActionMessage::Replace => Some(ChangeAction::Replace),
+        ActionMessage::Delete => Some(ChangeAction::Delete),
+        ActionMessage::Noop | ActionMessage::Unspecified => None,
     }
 }
 

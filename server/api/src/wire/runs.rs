@@ -11,7 +11,7 @@ use freehold_domain::{
 use freehold_proto::deployments::v1 as pb;
 use freehold_service::{
     App,
-    runs::{self, StartRun},
+    runs::{self, StartRun, Verdict},
 };
 use futures::{Stream, stream};
 use prost::Message as _;
@@ -81,8 +81,18 @@ impl pb::run_service_server::RunService for Wire {
         self.serve(request, |caller, body| async move {
             let write = write(&body, &body.request_id, false, &body.etag)?;
             let (name, comment) = decision(&body.name, &body.plan_digest, body.comment)?;
-            let run = runs::decide(&self.app, &caller, &name, true, body.plan_digest, comment, &write).await?;
+            let run = runs::decide(&self.app, &caller, &name, Verdict::Approve, body.plan_digest, comment, &write).await?;
             Ok(pb::ApproveRunResponse { run: Some(message(&run)) })
+        })
+        .await
+    }
+
+    async fn apply_run(&self, request: Request<pb::ApplyRunRequest>) -> Result<Response<pb::ApplyRunResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let write = write(&body, &body.request_id, false, &body.etag)?;
+            let (name, comment) = decision(&body.name, &body.plan_digest, String::new())?;
+            let run = runs::decide(&self.app, &caller, &name, Verdict::Apply, body.plan_digest, comment, &write).await?;
+            Ok(pb::ApplyRunResponse { run: Some(message(&run)) })
         })
         .await
     }
@@ -91,7 +101,7 @@ impl pb::run_service_server::RunService for Wire {
         self.serve(request, |caller, body| async move {
             let write = write(&body, &body.request_id, false, &body.etag)?;
             let (name, comment) = decision(&body.name, &body.plan_digest, body.comment)?;
-            let run = runs::decide(&self.app, &caller, &name, false, body.plan_digest, comment, &write).await?;
+            let run = runs::decide(&self.app, &caller, &name, Verdict::Reject, body.plan_digest, comment, &write).await?;
             Ok(pb::RejectRunResponse { run: Some(message(&run)) })
         })
         .await

@@ -15,7 +15,7 @@ use crate::{
     time::{Timestamp, Uid},
 };
 
-pub use step::{ApplyEnd, Decision, Effect, RunEvent};
+pub use step::{ApplyEnd, Decision, Effect, Progress, RunEvent};
 
 /// How long a run waits for an approval.
 pub const APPROVAL_WAIT: Duration = Duration::from_secs(72 * 3600);
@@ -270,6 +270,13 @@ pub struct RunStep {
     pub error: String,
     pub start_time: Option<Timestamp>,
     pub end_time: Option<Timestamp>,
+}
+
+impl RunStep {
+    /// A step that has not begun.
+    pub fn pending(action: ChangeAction) -> Self {
+        Self { action, state: StepState::Pending, error: String::new(), start_time: None, end_time: None }
+    }
 }
 
 /// How far a step is.

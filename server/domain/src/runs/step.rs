@@ -1,7 +1,9 @@
 //! The state machine of runs.
 
+use std::collections::BTreeMap;
+
 use super::{
-    APPLY_TIME, APPROVAL_WAIT, ATTEMPTS, Approval, PLAN_TIME, PlanFacts, QUEUE_WAIT, Run, RunError, RunKind, RunOutcome, RunPhase,
+    APPLY_TIME, APPROVAL_WAIT, ATTEMPTS, Approval, ChangeAction, PLAN_TIME, PlanFacts, QUEUE_WAIT, Run, RunError, RunKind, RunOutcome, RunPhase,
     RunStep, StepState, WaitingOn, WaitingReason,
 };
 use crate::{
@@ -26,18 +28,20 @@ pub enum RunEvent {
     Waits(WaitingReason, String),
     /// The runner has read blueprint and state.
     Prepared,
-    /// The plan is there.
-    Planned(PlanFacts),
+    /// The plan is there, with what it does to each resource that it changes.
+    Planned(PlanFacts, BTreeMap<String, ChangeAction>),
     /// A quota does not allow the plan.
     QuotaBlocked(String),
     /// Somebody approves the plan with this digest.
     Approved(Decision),
+    /// Somebody who may apply where no approval is needed wants the plan with this digest applied.
+    Confirmed(Decision),
     /// Somebody rejects the plan with this digest.
     Rejected(Decision),
     /// Somebody asks it to stop.
     CancelRequested,
     /// Steps of the apply moved.
-    Progressed(Vec<(String, RunStep)>),
+    Progressed(Vec<(String, Progress)>),
     /// The apply came to its end.
     Applied(ApplyEnd),
     /// The job failed as a whole.
@@ -59,6 +63,15 @@ pub struct Decision {
     pub by: Principal,
     pub plan_digest: String,
     pub comment: String,
+}
+
+/// How far a step has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// How far.
+    pub state: StepState,
+    /// Why it failed; empty otherwise.
+    pub error: String,
 }
 
 /// How an apply ended.
@@ -111,19 +124,20 @@ impl Run {
                 RunPhase::Planning | RunPhase::Applying => {}
                 _ => return Err(self.not_allowed("PREPARING")),
             },
-            RunEvent::Planned(plan) => self.planned(plan, now, &mut effects)?,
+            RunEvent::Planned(plan, changes) => self.planned(plan, changes, now, &mut effects)?,
             RunEvent::QuotaBlocked(why) => {
                 self.expect(&[RunPhase::Preparing, RunPhase::Planning])?;
                 self.error = Some(RunError::new("quota-exceeded", why, "free some of it or ask for a higher limit", false));
                 self.end(RunOutcome::QuotaBlocked, now, &mut effects);
             }
             RunEvent::Approved(decision) => self.approve(decision, now)?,
+            RunEvent::Confirmed(decision) => self.confirm(decision, now)?,
             RunEvent::Rejected(decision) => self.reject(decision, now, &mut effects)?,
             RunEvent::CancelRequested => self.cancel(now, &mut effects),
             RunEvent::Progressed(steps) => {
                 self.expect(&[RunPhase::Applying])?;
                 for (address, step) in steps {
-                    self.progress(address, step);
+                    self.progress(address, step, now);
                 }
             }
             RunEvent::Applied(end) => self.applied(end, now, &mut effects)?,
@@ -171,11 +185,20 @@ impl Run {
         }
     }
 
-    fn planned(&mut self, plan: PlanFacts, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
+    fn planned(
+        &mut self,
+        plan: PlanFacts,
+        changes: BTreeMap<String, ChangeAction>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Result<()> {
         self.expect(&[RunPhase::Preparing, RunPhase::Planning])?;
         self.phase = RunPhase::Checking;
         let (empty, drifted) = (plan.is_empty(), plan.drifted > 0);
         self.plan = Some(plan);
+        if self.kind.mutates() {
+            self.steps = changes.into_iter().map(|(address, action)| (address, RunStep::pending(action))).collect();
+        }
         match self.kind {
             RunKind::Plan => self.end(RunOutcome::Succeeded, now, effects),
             RunKind::Drift => {
@@ -252,6 +275,17 @@ impl Run {
         Ok(())
     }
 
+    fn confirm(&mut self, decision: Decision, now: Timestamp) -> Result<()> {
+        if self.approval_required {
+            self.expect(&[RunPhase::AwaitingApproval])?;
+            return Err(Error::new(Reason::ApprovalRequired, "every apply in this environment needs an approval; ask somebody to review the plan")
+                .with("plan_digest", self.plan.as_ref().map(|plan| plan.digest.as_str()).unwrap_or_default()));
+        }
+        self.decide(decision, true, now)?;
+        self.queue_apply(now);
+        Ok(())
+    }
+
     fn reject(&mut self, decision: Decision, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
         self.decide(decision, false, now)?;
         self.end(RunOutcome::Rejected, now, effects);
@@ -270,10 +304,13 @@ impl Run {
         }
     }
 
-    fn progress(&mut self, address: String, step: RunStep) {
-        let start = self.steps.get(&address).and_then(|known| known.start_time);
-        self.changed |= step.state == StepState::Done;
-        self.steps.insert(address, RunStep { start_time: start.or(step.start_time), ..step });
+    fn progress(&mut self, address: String, progress: Progress, now: Timestamp) {
+        self.changed |= progress.state == StepState::Done;
+        let step = self.steps.entry(address).or_insert_with(|| RunStep::pending(ChangeAction::Noop));
+        step.start_time.get_or_insert(now);
+        step.end_time = (progress.state != StepState::Started).then_some(now);
+        step.state = progress.state;
+        step.error = progress.error;
     }
 
     fn applied(&mut self, end: ApplyEnd, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {

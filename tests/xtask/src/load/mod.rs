@@ -69,6 +69,9 @@ pub struct Options {
     /// A process of the server: it and its children may use the machine, and what they use is reported; can be given several times
     #[arg(long = "pid", value_name = "PID")]
     pub pids: Vec<u32>,
+    /// As it was built, even if that was without optimisation; for its own tests
+    #[arg(long, hide = true)]
+    pub unoptimized: bool,
     /// File for the figures as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -91,7 +91,7 @@ fn what_cannot_be_called_is_said_before_anything_is() {
         ("t.Nothing/Call", "{}", "not found"),
         ("t.Echo/Call", r#"{"idd": "x"}"#, "the data are not a t.Ask"),
     ] {
-        let output = xtask(&["load", "--plaintext", "--address", &address, "--call", call, "--data", data]);
+        let output = xtask(&["load", "--unoptimized", "--plaintext", "--address", &address, "--call", call, "--data", data]);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{call}: {told}");
         assert!(told.contains(expected), "{call}: {told}");
@@ -106,7 +106,8 @@ fn xtask(arguments: &[&str]) -> Output {
 fn load(address: SocketAddr, data: &str, more: &[&str]) -> (Output, Value) {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let (address, json) = (address.to_string(), file.path().to_string_lossy().into_owned());
-    let fixed = ["load", "--plaintext", "--address", &address, "--call", "t.Echo/Call", "--data", data, "--json", &json];
+    let fixed =
+        ["load", "--unoptimized", "--plaintext", "--address", &address, "--call", "t.Echo/Call", "--data", data, "--json", &json];
     let output = xtask(&[&fixed, more].concat());
     assert!(matches!(output.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&output.stderr));
     let report = serde_json::from_str(&std::fs::read_to_string(file.path()).expect("a report")).expect("JSON");

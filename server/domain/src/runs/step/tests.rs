@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    runs::{ChangeAction, NewRun},
+    runs::NewRun,
     time::Uid,
 };
 
@@ -61,6 +61,10 @@ fn plan(create: i32) -> PlanFacts {
     }
 }
 
+fn planned(create: i32) -> RunEvent {
+    RunEvent::Planned(plan(create), BTreeMap::from([("file.a".to_owned(), ChangeAction::Create)]))
+}
+
 fn decision(by: &str, digest: &str) -> Decision {
     Decision { by: principal(by), plan_digest: digest.to_owned(), comment: String::new() }
 }
@@ -84,7 +88,7 @@ fn follow(run: Run, events: impl IntoIterator<Item = RunEvent>) -> (Run, Vec<Eff
 
 #[test]
 fn an_approved_apply_goes_the_whole_way_and_leaves_nothing_held() {
-    let steps = [claimed(), RunEvent::Prepared, RunEvent::Planned(plan(1)), RunEvent::Approved(decision("bob", "sha256:one")), claimed()];
+    let steps = [claimed(), RunEvent::Prepared, planned(1), RunEvent::Approved(decision("bob", "sha256:one")), claimed()];
     let (run, effects) = follow(run(RunKind::Apply, true, false), steps);
     assert_eq!(run.phase, RunPhase::Applying);
     assert_eq!(effects, [Effect::TakeSlot, Effect::FreeSlot, Effect::Lock, Effect::TakeSlot]);
@@ -99,7 +103,7 @@ fn an_approved_apply_goes_the_whole_way_and_leaves_nothing_held() {
 
 #[test]
 fn only_another_person_can_approve_and_only_the_current_plan() {
-    let (waiting, _) = follow(run(RunKind::Apply, true, true), [claimed(), RunEvent::Planned(plan(1))]);
+    let (waiting, _) = follow(run(RunKind::Apply, true, true), [claimed(), planned(1)]);
     assert_eq!(waiting.phase, RunPhase::AwaitingApproval, "auto-apply does not pass a demanded approval");
     let refused = |by, digest| {
         let event = RunEvent::Approved(decision(by, digest));
@@ -122,7 +126,7 @@ fn what_a_plan_leads_to_depends_on_the_kind_of_run() {
         (RunKind::Rollback, 1, RunPhase::ApplyQueued, None),
     ];
     for (kind, create, phase, outcome) in table {
-        let (run, _) = follow(run(kind, false, true), [claimed(), RunEvent::Planned(plan(create))]);
+        let (run, _) = follow(run(kind, false, true), [claimed(), planned(create)]);
         assert_eq!((run.phase, run.outcome), (phase, outcome), "{kind:?} with {create}");
     }
 }
@@ -132,7 +136,7 @@ fn a_lost_runner_before_the_apply_means_again_and_in_the_apply_means_recovery() 
     let (planning, _) = follow(run(RunKind::Apply, false, true), [claimed(), RunEvent::LeaseExpired]);
     assert_eq!((planning.phase, planning.epoch), (RunPhase::Queued, 2));
 
-    let (applying, _) = follow(run(RunKind::Apply, false, true), [claimed(), RunEvent::Planned(plan(1)), claimed()]);
+    let (applying, _) = follow(run(RunKind::Apply, false, true), [claimed(), planned(1), claimed()]);
     let (recovering, effects) = follow(applying, [RunEvent::LeaseExpired]);
     assert_eq!(recovering.phase, RunPhase::Recovering);
     assert_eq!(effects, [Effect::FreeSlot], "the deployment stays locked: nobody knows what is there");
@@ -144,7 +148,7 @@ fn a_lost_runner_before_the_apply_means_again_and_in_the_apply_means_recovery() 
 
 #[test]
 fn a_destroy_that_leaves_something_is_no_destroy() {
-    let events = [claimed(), RunEvent::Planned(plan(1)), claimed()];
+    let events = [claimed(), planned(1), claimed()];
     let (applying, _) = follow(run(RunKind::Destroy, false, true), events);
     let (run, effects) = follow(applying, [RunEvent::Applied(ApplyEnd { changed: true, remaining: 1, ..ApplyEnd::default() })]);
     assert_eq!(run.outcome, Some(RunOutcome::Failed));
@@ -152,7 +156,7 @@ fn a_destroy_that_leaves_something_is_no_destroy() {
 }
 
 fn event() -> impl Strategy<Value = RunEvent> {
-    let step = |state| RunStep { action: ChangeAction::Create, state, error: String::new(), start_time: None, end_time: None };
+    let step = |state| Progress { state, error: String::new() };
     let failure = RunError::new("failed", "it failed", "", false);
     let end = (any::<bool>(), any::<bool>(), any::<bool>(), 0..2_usize).prop_map({
         let failure = failure.clone();
@@ -170,10 +174,11 @@ fn event() -> impl Strategy<Value = RunEvent> {
         3 => Just(claimed()),
         1 => Just(RunEvent::Waits(WaitingReason::Quota, "a place".to_owned())),
         1 => Just(RunEvent::Prepared),
-        3 => (0..2).prop_map(|create| RunEvent::Planned(plan(create))),
+        3 => (0..2).prop_map(planned),
         1 => Just(RunEvent::QuotaBlocked("no room".to_owned())),
         2 => Just(RunEvent::Approved(decision("bob", "sha256:one"))),
         1 => Just(RunEvent::Approved(decision("ada", "sha256:one"))),
+        1 => Just(RunEvent::Confirmed(decision("ada", "sha256:one"))),
         1 => Just(RunEvent::Rejected(decision("bob", "sha256:one"))),
         1 => Just(RunEvent::CancelRequested),
         2 => Just(RunEvent::Progressed(vec![("file.a".to_owned(), step(StepState::Started))])),
