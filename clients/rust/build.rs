@@ -67,9 +67,10 @@ fn without_source(mut set: prost_types::FileDescriptorSet) -> prost_types::FileD
 /// One line of Rust for each method: the policy table.
 fn methods(pool: &DescriptorPool) -> Result<String, Failure> {
     let mut all: Vec<MethodDescriptor> = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()).collect();
-    all.sort_by(|a, b| path(a).cmp(&path(b)));
+    all.sort_by_key(path);
     let extension = pool.get_extension_by_name("freehold.common.v1.policy").ok_or("the policy extension is missing")?;
-    let mut rust = String::from("/// Every method of the contract with its policy, ordered by path.\npub static METHODS: &[Method] = &[\n");
+    let mut rust =
+        String::from("/// Every method of the contract with its policy, ordered by path.\npub static METHODS: &[Method] = &[\n");
     let mut missing = Vec::new();
     for method in all {
         let options = method.options();

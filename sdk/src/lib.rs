@@ -51,6 +51,7 @@ mod deployments;
 mod environments;
 mod error;
 mod list;
+mod logs;
 mod names;
 mod operations;
 mod plans;
@@ -93,6 +94,7 @@ pub use environments::{
 pub use error::{Code, Error, Result, Violation};
 pub use jiff::Timestamp;
 pub use list::{Answers, List, Page};
+pub use logs::{LogLevel, LogLine};
 pub use operations::{GetOperation, Operation, OperationError, Operations};
 pub use plans::{AttributeChange, ChangeAction, OutputChange, PlanBinding, PlanSummary, ResourceChange, RunPlan};
 pub use projects::{CreateProject, DeleteProject, GetProject, Project, Projects, UpdateProject};
@@ -102,7 +104,7 @@ pub use quotas::{
 pub use run_handle::RunHandle;
 pub use runner_pools::{CreateRunnerPool, DrainRunner, GetRunnerPool, Runner, RunnerPool, RunnerPools, RunnerState};
 pub use runs::{
-    Approval, ApprovalDecision, ApplyRun, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan, LogLevel, LogLine,
+    ApplyRun, Approval, ApprovalDecision, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan,
     PlanDeployment, RejectRun, RollbackDeployment, Run, RunError, RunKind, RunOutcome, RunPhase, RunStep, Runs, StepState,
     WaitingOn, WaitingReason,
 };

@@ -190,10 +190,10 @@ pub enum CaCommand {
         #[arg(long, value_name = "HOURS", default_value_t = 24)]
         hours: u32,
         /// File for the certificate
-        #[arg(long = "out-cert", value_name = "FILE")]
+        #[arg(id = "out-cert", long = "out-cert", value_name = "FILE")]
         cert: PathBuf,
         /// File for its key
-        #[arg(long = "out-key", value_name = "FILE")]
+        #[arg(id = "out-key", long = "out-key", value_name = "FILE")]
         key: PathBuf,
     },
     /// Lists what was issued

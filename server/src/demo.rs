@@ -19,7 +19,8 @@ const LIMIT: i64 = 1;
 /// Creates a tenant, publishes a blueprint, deploys it, and shows what came of it.
 pub async fn run(dir: &Path, addresses: Addresses, begun: Instant) -> Result<(), Failure> {
     let pki = dir.join("pki");
-    let credentials = Credentials::new().ca_file(pki.join("ca.crt")).certificate_files(pki.join("admin.crt"), pki.join("admin.key"));
+    let credentials =
+        Credentials::new().ca_file(pki.join("ca.crt")).certificate_files(pki.join("admin.crt"), pki.join("admin.key"));
     let client = Client::builder(format!("https://{}", addresses.api)).credentials(credentials).tenant("acme").build().await?;
 
     match client.tenants().create("acme").display_name("Acme").send().await {
@@ -55,10 +56,14 @@ pub async fn run(dir: &Path, addresses: Addresses, begun: Instant) -> Result<(),
     run.wait_done().await?.into_result()?;
     step(begun, "deployed");
     for output in client.state().outputs("shop/dev/hello").send().await? {
-        let value = if output.sensitive { "(sensitive)".to_owned() } else { output.value.map(|value| value.to_string()).unwrap_or_default() };
+        let value = if output.sensitive {
+            "(sensitive)".to_owned()
+        } else {
+            output.value.map(|value| value.to_string()).unwrap_or_default()
+        };
         println!("  {} = {value}", output.name);
     }
-    println!("  file: {}", dir.join("files/shop/dev/hello.txt").display());
+    println!("  file: {}", dir.join("files/acme/shop/dev/hello.txt").display());
 
     match client.deployments().create("shop/dev/second", "greeting@1.0.0").input("name", "again").send().await {
         Err(error) if error.is_quota_exceeded() => step(begun, &format!("a second deployment is refused: {error}")),

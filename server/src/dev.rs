@@ -72,7 +72,9 @@ impl System {
         let dir = dir.canonicalize().map_err(unusable)?;
         let lock = fs::File::create(dir.join("lock"))?;
         if lock.try_lock().is_err() {
-            return Err(format!("another process is using the data directory {}; stop it or choose another one", dir.display()).into());
+            return Err(
+                format!("another process is using the data directory {}; stop it or choose another one", dir.display()).into()
+            );
         }
         let ready = dir.join("ready");
         let _ = fs::remove_file(&ready);
@@ -136,7 +138,9 @@ fn certificates(pki: &Path) -> Result<Authority, Failure> {
         ("runner", "runnerPools/default/runners/dev", &[]),
     ] {
         let (cert, key) = (pki.join(format!("{file}.crt")), pki.join(format!("{file}.key")));
-        let lasts = issued.iter().any(|record| record.spiffe_id.ends_with(&format!("/{identity}")) && !record.revoked && record.not_after > soon);
+        let lasts = issued
+            .iter()
+            .any(|record| record.spiffe_id.ends_with(&format!("/{identity}")) && !record.revoked && record.not_after > soon);
         if !(lasts && cert.exists() && key.exists()) {
             authority.issue(&admin::profile(&authority, identity, hosts, HOURS)?)?.save(&cert, &key)?;
         }

@@ -15,7 +15,8 @@ pub fn read_master_key(path: &Path) -> Result<Vec<u8>, Failure> {
     if bytes.len() == BYTES {
         return Ok(bytes);
     }
-    Err(format!("the master key {} has {} bytes instead of {BYTES}; restore it from your backup", path.display(), bytes.len()).into())
+    Err(format!("the master key {} has {} bytes instead of {BYTES}; restore it from your backup", path.display(), bytes.len())
+        .into())
 }
 
 /// Reads the master key, or draws one when there is none yet.

@@ -105,7 +105,19 @@ impl Validator for EngineValidator {
 
 /// Serves until TERM or INT, then drains.
 pub async fn run(args: ServeArgs) -> Result<(), Failure> {
-    let ServeArgs { database, trust_domain, tls_cert, tls_key, client_ca, revoked, token_key, master_key, listen, drain_delay, .. } = args;
+    let ServeArgs {
+        database,
+        trust_domain,
+        tls_cert,
+        tls_key,
+        client_ca,
+        revoked,
+        token_key,
+        master_key,
+        listen,
+        drain_delay,
+        ..
+    } = args;
     let server = Server::start(ServerSettings {
         store: store_settings(&database),
         trust_domain,
@@ -187,9 +199,11 @@ impl Server {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let origins = listen.web_origin.iter().map(|origin| HeaderValue::from_str(origin)).collect::<Result<Vec<_>, _>>()?;
         let mut listeners = JoinSet::new();
-        for (surface, listener) in [(Surface::Api, api), (Surface::Web, web), (Surface::Runner, runner), (Surface::Admin, admin)] {
+        for (surface, listener) in [(Surface::Api, api), (Surface::Web, web), (Surface::Runner, runner), (Surface::Admin, admin)]
+        {
             let routes = wire.routes(surface).add_service(readiness.service());
-            let routes = if matches!(surface, Surface::Api | Surface::Admin) { reflection::add(routes, surface)? } else { routes };
+            let routes =
+                if matches!(surface, Surface::Api | Surface::Admin) { reflection::add(routes, surface)? } else { routes };
             let stack = Edge {
                 surface,
                 identity: Arc::new(wire.clone()),

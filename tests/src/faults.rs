@@ -11,7 +11,8 @@ pub fn faults_binary() -> PathBuf {
         return path.into();
     }
     let test = std::env::current_exe().expect("a test knows its own file");
-    let built = test.ancestors().nth(2).map(|profile| profile.join("freehold-faults")).expect("tests run from target/PROFILE/deps");
+    let built =
+        test.ancestors().nth(2).map(|profile| profile.join("freehold-faults")).expect("tests run from target/PROFILE/deps");
     assert!(
         built.exists(),
         "{} is missing; run `cargo build -p freehold-server --features faults`, copy target/debug/freehold there, and build \

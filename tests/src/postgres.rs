@@ -25,7 +25,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Makes an empty database; answers its URL.
 pub async fn database() -> String {
-    let server = SERVER.get_or_init(start);
+    let server = SERVER.get_or_init(start_and_stay);
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let options: PgConnectOptions = url(server.port, "postgres").parse().expect("a URL");
     let mut connection = crate::eventually("Postgres", || options.connect()).await;
@@ -47,8 +47,20 @@ fn url(port: u16, database: &str) -> String {
     format!("postgres://freehold@127.0.0.1:{port}/{database}?sslmode=disable")
 }
 
-/// Starts a server on a free port. It belongs to this process and ends with it: the data directory is temporary, and the parent
-/// is asked by the server itself, so a test that is killed leaves nothing running.
+/// Starts it from a thread that never ends: to the kernel, the thread that starts a process is its parent.
+fn start_and_stay() -> Server {
+    let (started, server) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = started.send(start());
+        loop {
+            std::thread::park();
+        }
+    });
+    server.recv().expect("Postgres starts")
+}
+
+/// Starts a server on a free port. It belongs to this process and ends with it: the data directory is temporary, and the kernel
+/// tells the server of the end of its parent, so a test that is killed leaves nothing running.
 fn start() -> Server {
     let dir = tempfile::Builder::new().prefix("freehold-pg-").tempdir().expect("a temporary folder");
     let data = dir.path().join("data");
@@ -60,14 +72,16 @@ fn start() -> Server {
     }
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("own folder");
     let as_postgres = |program: PathBuf| {
-        if !root {
-            return Command::new(program);
-        }
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups", "--pdeathsig", "INT"]).arg(program);
+        command.args(["--pdeathsig", "INT"]);
+        if root {
+            command.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups"]);
+        }
+        command.arg(program);
         command
     };
-    let made = as_postgres(tool("initdb")).args(["-U", "freehold", "-A", "trust", "-E", "UTF8", "--no-sync", "-D"]).arg(&data).output();
+    let made =
+        as_postgres(tool("initdb")).args(["-U", "freehold", "-A", "trust", "-E", "UTF8", "--no-sync", "-D"]).arg(&data).output();
     let made = made.expect("initdb runs");
     assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();

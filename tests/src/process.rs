@@ -16,7 +16,11 @@ pub fn binary() -> PathBuf {
     }
     let test = std::env::current_exe().expect("a test knows its own file");
     let built = test.ancestors().nth(2).map(|profile| profile.join("freehold")).expect("tests run from target/PROFILE/deps");
-    assert!(built.exists(), "{} is missing; run `cargo build -p freehold-server`, or the tests by `cargo xtask test`", built.display());
+    assert!(
+        built.exists(),
+        "{} is missing; run `cargo build -p freehold-server`, or the tests by `cargo xtask test`",
+        built.display()
+    );
     built
 }
 

@@ -8,11 +8,7 @@ use std::{
 
 use freehold::{Client, Credentials, EnvironmentKind};
 
-use crate::{
-    Pki, Process, binary, eventually,
-    pki::TRUST_DOMAIN,
-    postgres, sample,
-};
+use crate::{Pki, Process, binary, eventually, pki::TRUST_DOMAIN, postgres, sample};
 
 /// Which database an installation is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +47,7 @@ pub struct Replica {
 pub struct RunnerProcess {
     /// The process.
     pub process: Process,
-    /// Folder of its resources of type `file`.
+    /// Folder of the resources of type `file` of the tenant `acme`.
     pub files: PathBuf,
 }
 
@@ -123,7 +119,7 @@ impl Installation {
     /// Starts a runner of these servers with the certificate of this file name.
     pub fn runner(&self, servers: &[SocketAddr], certificate: &str, options: &[&str]) -> RunnerProcess {
         let process = Process::start(self.run(servers, certificate, options), &self.path(&format!("{certificate}.log")));
-        RunnerProcess { process, files: self.path("files") }
+        RunnerProcess { process, files: self.path("files/acme") }
     }
 
     /// The command that starts a runner.
@@ -230,6 +226,6 @@ impl World {
 
     /// A file that a runner has made.
     pub fn made(&self, path: &str) -> Option<String> {
-        std::fs::read_to_string(self.installation.path("files").join(Path::new(path))).ok()
+        std::fs::read_to_string(self.installation.path("files/acme").join(Path::new(path))).ok()
     }
 }

@@ -54,12 +54,12 @@ impl Witness {
 
     /// Lets requests of this path wait for their answer; they are written down all the same.
     pub fn hold(&self, path: &str) {
-        self.held.send_modify(|held| drop(held.insert(path.to_owned())));
+        self.held.send_if_modified(|held| held.insert(path.to_owned()));
     }
 
     /// Answers them.
     pub fn release(&self, path: &str) {
-        self.held.send_modify(|held| drop(held.remove(path)));
+        self.held.send_if_modified(|held| held.remove(path));
     }
 
     /// Every request to make something, in the order of arrival.

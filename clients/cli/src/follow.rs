@@ -118,7 +118,8 @@ async fn follow_until(run: RunHandle, phase: RunPhase, screen: &mut Screen) -> R
     Ok(run.wait_until(phase).await?)
 }
 
-fn changed(last: &Run, now: &Run) -> bool {
+/// Where the run is, or what it waits for, is another.
+pub(crate) fn changed(last: &Run, now: &Run) -> bool {
     let wait = |run: &Run| run.waiting_on.as_ref().map(|wait| wait.detail.clone());
     last.phase != now.phase || wait(last) != wait(now)
 }

@@ -6,7 +6,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold::raw::proto::{
     deployments::v1::RunError,
     runners::v1::{
-        ApplyResult, CompleteJobRequest, Job, JobFailure, JobKind, PlanResult, ReportJobProgressRequest, complete_job_request::Result as Ended,
+        ApplyResult, CompleteJobRequest, Job, JobFailure, JobKind, PlanResult, ReportJobProgressRequest,
+        complete_job_request::Result as Ended,
     },
 };
 use freehold_domain::{
@@ -75,7 +76,8 @@ async fn perform(server: &Server, engine: &dyn Engine, sink: &JobSink, job: Job)
 
 async fn plan(server: &Server, engine: &dyn Engine, sink: &JobSink, job: Job, drift: bool) -> Result<Ended, StepError> {
     let invalid = |what: String| StepError::new("job-invalid", what).hint("server and runner may be of versions that do not fit");
-    let work: PlanWork = serde_json::from_slice(&job.payload).map_err(|error| invalid(format!("the job cannot be read: {error}")))?;
+    let work: PlanWork =
+        serde_json::from_slice(&job.payload).map_err(|error| invalid(format!("the job cannot be read: {error}")))?;
     let name: DeploymentName = work.deployment.parse().map_err(invalid)?;
     let mut files = Vec::new();
     for (path, content) in work.files {
@@ -119,9 +121,16 @@ async fn apply(engine: &dyn Engine, sink: &JobSink, job: Job) -> Result<Ended, S
     let plan = Plan::from_bytes(&job.payload)?;
     let mut journal = Vec::new();
     for entry in job.journal {
-        let state = JournalState::parse(&entry.state)
-            .ok_or_else(|| StepError::new("job-invalid", format!("the journal has a step in the unknown state `{}`", entry.state)))?;
-        journal.push(JournalEntry { address: entry.address, step_id: entry.step_id, state, data: entry.data, error: entry.error });
+        let state = JournalState::parse(&entry.state).ok_or_else(|| {
+            StepError::new("job-invalid", format!("the journal has a step in the unknown state `{}`", entry.state))
+        })?;
+        journal.push(JournalEntry {
+            address: entry.address,
+            step_id: entry.step_id,
+            state,
+            data: entry.data,
+            error: entry.error,
+        });
     }
     Ok(Ended::Apply(result(engine.apply(plan, journal, sink).await)))
 }

@@ -225,8 +225,11 @@ fn message(entry: &JournalEntry) -> Message {
 
 /// A fault that passes: the server is away, or overloaded, or stopping.
 fn passes(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Unknown | Code::Cancelled)
-        || matches!(status.code(), Code::Aborted | Code::Internal) && freehold::raw::error(status.clone()).reason() != Some("LEASE_LOST")
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Unknown | Code::Cancelled
+    ) || matches!(status.code(), Code::Aborted | Code::Internal)
+        && freehold::raw::error(status.clone()).reason() != Some("LEASE_LOST")
 }
 
 /// Makes a report until it is answered for good. Every report can be repeated: its fence and offsets make it harmless.

@@ -173,7 +173,8 @@ impl App {
 
     /// The tenant with this key; for the server's own duties.
     pub async fn place_by_scope(&self, db: &mut Session, scope: TenantScope) -> Result<Place> {
-        let cached = lock(&self.tenants).values().find(|(since, place)| place.scope == scope && since.elapsed() < ACCESS_CACHE).cloned();
+        let cached =
+            lock(&self.tenants).values().find(|(since, place)| place.scope == scope && since.elapsed() < ACCESS_CACHE).cloned();
         if let Some((_, place)) = cached {
             return Ok(place);
         }
@@ -213,7 +214,9 @@ impl App {
             return Ok(());
         }
         let mut tx = self.store.begin_as("server", place.scope).await?;
-        let Some(quota) = freehold_store::quotas::get(&mut tx, place.scope, Dimension::ApiCallsPerDay).await? else { return Ok(()) };
+        let Some(quota) = freehold_store::quotas::get(&mut tx, place.scope, Dimension::ApiCallsPerDay).await? else {
+            return Ok(());
+        };
         let block = quota.limit.map_or(10_000, |limit| (limit / 100).clamp(1, 10_000));
         let taken = freehold_store::quotas::take_window(&mut tx, place.scope, Dimension::ApiCallsPerDay, block).await?;
         if taken == 0 {
@@ -234,13 +237,28 @@ impl App {
     }
 
     /// Seals bytes and writes them.
-    pub(crate) async fn put(&self, tx: &mut Tx, place: &Place, owner: Uid, kind: payloads::Kind, serial: i64, bytes: &[u8]) -> Result<()> {
+    pub(crate) async fn put(
+        &self,
+        tx: &mut Tx,
+        place: &Place,
+        owner: Uid,
+        kind: payloads::Kind,
+        serial: i64,
+        bytes: &[u8],
+    ) -> Result<()> {
         let sealed = place.key.seal(self.random.as_ref(), &SealedPlace::payload(place.scope, owner, kind, serial), bytes)?;
         payloads::put(tx, place.scope, owner, kind, serial, &sealed).await
     }
 
     /// Reads bytes and opens them.
-    pub(crate) async fn open(&self, db: &mut Session, place: &Place, owner: Uid, kind: payloads::Kind, serial: i64) -> Result<Option<Vec<u8>>> {
+    pub(crate) async fn open(
+        &self,
+        db: &mut Session,
+        place: &Place,
+        owner: Uid,
+        kind: payloads::Kind,
+        serial: i64,
+    ) -> Result<Option<Vec<u8>>> {
         let sealed = payloads::get(db, place.scope, owner, kind, serial).await?;
         sealed.map(|sealed| place.key.open(&SealedPlace::payload(place.scope, owner, kind, serial), &sealed)).transpose()
     }

@@ -10,7 +10,9 @@ use freehold_domain::{
     Error, Reason, Result, Violation,
     access::Caller,
     audit::Event,
-    blueprints::{self as language, Blueprint, BlueprintVersion, Change, Diagnostic, Document, Draft, File, Files, Impact, Severity},
+    blueprints::{
+        self as language, Blueprint, BlueprintVersion, Change, Diagnostic, Document, Draft, File, Files, Impact, Severity,
+    },
     names::{BlueprintName, Id, TenantName, VersionName},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
@@ -70,7 +72,10 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateBlueprint, write: &Wr
     }
     let uid = tx.uid();
     let blueprint = Blueprint {
-        name: BlueprintName { tenant: cmd.parent.tenant.clone(), blueprint: cmd.id.unwrap_or_else(|| Id::generated("blueprint", uid)) },
+        name: BlueprintName {
+            tenant: cmd.parent.tenant.clone(),
+            blueprint: cmd.id.unwrap_or_else(|| Id::generated("blueprint", uid)),
+        },
         meta: Meta::new(uid, cmd.described, &caller.principal, tx.now()),
         description: cmd.description,
         latest_version: String::new(),
@@ -157,7 +162,13 @@ pub async fn get_draft(app: &App, caller: &Caller, name: &BlueprintName) -> Resu
 }
 
 /// Replaces the files of the draft; they need not be right yet. Answers what there is to mend.
-pub async fn update_draft(app: &App, caller: &Caller, name: &BlueprintName, files: Files, write: &Write) -> Result<(Blueprint, Vec<Diagnostic>)> {
+pub async fn update_draft(
+    app: &App,
+    caller: &Caller,
+    name: &BlueprintName,
+    files: Files,
+    write: &Write,
+) -> Result<(Blueprint, Vec<Diagnostic>)> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
     let diagnostics = diagnose(app, &files).1;
     let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
@@ -199,13 +210,15 @@ pub async fn publish(app: &App, caller: &Caller, cmd: PublishVersion, write: &Wr
         (Some(document), diagnostics) if diagnostics.iter().all(|d| d.severity != Severity::Error) => document,
         (_, diagnostics) => return Err(invalid(diagnostics)),
     };
-    let version_name = VersionName { tenant: name.tenant.clone(), blueprint: name.blueprint.clone(), version: cmd.version.clone() };
+    let version_name =
+        VersionName { tenant: name.tenant.clone(), blueprint: name.blueprint.clone(), version: cmd.version.clone() };
     if blueprint_versions::get(&mut tx, place.scope, &version_name).await?.is_some() {
         return Err(Error::exists(&version_name));
     }
     if let Some((previous, before)) = predecessor(app, &mut tx, &place, name, &cmd.version).await? {
         let impact = Impact::of(&language::diff(&before, &document));
-        language::check_step(Some(&previous), &cmd.version, impact).map_err(|required| too_low(&cmd.version, &previous, impact, &required))?;
+        language::check_step(Some(&previous), &cmd.version, impact)
+            .map_err(|required| too_low(&cmd.version, &previous, impact, &required))?;
     }
     let uid = tx.uid();
     let published = BlueprintVersion {
@@ -282,7 +295,8 @@ pub(crate) async fn document(app: &App, db: &mut Session, place: &Place, version
     let files = files_of(app, db, place, version.uid()).await?;
     let files = files.ok_or_else(|| Error::internal(format!("the files of {} are gone", version.name)))?;
     let (document, _) = Document::parse(&files);
-    let document = Arc::new(document.ok_or_else(|| Error::internal(format!("{} was published and cannot be read", version.name)))?);
+    let document =
+        Arc::new(document.ok_or_else(|| Error::internal(format!("{} was published and cannot be read", version.name)))?);
     let mut parsed = known();
     if parsed.len() >= PARSED {
         parsed.clear();
@@ -307,7 +321,13 @@ async fn find_version(db: &mut Session, place: &Place, name: &VersionName) -> Re
 }
 
 /// The version that a new one is measured against: the highest below it.
-async fn predecessor(app: &App, db: &mut Session, place: &Place, name: &BlueprintName, new: &Version) -> Result<Option<(Version, Arc<Document>)>> {
+async fn predecessor(
+    app: &App,
+    db: &mut Session,
+    place: &Place,
+    name: &BlueprintName,
+    new: &Version,
+) -> Result<Option<(Version, Arc<Document>)>> {
     let mut highest: Option<BlueprintVersion> = None;
     let mut page = Page { size: 500, after: None, newest_first: false };
     loop {

@@ -113,7 +113,10 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
     if cmd.blueprint_version.is_some() || cmd.inputs.is_some() {
         if let Some(version) = cmd.blueprint_version {
             if version.blueprint_name() != deployment.blueprint_version.blueprint_name() {
-                return Err(Error::field("deployment.blueprint_version", "a version of the same blueprint; create a new deployment for another one"));
+                return Err(Error::field(
+                    "deployment.blueprint_version",
+                    "a version of the same blueprint; create a new deployment for another one",
+                ));
             }
             deployment.blueprint_version = version;
         }
@@ -124,7 +127,8 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
             // Sensitive inputs are never returned, so whoever reads, changes and writes would lose them.
             Some(mut given) => {
                 let hidden = before.iter().filter(|(name, _)| !deployment.inputs.contains_key(*name));
-                let kept: Vec<_> = hidden.filter(|(name, _)| !given.contains_key(*name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+                let kept: Vec<_> =
+                    hidden.filter(|(name, _)| !given.contains_key(*name)).map(|(n, v)| (n.clone(), v.clone())).collect();
                 given.extend(kept);
                 given
             }
@@ -143,7 +147,14 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
 }
 
 /// Deletes a deployment of which nothing is real, or forgets what is.
-pub async fn delete(app: &App, caller: &Caller, name: &DeploymentName, allow_missing: bool, force: bool, write: &Write) -> Result<()> {
+pub async fn delete(
+    app: &App,
+    caller: &Caller,
+    name: &DeploymentName,
+    allow_missing: bool,
+    force: bool,
+    write: &Write,
+) -> Result<()> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
     let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
     if tx.replayed::<()>()?.is_some() {
@@ -158,7 +169,9 @@ pub async fn delete(app: &App, caller: &Caller, name: &DeploymentName, allow_mis
     deployment.expect_deletable(force)?;
     let uid = deployment.meta.uid;
     if let Some(run) = runs::unfinished(&mut tx, place.scope, uid).await?.first() {
-        return Err(Error::new(Reason::ResourceInUse, format!("{} has not ended; cancel it first", run.name)).with("resource", &run.name));
+        return Err(
+            Error::new(Reason::ResourceInUse, format!("{} has not ended; cancel it first", run.name)).with("resource", &run.name)
+        );
     }
     payloads::delete_of_runs(&mut tx, place.scope, uid).await?;
     payloads::delete_all(&mut tx, place.scope, uid).await?;
@@ -170,7 +183,12 @@ pub async fn delete(app: &App, caller: &Caller, name: &DeploymentName, allow_mis
 }
 
 /// Lists what was made real.
-pub async fn list_revisions(app: &App, caller: &Caller, parent: &DeploymentName, page: Page) -> Result<(Deployment, Listed<(Uid, Revision)>)> {
+pub async fn list_revisions(
+    app: &App,
+    caller: &Caller,
+    parent: &DeploymentName,
+    page: Page,
+) -> Result<(Deployment, Listed<(Uid, Revision)>)> {
     let place = app.enter(caller, &parent.tenant_name(), &parent.to_string()).await?;
     let mut db = app.store.read().await?;
     let deployment = find(&mut db, &place, parent).await?;

@@ -7,9 +7,9 @@ use freehold_domain::{
     tenants::TenantState,
     time::Timestamp,
 };
-use freehold_store::{access, service_accounts, users};
+use freehold_store::{access, service_accounts, users as rows};
 
-use crate::app::App;
+use crate::{app::App, users};
 
 /// What a call has proven.
 #[derive(Clone, Debug)]
@@ -32,11 +32,17 @@ pub async fn identify(app: &App, proven: Proven, call: CallFacts) -> Result<Call
         }
         Proven::Token { principal, spiffe_id, expire_time } => (principal.parse().ok(), Proof::Token, spiffe_id, expire_time),
     };
+    let first = principal.as_ref().is_some_and(|principal| app.grants.get(principal).is_none());
     let known = match principal {
         Some(principal) => grants(app, &principal).await?.map(|grants| (principal, grants)),
         None => None,
     };
     let (principal, grants) = known.ok_or_else(|| nobody(proof))?;
+    if let Principal::User(name) = &principal
+        && first
+    {
+        users::signed_in(app, name).await?;
+    }
     if let Some(tenant) = principal.tenant() {
         app.count_call(&tenant).await?;
     }
@@ -60,7 +66,7 @@ pub(crate) async fn grants(app: &App, principal: &Principal) -> Result<Option<Ve
     let mut db = app.store.read().await?;
     let may_sign_in = match principal {
         Principal::User(name) => {
-            users::get(&mut db, place.scope, name).await?.is_some_and(|user| user.state != UserState::Deactivated)
+            rows::get(&mut db, place.scope, name).await?.is_some_and(|user| user.state != UserState::Deactivated)
         }
         Principal::ServiceAccount(name) => service_accounts::get(&mut db, place.scope, name).await?.is_some(),
         Principal::Platform(_) | Principal::Runner(_) => false,

@@ -29,8 +29,7 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, Place},
-    blueprints,
-    deployments as desired,
+    blueprints, deployments as desired,
     runs::{advance, find, slot_refusal, woken},
     seal::SealedPlace,
 };
@@ -55,7 +54,7 @@ pub struct Job {
 /// What a runner is to do.
 pub enum Work {
     /// Make a plan, or look for drift.
-    Plan(PlanWork),
+    Plan(Box<PlanWork>),
     /// Apply a plan, given as the bytes that its digest was taken of.
     Apply(Vec<u8>),
 }
@@ -110,7 +109,14 @@ pub enum Ended {
 }
 
 /// Notes that a runner lives and what it can do; answers whether it is to take no more jobs.
-pub async fn heartbeat(app: &App, name: &RunnerName, version: String, engines: Vec<String>, capacity: i32, running: i32) -> Result<bool> {
+pub async fn heartbeat(
+    app: &App,
+    name: &RunnerName,
+    version: String,
+    engines: Vec<String>,
+    capacity: i32,
+    running: i32,
+) -> Result<bool> {
     let mut tx = app.store.begin_as(&name.to_string(), freehold_store::INSTALLATION).await?;
     // Held, so that a drain that is asked for meanwhile is not written over.
     let known = runners::hold(&mut tx, name).await?;
@@ -134,7 +140,11 @@ pub async fn heartbeat(app: &App, name: &RunnerName, version: String, engines: V
 }
 
 /// Waits for work until the end. The same ask gets the same job for as long as its lease lasts.
+///
+/// No ask waits for longer than half a lease. A lease that is extended in time outlasts its last extension by more than that, so
+/// a run that is taken back from a runner that was lost or frozen is not given to another ask that is left of that runner.
 pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Uid, end: Instant) -> Result<Option<Job>> {
+    let end = end.min(Instant::now() + app.lease / 2);
     if let Some((scope, uid)) = runs::asked(&mut app.store.read().await?, ask).await? {
         let mut db = app.store.read().await?;
         let place = app.place_by_scope(&mut db, scope).await?;
@@ -155,7 +165,8 @@ pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Ui
                 Ok(Some(run)) => return job(app, &mut app.store.read().await?, &place, run).await.map(Some),
                 Ok(None) => {}
                 // Another runner was faster, or the tenant's places are taken: the next one, then.
-                Err(error) if matches!(error.reason(), Reason::EtagMismatch | Reason::OperationInProgress | Reason::QuotaExceeded) => {}
+                Err(error)
+                    if matches!(error.reason(), Reason::EtagMismatch | Reason::OperationInProgress | Reason::QuotaExceeded) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -230,7 +241,7 @@ async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job
         let version = blueprint_versions::get(db, place.scope, &run.blueprint_version).await?;
         let version = version.ok_or_else(|| Error::internal(format!("{} is gone", run.blueprint_version)))?;
         let state = app.open(db, place, run.deployment, Kind::State, deployment.state_serial).await?;
-        Work::Plan(PlanWork {
+        Work::Plan(Box::new(PlanWork {
             destroy: run.kind == RunKind::Destroy,
             files: blueprints::encoded_files(app, db, place, version.uid()).await?,
             inputs: desired::inputs_of(app, db, place, run.uid()).await?,
@@ -238,7 +249,7 @@ async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job
             deployment: deployment.name.to_string(),
             state: state.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(Error::internal)?,
             serial: deployment.state_serial,
-        })
+        }))
     };
     let mut journal = Vec::new();
     let steps = if fault::mutant("requeue") { Vec::new() } else { runs::steps(db, place.scope, run.uid()).await? };
@@ -268,7 +279,14 @@ pub async fn extend(app: &App, runner: &RunnerName, name: &RunName, epoch: i64) 
 }
 
 /// Adds lines of log; answers how many there are now. Lines that are there already are passed over.
-pub async fn append_log(app: &App, runner: &RunnerName, name: &RunName, epoch: i64, offset: i64, lines: Vec<Value>) -> Result<i64> {
+pub async fn append_log(
+    app: &App,
+    runner: &RunnerName,
+    name: &RunName,
+    epoch: i64,
+    offset: i64,
+    lines: Vec<Value>,
+) -> Result<i64> {
     let place = place_of(app, name).await?;
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
     let run = held_by(&mut tx, &place, runner, name).await?;
@@ -277,7 +295,8 @@ pub async fn append_log(app: &App, runner: &RunnerName, name: &RunName, epoch: i
     }
     let committed = runs::log_lines(&mut tx, place.scope, run.uid()).await?;
     if offset > committed || offset < 0 {
-        return Err(Error::new(Reason::LogOffsetInvalid, format!("the log has {committed} lines; go on from there")).with("committed_offset", committed));
+        return Err(Error::new(Reason::LogOffsetInvalid, format!("the log has {committed} lines; go on from there"))
+            .with("committed_offset", committed));
     }
     let known = usize::try_from(committed - offset).unwrap_or(usize::MAX);
     let room = usize::try_from((LOG_LINES - committed).max(0)).unwrap_or(0);
@@ -296,7 +315,14 @@ pub async fn append_log(app: &App, runner: &RunnerName, name: &RunName, epoch: i
 }
 
 /// Records steps, and the state after them.
-pub async fn progress(app: &App, runner: &RunnerName, name: &RunName, epoch: i64, entries: Vec<Entry>, state: Option<NewState>) -> Result<()> {
+pub async fn progress(
+    app: &App,
+    runner: &RunnerName,
+    name: &RunName,
+    epoch: i64,
+    entries: Vec<Entry>,
+    state: Option<NewState>,
+) -> Result<()> {
     let place = place_of(app, name).await?;
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
     let (run, lease) = leased(&mut tx, &place, runner, name, epoch).await?;
@@ -340,7 +366,12 @@ fn step(entry: &Entry) -> Result<Progress> {
         "failed" => StepState::Failed,
         "unknown" => StepState::Unknown,
         "skipped" => StepState::Skipped,
-        other => return Err(Error::field("entries.state", format!("`{}` is not a state of a step", freehold_domain::names::shown(other)))),
+        other => {
+            return Err(Error::field(
+                "entries.state",
+                format!("`{}` is not a state of a step", freehold_domain::names::shown(other)),
+            ));
+        }
     };
     Ok(Progress { state, error: entry.error.clone() })
 }
@@ -383,7 +414,8 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
         Err(lost) => {
             // The end of a job raises the fence by one at most, and nobody else has taken the run since.
             let run = held_by(&mut tx, &place, runner, name).await?;
-            let ended_by_this = !run.phase.is_leased() && run.phase != RunPhase::Recovering && (run.epoch == epoch || run.epoch == epoch + 1);
+            let ended_by_this =
+                !run.phase.is_leased() && run.phase != RunPhase::Recovering && (run.epoch == epoch || run.epoch == epoch + 1);
             return if ended_by_this && !run.cancel_requested { Ok(()) } else { Err(lost) };
         }
     };
@@ -412,7 +444,9 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
             woken(app, &run);
             Ok(())
         }
-        Err(refused) if planning && refused.reason() == Reason::QuotaExceeded => block(app, &place, runner, name, epoch, &refused).await,
+        Err(refused) if planning && refused.reason() == Reason::QuotaExceeded => {
+            block(app, &place, runner, name, epoch, &refused).await
+        }
         Err(error) => Err(error),
     }
 }

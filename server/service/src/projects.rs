@@ -41,7 +41,8 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateProject, write: &Writ
         return Ok(done);
     }
     let uid = tx.uid();
-    let name = ProjectName { tenant: cmd.parent.tenant.clone(), project: cmd.id.unwrap_or_else(|| Id::generated("project", uid)) };
+    let name =
+        ProjectName { tenant: cmd.parent.tenant.clone(), project: cmd.id.unwrap_or_else(|| Id::generated("project", uid)) };
     let meta = Meta::new(uid, cmd.described, &caller.principal, tx.now());
     let project = Project { name, meta, description: cmd.description };
     projects::insert(&mut tx, place.scope, &cmd.parent.to_string(), &project).await?;

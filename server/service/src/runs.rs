@@ -1,5 +1,6 @@
 //! Runs as callers see them: begun, approved, cancelled, watched.
 
+use freehold_domain::quotas::Dimension;
 use freehold_domain::{
     Error, Reason, Result,
     access::Caller,
@@ -11,12 +12,7 @@ use freehold_domain::{
     runs::{Decision, Effect, NewRun, Run, RunEvent, RunKind, RunPhase},
     time::{Timestamp, Uid},
 };
-use freehold_store::{
-    Session, Tx, blueprint_versions, deployments, environments,
-    payloads::Kind,
-    quotas, runs,
-};
-use freehold_domain::quotas::Dimension;
+use freehold_store::{Session, Tx, blueprint_versions, deployments, environments, payloads::Kind, quotas, runs};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -104,7 +100,10 @@ async fn subject(
         RunKind::Rollback => {
             let revision = deployments::get_revision(tx, place.scope, deployment.meta.uid, cmd.revision).await?;
             let revision = revision.ok_or_else(|| {
-                Error::field("revision", format!("a revision from 1 to {}; list them to choose one", deployment.observed_revision))
+                Error::field(
+                    "revision",
+                    format!("a revision from 1 to {}; list them to choose one", deployment.observed_revision),
+                )
             })?;
             let inputs = desired::inputs_of(app, tx, place, revision.run).await?;
             return Ok((revision.blueprint_version, inputs, revision.inputs));
@@ -116,7 +115,8 @@ async fn subject(
         }
         _ => {}
     }
-    let made = (cmd.kind == RunKind::Drift || cmd.kind == RunKind::Destroy).then_some(deployment.observed_revision).filter(|n| *n > 0);
+    let made =
+        (cmd.kind == RunKind::Drift || cmd.kind == RunKind::Destroy).then_some(deployment.observed_revision).filter(|n| *n > 0);
     if let Some(number) = made
         && let Some(revision) = deployments::get_revision(tx, place.scope, deployment.meta.uid, number).await?
     {
@@ -153,7 +153,15 @@ pub enum Verdict {
 }
 
 /// Decides about the plan with a digest.
-pub async fn decide(app: &App, caller: &Caller, name: &RunName, verdict: Verdict, digest: String, comment: String, write: &Write) -> Result<Run> {
+pub async fn decide(
+    app: &App,
+    caller: &Caller,
+    name: &RunName,
+    verdict: Verdict,
+    digest: String,
+    comment: String,
+    write: &Write,
+) -> Result<Run> {
     let decision = Decision { by: caller.principal.clone(), plan_digest: digest, comment };
     let event = match verdict {
         Verdict::Approve => RunEvent::Approved(decision),
@@ -178,7 +186,8 @@ async fn change(app: &App, caller: &Caller, name: &RunName, event: RunEvent, wri
     if let Some(etag) = write.etag.as_deref()
         && etag != run.etag()
     {
-        return Err(Error::new(Reason::EtagMismatch, "the run has moved since you read it; read it again").with("current_etag", run.etag()));
+        return Err(Error::new(Reason::EtagMismatch, "the run has moved since you read it; read it again")
+            .with("current_etag", run.etag()));
     }
     let now = tx.now();
     let lease = runs::lease_until(&mut tx, place.scope, run.uid()).await?;
@@ -219,13 +228,21 @@ pub async fn plan_summary(app: &App, caller: &Caller, name: &RunName) -> Result<
     let run = find(&mut db, &place, name).await?;
     let summary = app.open(&mut db, &place, run.uid(), Kind::PlanSummary, 0).await?;
     let summary = summary.ok_or_else(|| {
-        Error::new(Reason::StateNotAllowed, format!("the run is {} and has no plan", run.phase.as_str())).with("state", run.phase.as_str())
+        Error::new(Reason::StateNotAllowed, format!("the run is {} and has no plan", run.phase.as_str()))
+            .with("state", run.phase.as_str())
     })?;
     Ok((run, summary))
 }
 
 /// Log of a run from an offset on: lines as JSON values, the offset after them, and whether more can come.
-pub async fn log(app: &App, caller: &Caller, name: &RunName, from: i64, follow: bool, end: Instant) -> Result<(Vec<Value>, i64, bool)> {
+pub async fn log(
+    app: &App,
+    caller: &Caller,
+    name: &RunName,
+    from: i64,
+    follow: bool,
+    end: Instant,
+) -> Result<(Vec<Value>, i64, bool)> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
     let look = || async {
         let mut db = app.store.read().await?;
@@ -309,7 +326,15 @@ pub(crate) async fn advance(
     Ok(run)
 }
 
-async fn follow(app: &App, tx: &mut Tx, place: &Place, run: &Run, deployment: &mut Deployment, effect: Effect, now: Timestamp) -> Result<()> {
+async fn follow(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    run: &Run,
+    deployment: &mut Deployment,
+    effect: Effect,
+    now: Timestamp,
+) -> Result<()> {
     match effect {
         Effect::TakeSlot | Effect::FreeSlot => {}
         Effect::Lock => match deployment.active_run {
@@ -362,6 +387,9 @@ async fn follow(app: &App, tx: &mut Tx, place: &Place, run: &Run, deployment: &m
 pub(crate) async fn slot_refusal(db: &mut Session, place: &Place) -> Result<Option<String>> {
     let quota = quotas::get(db, place.scope, Dimension::ConcurrentRuns).await?;
     Ok(quota.filter(|quota| quota.available() == Some(0)).map(|quota| {
-        format!("a free place among {} concurrent runs of the tenant; one ends or the limit is raised", quota.limit.unwrap_or_default())
+        format!(
+            "a free place among {} concurrent runs of the tenant; one ends or the limit is raised",
+            quota.limit.unwrap_or_default()
+        )
     }))
 }

@@ -1,6 +1,10 @@
 //! Envelope encryption: a master key wraps each tenant's data key, which seals the tenant's bytes (AES-256-GCM).
 
-use freehold_domain::{Error, Result, access::TenantScope, time::{Random, Uid}};
+use freehold_domain::{
+    Error, Result,
+    access::TenantScope,
+    time::{Random, Uid},
+};
 use freehold_store::payloads::Kind;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
@@ -100,7 +104,6 @@ impl SealedPlace {
 mod tests {
     use super::*;
     use crate::system::SystemRandom;
-    use freehold_domain::time::Random as _;
 
     #[test]
     fn sealed_bytes_open_only_where_they_belong() {
@@ -114,7 +117,10 @@ mod tests {
         let place = SealedPlace::payload(TenantScope(one), two, Kind::State, 1);
         let mut sealed = key.seal(&random, &place, b"state").expect("seals");
         assert_eq!(key.open(&place, &sealed).expect("opens"), b"state");
-        assert!(key.open(&SealedPlace::payload(TenantScope(one), two, Kind::State, 2), &sealed).is_err(), "replayed to another serial");
+        assert!(
+            key.open(&SealedPlace::payload(TenantScope(one), two, Kind::State, 2), &sealed).is_err(),
+            "replayed to another serial"
+        );
         for index in 0..sealed.len() {
             sealed[index] ^= 1;
             assert!(key.open(&place, &sealed).is_err(), "byte {index} was changed unseen");

@@ -37,7 +37,13 @@ pub async fn get(app: &App, caller: &Caller, name: &StateVersionName) -> Result<
 }
 
 /// Lists up to `size + 1` state versions after a serial.
-pub async fn list(app: &App, caller: &Caller, parent: &DeploymentName, after: i64, size: u32) -> Result<(Deployment, Vec<StateVersion>)> {
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    parent: &DeploymentName,
+    after: i64,
+    size: u32,
+) -> Result<(Deployment, Vec<StateVersion>)> {
     let place = app.enter(caller, &parent.tenant_name(), &parent.to_string()).await?;
     let mut db = app.store.read().await?;
     let deployment = desired::find(&mut db, &place, parent).await?;

@@ -120,3 +120,22 @@ fn email_taken(user: &User) -> Error {
         .with("resource", &user.name)
         .with("email", &user.email)
 }
+
+/// An invited user becomes active with the first sign-in.
+pub(crate) async fn signed_in(app: &App, name: &UserName) -> Result<()> {
+    let Some(place) = app.place(&name.tenant_name()).await? else { return Ok(()) };
+    let invited = users::get(&mut app.store.read().await?, place.scope, name).await?;
+    let Some(mut user) = invited.filter(|user| user.state == UserState::Invited) else { return Ok(()) };
+    let mut tx = app.store.begin_as(&name.to_string(), place.scope).await?;
+    user.state = UserState::Active;
+    user.meta.touch(tx.now());
+    match users::update(&mut tx, place.scope, &user).await {
+        Ok(()) => {
+            tx.announce(Event::new("user.activated", name, user.meta.uid, user.meta.version));
+            tx.commit(&()).await
+        }
+        // Another call of the same user was first.
+        Err(error) if error.reason() == Reason::EtagMismatch => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -34,7 +34,12 @@ impl Wakeups {
     }
 
     /// Looks until there is something, or until the end; looks once more at the end.
-    pub(crate) async fn wait_for<T, E, F>(&self, topic: impl Hash, end: tokio::time::Instant, look: impl Fn() -> F) -> Result<Option<T>, E>
+    pub(crate) async fn wait_for<T, E, F>(
+        &self,
+        topic: impl Hash,
+        end: tokio::time::Instant,
+        look: impl Fn() -> F,
+    ) -> Result<Option<T>, E>
     where
         F: Future<Output = Result<Option<T>, E>>,
     {

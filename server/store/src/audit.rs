@@ -28,13 +28,8 @@ pub async fn insert(db: &mut Session, tenant: TenantScope, record: &AuditRecord)
 
 /// Reads one.
 pub async fn get(db: &mut Session, tenant: TenantScope, uid: Uid) -> Result<Option<AuditRecord>> {
-    let row = fetch_optional!(
-        (String,),
-        db,
-        "SELECT body FROM audit_records WHERE tenant_id = $1 AND uid = $2",
-        tenant.0.0,
-        uid.0,
-    )?;
+    let row =
+        fetch_optional!((String,), db, "SELECT body FROM audit_records WHERE tenant_id = $1 AND uid = $2", tenant.0.0, uid.0,)?;
     row.map(|(body,)| decode("audit_records", &body)).transpose()
 }
 

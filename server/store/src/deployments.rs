@@ -16,13 +16,8 @@ entity!(
 
 /// Reads one by its uid.
 pub async fn get_by_uid(db: &mut Session, tenant: TenantScope, uid: Uid) -> Result<Option<Deployment>> {
-    let row = fetch_optional!(
-        (String,),
-        db,
-        "SELECT body FROM deployments WHERE tenant_id = $1 AND uid = $2",
-        tenant.0.0,
-        uid.0,
-    )?;
+    let row =
+        fetch_optional!((String,), db, "SELECT body FROM deployments WHERE tenant_id = $1 AND uid = $2", tenant.0.0, uid.0,)?;
     row.map(|(body,)| decode("deployments", &body)).transpose()
 }
 
@@ -60,7 +55,12 @@ pub async fn get_revision(db: &mut Session, tenant: TenantScope, deployment: Uid
 }
 
 /// Reads a page of revisions.
-pub async fn list_revisions(db: &mut Session, tenant: TenantScope, deployment: Uid, page: Page) -> Result<Listed<(Uid, Revision)>> {
+pub async fn list_revisions(
+    db: &mut Session,
+    tenant: TenantScope,
+    deployment: Uid,
+    page: Page,
+) -> Result<Listed<(Uid, Revision)>> {
     let rows = fetch_all!(
         (Uuid, String),
         db,
@@ -70,10 +70,8 @@ pub async fn list_revisions(db: &mut Session, tenant: TenantScope, deployment: U
         page.after.map_or(Uuid::nil(), |uid| uid.0),
         i64::from(page.size) + 1,
     )?;
-    let items = rows
-        .iter()
-        .map(|(uid, body)| Ok((Uid(*uid), decode("revisions", body)?)))
-        .collect::<Result<Vec<(Uid, Revision)>>>()?;
+    let items =
+        rows.iter().map(|(uid, body)| Ok((Uid(*uid), decode("revisions", body)?))).collect::<Result<Vec<(Uid, Revision)>>>()?;
     Ok(Listed::from_rows(items, page, |(uid, _)| *uid))
 }
 
@@ -107,7 +105,13 @@ pub async fn get_state(db: &mut Session, tenant: TenantScope, deployment: Uid, s
 }
 
 /// Reads up to `size` state versions after a serial.
-pub async fn list_states(db: &mut Session, tenant: TenantScope, deployment: Uid, after: i64, size: u32) -> Result<Vec<StateVersion>> {
+pub async fn list_states(
+    db: &mut Session,
+    tenant: TenantScope,
+    deployment: Uid,
+    after: i64,
+    size: u32,
+) -> Result<Vec<StateVersion>> {
     let rows = fetch_all!(
         (String,),
         db,

@@ -10,8 +10,8 @@ mod entity;
 
 pub mod access;
 pub mod audit;
-pub mod blueprints;
 pub mod blueprint_versions;
+pub mod blueprints;
 pub mod deployments;
 pub mod environments;
 mod migrate;

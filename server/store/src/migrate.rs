@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use freehold_domain::{Error, Reason, Result};
 use sqlx::{
-    Acquire, SqlSafeStr as _, PgPool, SqliteConnection,
+    Acquire, PgPool, SqlSafeStr as _, SqliteConnection,
     migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
 };
 

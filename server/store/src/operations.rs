@@ -28,13 +28,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantScope, operation: &Operation) -> 
 
 /// Reads one.
 pub async fn get(db: &mut Session, tenant: TenantScope, uid: Uid) -> Result<Option<Operation>> {
-    let row = fetch_optional!(
-        (String,),
-        db,
-        "SELECT body FROM operations WHERE tenant_id = $1 AND uid = $2",
-        tenant.0.0,
-        uid.0,
-    )?;
+    let row =
+        fetch_optional!((String,), db, "SELECT body FROM operations WHERE tenant_id = $1 AND uid = $2", tenant.0.0, uid.0,)?;
     row.map(|(body,)| decode("operations", &body)).transpose()
 }
 

@@ -101,14 +101,7 @@ pub(crate) async fn take(db: &mut Session, tenant: TenantScope, dimension: Dimen
         "UPDATE quotas SET used = used + $1, updated = $2
          WHERE tenant_id = $3 AND dimension = $4 AND ($1 < 0 OR max IS NULL OR used + reserved + $1 <= max)"
     };
-    let rows = execute!(
-        db,
-        statement,
-        amount,
-        now.as_micros(),
-        tenant.0.0,
-        dimension.as_str(),
-    )?;
+    let rows = execute!(db, statement, amount, now.as_micros(), tenant.0.0, dimension.as_str(),)?;
     if rows == 1 { Ok(()) } else { Err(refused(db, tenant, dimension, amount, now).await?) }
 }
 

@@ -72,13 +72,7 @@ pub async fn update(tx: &mut Tx, tenant: TenantScope, seen: i64, run: &Run, leas
 
 /// Reads one.
 pub async fn get(db: &mut Session, tenant: TenantScope, uid: Uid) -> Result<Option<Run>> {
-    let row = fetch_optional!(
-        (String,),
-        db,
-        "SELECT body FROM runs WHERE tenant_id = $1 AND uid = $2",
-        tenant.0.0,
-        uid.0,
-    )?;
+    let row = fetch_optional!((String,), db, "SELECT body FROM runs WHERE tenant_id = $1 AND uid = $2", tenant.0.0, uid.0,)?;
     row.map(|(body,)| decode("runs", &body)).transpose()
 }
 
@@ -184,7 +178,14 @@ pub async fn lease_until(db: &mut Session, tenant: TenantScope, uid: Uid) -> Res
 }
 
 /// Extends the lease with this fence; answers whether it was still held. One that is over but was not taken back is still held.
-pub async fn extend_lease(tx: &mut Tx, tenant: TenantScope, uid: Uid, epoch: i64, now: Timestamp, lease: Duration) -> Result<bool> {
+pub async fn extend_lease(
+    tx: &mut Tx,
+    tenant: TenantScope,
+    uid: Uid,
+    epoch: i64,
+    now: Timestamp,
+    lease: Duration,
+) -> Result<bool> {
     let rows = execute!(
         tx,
         "UPDATE runs SET lease_until = $1 WHERE tenant_id = $2 AND uid = $3 AND epoch = $4 AND lease_until IS NOT NULL",
@@ -238,18 +239,20 @@ pub async fn steps(db: &mut Session, tenant: TenantScope, run: Uid) -> Result<Ve
 
 /// How many lines of log a run has.
 pub async fn log_lines(db: &mut Session, tenant: TenantScope, run: Uid) -> Result<i64> {
-    let row = fetch_optional!(
-        (i64,),
-        db,
-        "SELECT log_lines FROM runs WHERE tenant_id = $1 AND uid = $2",
-        tenant.0.0,
-        run.0,
-    )?;
+    let row = fetch_optional!((i64,), db, "SELECT log_lines FROM runs WHERE tenant_id = $1 AND uid = $2", tenant.0.0, run.0,)?;
     Ok(row.map_or(0, |(lines,)| lines))
 }
 
 /// Adds lines, as one JSON array, at this offset; answers whether the offset and the fence were right.
-pub async fn append_log(tx: &mut Tx, tenant: TenantScope, run: Uid, epoch: i64, first: i64, lines: i64, body: &str) -> Result<bool> {
+pub async fn append_log(
+    tx: &mut Tx,
+    tenant: TenantScope,
+    run: Uid,
+    epoch: i64,
+    first: i64,
+    lines: i64,
+    body: &str,
+) -> Result<bool> {
     let rows = execute!(
         tx,
         "UPDATE runs SET log_lines = log_lines + $1 WHERE tenant_id = $2 AND uid = $3 AND log_lines = $4 AND epoch = $5",

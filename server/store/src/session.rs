@@ -135,7 +135,9 @@ impl Session {
     pub async fn database_now(&mut self) -> Result<freehold_domain::time::Timestamp> {
         let row = match self.connection() {
             Connection::Postgres(c) => {
-                sqlx::query_as::<_, (i64,)>("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)").fetch_one(c).await
+                sqlx::query_as::<_, (i64,)>("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)")
+                    .fetch_one(c)
+                    .await
             }
             Connection::Sqlite(c) => {
                 sqlx::query_as::<_, (i64,)>("SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)").fetch_one(c).await

@@ -259,8 +259,11 @@ impl Tx {
             self.now.as_micros(),
         )?;
         if rows == 0 {
-            return Err(Error::new(Reason::OperationInProgress, "a request with the same id is under way; repeat it to get its answer")
-                .with("operation", id));
+            return Err(Error::new(
+                Reason::OperationInProgress,
+                "a request with the same id is under way; repeat it to get its answer",
+            )
+            .with("operation", id));
         }
         Ok(())
     }

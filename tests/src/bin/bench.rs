@@ -17,7 +17,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const GET: &str = "freehold.deployments.v1.DeploymentService/GetDeployment";
 const LIST: &str = "freehold.deployments.v1.DeploymentService/ListDeployments";
 const CREATE: &str = "freehold.tenants.v1.ProjectService/CreateProject";
-const PROJECT: &str = r#"{"parent":"tenants/acme","project_id":"p{{n}}","project":{"display_name":"One"},"request_id":"{{uuid}}"}"#;
+const PROJECT: &str =
+    r#"{"parent":"tenants/acme","project_id":"p{{n}}","project":{"display_name":"One"},"request_id":"{{uuid}}"}"#;
 /// Whole runs that are counted.
 const RUNS: usize = 60;
 /// A run whose figures were spoilt by other processes is made again, so many times at most.
@@ -60,7 +61,15 @@ async fn main() -> Result<(), Failure> {
 
 impl Bench {
     /// Calls one method for a while.
-    fn load(&mut self, name: &str, installation: &Installation, address: SocketAddr, call: &str, data: &str, pids: &[u32]) -> Result<(), Failure> {
+    fn load(
+        &mut self,
+        name: &str,
+        installation: &Installation,
+        address: SocketAddr,
+        call: &str,
+        data: &str,
+        pids: &[u32],
+    ) -> Result<(), Failure> {
         let figures = self.dir.path().join("figures.json");
         let descriptors = self.dir.path().join("contract.bin");
         std::fs::write(&descriptors, freehold_proto::DESCRIPTOR_SET)?;
@@ -121,7 +130,14 @@ impl Bench {
             for count in [1_000, 100_000] {
                 crowd(&world.installation.database_url, acme, count).await?;
                 let list = format!(r#"{{"parent":"tenants/acme/projects/shop/environments/crowd-{count}","page_size":50}}"#);
-                self.load(&format!("ListDeployments, 50 of {count}"), &world.installation, world.replica.api, LIST, &list, &pids)?;
+                self.load(
+                    &format!("ListDeployments, 50 of {count}"),
+                    &world.installation,
+                    world.replica.api,
+                    LIST,
+                    &list,
+                    &pids,
+                )?;
             }
         }
         Ok(())
@@ -205,18 +221,24 @@ impl Bench {
                 "at most 1.2",
             ),
             ("CreateProject / bare insert, SQLite", rate("CreateProject, SQLite") / rate("bare insert, SQLite"), "at least 0.6"),
-            ("CreateProject / bare insert, Postgres", rate("CreateProject, Postgres") / rate("bare insert, Postgres"), "at least 0.6"),
+            (
+                "CreateProject / bare insert, Postgres",
+                rate("CreateProject, Postgres") / rate("bare insert, Postgres"),
+                "at least 0.6",
+            ),
         ];
         println!("\n{:44} {:>8}   goal", "ratio", "");
         for (name, ratio, goal) in ratios {
             println!("{name:44} {ratio:8.2}   {goal}");
         }
-        let rejected: Vec<&str> = self.rows.iter().filter(|(_, f)| f["rejected"].is_string()).map(|(name, _)| name.as_str()).collect();
+        let rejected: Vec<&str> =
+            self.rows.iter().filter(|(_, f)| f["rejected"].is_string()).map(|(name, _)| name.as_str()).collect();
         if !rejected.is_empty() {
             println!("\nSpoilt by other processes, so not to be believed: {}", rejected.join(", "));
         }
         let rows: serde_json::Map<String, Value> = self.rows.iter().cloned().collect();
-        let ratios: serde_json::Map<String, Value> = ratios.iter().map(|(name, ratio, _)| ((*name).to_owned(), json!(ratio))).collect();
+        let ratios: serde_json::Map<String, Value> =
+            ratios.iter().map(|(name, ratio, _)| ((*name).to_owned(), json!(ratio))).collect();
         json!({ "figures": rows, "ratios": ratios })
     }
 }

@@ -93,10 +93,15 @@ async fn refusals_are_kept_and_nobody_reads_anothers_trail(database: Database) {
     assert!(there.audit().get(&record.name).send().await.expect_err("not his tenant").is_not_found());
     assert!(there.projects().create("shop").send().await.expect_err("not his tenant").is_not_found());
     let his = trail(&bob).await;
-    assert!(!his.is_empty() && his.iter().all(|record| record.name.starts_with("tenants/other/") && !record.resource.contains("acme")));
+    assert!(
+        !his.is_empty()
+            && his.iter().all(|record| record.name.starts_with("tenants/other/") && !record.resource.contains("acme"))
+    );
     assert!(bob.audit().list_installation().send().await.expect_err("not for tenants").is_permission_denied());
     let uid = record.name.rsplit('/').next().expect("a name");
-    assert!(bob.audit().get(format!("tenants/other/auditRecords/{uid}")).send().await.expect_err("not in his tenant").is_not_found());
+    assert!(
+        bob.audit().get(format!("tenants/other/auditRecords/{uid}")).send().await.expect_err("not in his tenant").is_not_found()
+    );
     assert_eq!(trail(&world.admin).await.len(), records.len(), "nothing of this is in acme's trail");
 
     let whole = world.admin.audit().list_installation().collect_up_to(100).await.expect("the installation's trail");

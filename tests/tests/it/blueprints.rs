@@ -38,7 +38,10 @@ async fn a_draft_names_everything_that_is_wrong_with_its_place(database: Databas
         assert!(found.contains(&expected), "{expected:?} is missing in {found:?}");
     }
     let input = written.diagnostics.iter().find(|d| d.code == "unknown-input").expect("it is there");
-    assert_eq!((input.path.as_str(), input.severity, input.end_line, input.end_column), ("blueprint.yaml", Severity::Error, 10, 71));
+    assert_eq!(
+        (input.path.as_str(), input.severity, input.end_line, input.end_column),
+        ("blueprint.yaml", Severity::Error, 10, 71)
+    );
     assert!(input.message.contains("did you mean `name`"), "{}", input.message);
 
     let refused = blueprints.publish("web@1.0.0", &written.blueprint_draft.etag).send().await.expect_err("not with errors");
@@ -51,7 +54,11 @@ async fn a_draft_names_everything_that_is_wrong_with_its_place(database: Databas
     let engine = "apiVersion: freehold.dev/v1\nengine: native\nresources:\n  c: { type: fiel, path: c.txt }\n  d: { type: random_password, length: many }\n";
     let said: Vec<Diagnostic> = blueprints.validate(document(engine)).send().await.expect("checked");
     assert_eq!(said.iter().map(|d| d.line).collect::<Vec<_>>(), [4, 5], "{said:?}");
-    let elsewhere = blueprints.validate(document("apiVersion: freehold.dev/v1\nengine: steam\nresources: {}\n")).send().await.expect("checked");
+    let elsewhere = blueprints
+        .validate(document("apiVersion: freehold.dev/v1\nengine: steam\nresources: {}\n"))
+        .send()
+        .await
+        .expect("checked");
     assert_eq!(elsewhere[0].code, "unknown-engine");
 
     // Files that are none are refused as fields, all at once.
@@ -81,7 +88,10 @@ async fn versions_follow_their_changes_and_never_change(database: Database) {
     let stale = blueprints.publish("web@1.1.0", &first.etag).send().await.expect_err("not what was reviewed");
     assert!(stale.is_etag_mismatch());
     let low = blueprints.publish("web@1.0.1", &second.etag).send().await.expect_err("too low");
-    assert_eq!((low.reason(), low.metadata("required"), low.metadata("previous")), (Some("VERSION_TOO_LOW"), Some("1.1.0"), Some("1.0.0")));
+    assert_eq!(
+        (low.reason(), low.metadata("required"), low.metadata("previous")),
+        (Some("VERSION_TOO_LOW"), Some("1.1.0"), Some("1.0.0"))
+    );
     blueprints.publish("web@1.1.0", &second.etag).validate_only().send().await.expect("it would do");
     assert!(blueprints.get_version("web@1.1.0").send().await.expect_err("a rehearsal").is_not_found());
     blueprints.publish("web@1.1.0", &second.etag).send().await.expect("high enough");
@@ -131,7 +141,15 @@ async fn inputs_are_checked_against_the_version_all_at_once(database: Database) 
     }
     let hello = deployments.create("shop/dev/hello", "greeting@1.0.0").input("name", "world").send().await.expect("right");
     assert_eq!(hello.inputs.get("words"), Some(&serde_json::json!(2)), "defaults are filled in");
-    assert!(deployments.create("shop/dev/two", "greeting@9.9.9").input("name", "x").send().await.expect_err("no version").is_not_found());
+    assert!(
+        deployments
+            .create("shop/dev/two", "greeting@9.9.9")
+            .input("name", "x")
+            .send()
+            .await
+            .expect_err("no version")
+            .is_not_found()
+    );
     let in_use = world.admin.blueprints().delete("greeting").send().await.expect_err("it is deployed");
     assert_eq!(in_use.reason(), Some("RESOURCE_IN_USE"));
 }

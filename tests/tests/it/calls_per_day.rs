@@ -26,11 +26,15 @@ async fn the_sixth_call_of_five_a_day_is_refused_and_says_when_to_come_back(data
     let refused = ada.tenants().get("acme").send().await.expect_err("the day's calls are used up");
 
     assert!(refused.is_quota_exceeded(), "{refused:?}");
-    assert_eq!(["dimension", "limit", "used"].map(|key| refused.metadata(key)), [Some("api_calls_per_day"), Some("5"), Some("5")]);
+    assert_eq!(
+        ["dimension", "limit", "used"].map(|key| refused.metadata(key)),
+        [Some("api_calls_per_day"), Some("5"), Some("5")]
+    );
     let wait = refused.retry_after().expect("it says when the next day begins");
     assert!(wait > Duration::ZERO && wait <= Duration::from_secs(24 * 3600), "{wait:?}");
 
-    let quota = world.admin.quotas().get("api_calls_per_day").send().await.expect("administrators of the platform are not counted");
+    let quota =
+        world.admin.quotas().get("api_calls_per_day").send().await.expect("administrators of the platform are not counted");
     assert_eq!((quota.used, quota.available), (5, Some(0)));
     assert!(quota.reset_time.is_some());
     bob.tenants().get("other").send().await.expect("other tenants have their own calls");

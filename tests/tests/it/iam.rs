@@ -60,7 +60,9 @@ async fn programs_come_in_by_certificate_and_by_key_and_stay_out_when_told(datab
     let api = world.installation.client(&[world.replica.api], certificate, "acme").await;
     let who = api.whoami().send().await.expect("a token bound to the certificate");
     assert_eq!((who.principal.as_str(), who.proof), (ci, IdentityProof::Token));
-    assert!(api.projects().create("shop").send().await.expect_err("the token counts, not the certificate").is_permission_denied());
+    assert!(
+        api.projects().create("shop").send().await.expect_err("the token counts, not the certificate").is_permission_denied()
+    );
 
     let listed = acme.api_keys().list().send().await.expect("a list").items;
     assert!(listed[0].last_used_time.is_some() && listed[0].revoke_time.is_none());

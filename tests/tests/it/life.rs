@@ -55,7 +55,7 @@ async fn a_deployment_is_planned_approved_applied_changed_rolled_back_and_destro
 
     let drift = acme.runs().detect_drift("shop/dev/hello").send().await.expect("a run").wait_done().await.expect("it ends");
     assert_eq!(drift.run().plan_summary.as_ref().map(|numbers| numbers.drifted), Some(0));
-    std::fs::write(world.installation.path("files/shop/dev/hello.txt"), "vandalised").expect("a vandal");
+    std::fs::write(world.installation.path("files/acme/shop/dev/hello.txt"), "vandalised").expect("a vandal");
     acme.runs().detect_drift("shop/dev/hello").send().await.expect("a run").wait_done().await.expect("it ends");
     assert!(acme.deployments().get("shop/dev/hello").send().await.expect("it is there").drifted);
 

@@ -3,11 +3,11 @@
 mod audit;
 mod blueprints;
 mod calls_per_day;
-mod iam;
 mod faults;
+mod iam;
 mod life;
-mod tenants;
-mod requests;
 mod quota_race;
+mod requests;
+mod tenants;
 
 use freehold_tests::Database::{Postgres, Sqlite};

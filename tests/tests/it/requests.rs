@@ -1,9 +1,7 @@
 //! What every request can rely on: repeats, etags, rehearsals, masks, pages, and all that is wrong at once.
 
 use freehold::raw::{
-    proto::{
-        tenants::v1::{self as pb, project_service_client::ProjectServiceClient},
-    },
+    proto::tenants::v1::{self as pb, project_service_client::ProjectServiceClient},
     tonic::{Code, Request},
 };
 use freehold_tests::{Database, World};
@@ -31,7 +29,8 @@ async fn a_repeat_gets_the_first_answer_and_a_reused_id_is_refused(database: Dat
     // Sixteen at once with one id: one project, and the same answer for all that have one.
     let racers = (0..16).map(|_| acme.projects().create("race").request_id("0199a000-0000-7000-8000-000000000002").send());
     let answers = futures::future::join_all(racers).await;
-    let uids: std::collections::BTreeSet<_> = answers.iter().map(|answer| answer.as_ref().expect("one of them made it").uid.clone()).collect();
+    let uids: std::collections::BTreeSet<_> =
+        answers.iter().map(|answer| answer.as_ref().expect("one of them made it").uid.clone()).collect();
     assert_eq!(uids.len(), 1);
     assert_eq!(acme.quotas().get("projects").send().await.expect("a quota").used, 2);
 
@@ -111,7 +110,8 @@ async fn a_mask_says_what_changes_and_a_wrong_one_changes_nothing(database: Data
 
     let answer = update(wish(), &["display_name"]).await.expect("a mask that fits").into_inner().project.expect("a project");
     assert_eq!((answer.display_name.as_str(), answer.description.as_str(), answer.labels.len()), ("Web shop", "Sells", 1));
-    let answer = update(wish(), &["description", "labels"]).await.expect("absent is empty").into_inner().project.expect("a project");
+    let answer =
+        update(wish(), &["description", "labels"]).await.expect("absent is empty").into_inner().project.expect("a project");
     assert_eq!((answer.display_name.as_str(), answer.description.as_str(), answer.labels.len()), ("Web shop", "", 0));
 
     for (paths, named) in [

@@ -74,7 +74,8 @@ async fn two_tenants_share_names_and_nothing_else(database: Database) {
 
     // The header that says which tenant a call is about is held against what the request names.
     let lying = world.installation.client(&[world.replica.api], world.installation.pki.credentials("acme-ada"), "other").await;
-    let mut raw = freehold::raw::proto::tenants::v1::project_service_client::ProjectServiceClient::new(lying.raw().expect("a channel"));
+    let mut raw =
+        freehold::raw::proto::tenants::v1::project_service_client::ProjectServiceClient::new(lying.raw().expect("a channel"));
     let request = freehold::raw::proto::tenants::v1::GetProjectRequest { name: "tenants/acme/projects/shop".to_owned() };
     let refused = freehold::raw::error(raw.get_project(request).await.expect_err("header and request differ"));
     assert_eq!(refused.reason(), Some("TENANT_MISMATCH"));

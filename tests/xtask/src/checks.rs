@@ -23,31 +23,21 @@ pub fn test() -> Result<(), Failure> {
     println!("    here after {:.1} s", begun.elapsed().as_secs_f64());
 
     let mut steps = Steps { done: 0, of: 7 };
-    steps.run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    steps.run(&mut cargo("fmt --all --check"))?;
     steps.run(Command::new(&buf).args(["lint", "proto"]).current_dir(root()))?;
-    steps.run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
-    steps.run(cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    steps.run(&mut cargo("clippy --workspace --all-targets --quiet -- -D warnings"))?;
+    steps.run(cargo("doc --workspace --no-deps --quiet").env("RUSTDOCFLAGS", "-D warnings"))?;
 
     // The server is built twice: once so that tests can make it fail, which is kept under another name, and as it ships.
     // `--test tidy` and `--all-targets` are there for what they bring in: with the features that tests ask for, the other crates
     // are built once for both and for the tests.
     let built = target().join("debug/freehold");
     let faulty = target().join("debug/freehold-faults");
-    steps.run(&mut cargo(&[
-        "build",
-        "--workspace",
-        "--bin",
-        "freehold",
-        "--test",
-        "tidy",
-        "--features",
-        "freehold-server/faults",
-        "--quiet",
-    ]))?;
+    steps.run(&mut cargo("build --workspace --bin freehold --test tidy --features freehold-server/faults --quiet"))?;
     fs::copy(&built, &faulty).map_err(|error| format!("{} cannot be copied: {error}", built.display()))?;
-    steps.run(&mut cargo(&["build", "--workspace", "--all-targets", "--quiet"]))?;
+    steps.run(&mut cargo("build --workspace --all-targets --quiet"))?;
 
-    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let mut tests = cargo("test --workspace --no-fail-fast");
     tests.env("FREEHOLD_BIN", built).env("FREEHOLD_FAULTS_BIN", faulty);
     tests.env("FREEHOLD_GRPCURL", grpcurl).env("FREEHOLD_BUF", buf);
     let count = steps.timed(&mut tests, counted)?;
@@ -59,17 +49,7 @@ pub fn test() -> Result<(), Failure> {
 /// Measures Freehold and a bare server beside it, both built as they ship, and prints figures and ratios.
 pub fn bench(options: &[String]) -> Result<(), Failure> {
     let [_] = tools::ensure([&POSTGRES])?;
-    run(&mut cargo(&[
-        "build",
-        "--release",
-        "--bins",
-        "--package",
-        "freehold-server",
-        "--package",
-        "freehold-tests",
-        "--package",
-        "xtask",
-    ]))?;
+    run(&mut cargo("build --release --bins --package freehold-server --package freehold-tests --package xtask"))?;
     let built = |name: &str| target().join("release").join(name);
     run(Command::new(built("freehold-bench"))
         .args(options)
@@ -82,7 +62,7 @@ pub fn bench(options: &[String]) -> Result<(), Failure> {
 /// # Errors
 /// When it cannot be built or started.
 pub fn become_optimized() -> Result<Infallible, Failure> {
-    run(&mut cargo(&["build", "--release", "--package", "xtask", "--quiet"]))?;
+    run(&mut cargo("build --release --package xtask --quiet"))?;
     let optimized = target().join("release/xtask");
     let failed = Command::new(&optimized).args(env::args_os().skip(1)).exec();
     Err(format!("{} cannot be started: {failed}", optimized.display()).into())

@@ -83,8 +83,8 @@ pub const DENY: Tool = Tool {
     by_hand: "run `cargo install --locked cargo-deny`",
     find: || found("FREEHOLD_CARGO_DENY", &own_deny().join("bin/cargo-deny"), "cargo-deny", &["--version"], CARGO_DENY),
     install: || {
-        let version = format!("cargo-deny@{CARGO_DENY}");
-        run(cargo(&["install", "--locked", &version, "--root"]).arg(own_deny()))
+        let install = format!("install --locked --quiet cargo-deny@{CARGO_DENY} --root");
+        run(cargo(&install).arg(own_deny()))
     },
 };
 
@@ -123,9 +123,9 @@ pub fn ensure<const N: usize>(tools: [&Tool; N]) -> Result<[PathBuf; N], Failure
 pub fn doctor() -> Result<(), Failure> {
     let version = |command: &mut Command| answer(command).map(|text| text.lines().next().unwrap_or_default().to_owned());
     for (name, found, advice) in [
-        ("cargo", version(&mut cargo(&["--version"])), "install Rust 1.95 or newer"),
-        ("clippy", version(&mut cargo(&["clippy", "--version"])), "`rustup component add clippy`"),
-        ("rustfmt", version(&mut cargo(&["fmt", "--version"])), "`rustup component add rustfmt`"),
+        ("cargo", version(&mut cargo("--version")), "install Rust 1.95 or newer"),
+        ("clippy", version(&mut cargo("clippy --version")), "`rustup component add clippy`"),
+        ("rustfmt", version(&mut cargo("fmt --version")), "`rustup component add rustfmt`"),
         ("cc", version(Command::new("cc").arg("--version")), "install a C compiler; SQLite and ring are built with it"),
     ] {
         println!("{name:12} {}", found.unwrap_or_else(|| format!("MISSING: {advice}")));

@@ -24,9 +24,9 @@ pub fn tools() -> PathBuf {
     target().join("tools")
 }
 
-/// Cargo in the root, as if a person had typed it: what the outer `cargo run` says about this crate would rebuild
+/// Cargo in the root with these words, as if a person had typed it: what the outer `cargo run` says about this crate would rebuild
 /// dependencies whose build scripts read it.
-pub fn cargo(arguments: &[&str]) -> Command {
+pub fn cargo(arguments: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in env::vars_os() {
         let inner = ["CARGO_MANIFEST", "CARGO_PKG", "CARGO_CRATE", "CARGO_BIN", "CARGO_PRIMARY"];
@@ -34,7 +34,7 @@ pub fn cargo(arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
-    command.current_dir(root()).args(arguments);
+    command.current_dir(root()).args(arguments.split(' '));
     command
 }
 

@@ -1,13 +1,13 @@
 //! `freehold run`
 
 use clap::Subcommand;
-use freehold::{Client, Code, Error, RunPhase};
+use freehold::{Client, Code, Error, Run, RunPhase};
 use futures::TryStreamExt as _;
 
 use super::{Listing, set};
 use crate::{
     failure::Failure,
-    follow::{approve, log_line, phase_line, text},
+    follow::{approve, changed, log_line, phase_line, text},
     plan::plan,
     screen::Screen,
 };
@@ -86,8 +86,13 @@ impl RunCommand {
             Self::Watch { name } => {
                 let run = runs.get(name).send().await?;
                 let mut states = run.watch();
-                while let Some(run) = states.try_next().await? {
-                    screen.event(&run, || phase_line(&run))?;
+                let mut last: Option<Run> = None;
+                while let Some(now) = states.try_next().await? {
+                    // People want to see where it is; programs get every state.
+                    if !screen.is_for_people() || last.as_ref().is_none_or(|last| changed(last, &now)) {
+                        screen.event(&now, || phase_line(&now))?;
+                    }
+                    last = Some(now);
                 }
                 run.refresh().await?.into_result()?;
                 Ok(())

@@ -24,8 +24,8 @@ impl pb::access_service_server::AccessService for Wire {
         request: Request<pb::CreateRoleBindingRequest>,
     ) -> Result<Response<pb::CreateRoleBindingResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, body.validate_only, "")?;
-            let binding = access::create_binding(&self.app, &caller, create(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, ""), create(body))?;
+            let binding = access::create_binding(&self.app, &caller, cmd, &write).await?;
             Ok(pb::CreateRoleBindingResponse { role_binding: Some(message(&binding)) })
         })
         .await
@@ -54,8 +54,8 @@ impl pb::access_service_server::AccessService for Wire {
         request: Request<pb::DeleteRoleBindingRequest>,
     ) -> Result<Response<pb::DeleteRoleBindingResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, "")?;
-            access::delete_binding(&self.app, &caller, &parse::name("name", &body.name)?, &write).await?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, ""), parse::name("name", &body.name))?;
+            access::delete_binding(&self.app, &caller, &name, &write).await?;
             Ok(pb::DeleteRoleBindingResponse {})
         })
         .await

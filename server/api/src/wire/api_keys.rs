@@ -14,8 +14,8 @@ impl pb::api_key_service_server::ApiKeyService for Wire {
         request: Request<pb::CreateApiKeyRequest>,
     ) -> Result<Response<pb::CreateApiKeyResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, "")?;
-            let (key, secret) = api_keys::create(&self.app, &caller, create(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, false, ""), create(body))?;
+            let (key, secret) = api_keys::create(&self.app, &caller, cmd, &write).await?;
             Ok(pb::CreateApiKeyResponse { api_key: Some(message(&key)), secret })
         })
         .await
@@ -41,8 +41,8 @@ impl pb::api_key_service_server::ApiKeyService for Wire {
         request: Request<pb::RevokeApiKeyRequest>,
     ) -> Result<Response<pb::RevokeApiKeyResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, "")?;
-            let key = api_keys::revoke(&self.app, &caller, &parse::name("name", &body.name)?, &write).await?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, ""), parse::name("name", &body.name))?;
+            let key = api_keys::revoke(&self.app, &caller, &name, &write).await?;
             Ok(pb::RevokeApiKeyResponse { api_key: Some(message(&key)) })
         })
         .await

@@ -13,16 +13,22 @@ use super::{Wire, parse, render, write};
 
 #[tonic::async_trait]
 impl pb::blueprint_service_server::BlueprintService for Wire {
-    async fn create_blueprint(&self, request: Request<pb::CreateBlueprintRequest>) -> Result<Response<pb::CreateBlueprintResponse>, Status> {
+    async fn create_blueprint(
+        &self,
+        request: Request<pb::CreateBlueprintRequest>,
+    ) -> Result<Response<pb::CreateBlueprintResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, body.validate_only, "")?;
-            let blueprint = blueprints::create(&self.app, &caller, create(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, ""), create(body))?;
+            let blueprint = blueprints::create(&self.app, &caller, cmd, &write).await?;
             Ok(pb::CreateBlueprintResponse { blueprint: Some(message(&blueprint)) })
         })
         .await
     }
 
-    async fn get_blueprint(&self, request: Request<pb::GetBlueprintRequest>) -> Result<Response<pb::GetBlueprintResponse>, Status> {
+    async fn get_blueprint(
+        &self,
+        request: Request<pb::GetBlueprintRequest>,
+    ) -> Result<Response<pb::GetBlueprintResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let blueprint = blueprints::get(&self.app, &caller, &parse::name("name", &body.name)?).await?;
             Ok(pb::GetBlueprintResponse { blueprint: Some(message(&blueprint)) })
@@ -30,7 +36,10 @@ impl pb::blueprint_service_server::BlueprintService for Wire {
         .await
     }
 
-    async fn list_blueprints(&self, request: Request<pb::ListBlueprintsRequest>) -> Result<Response<pb::ListBlueprintsResponse>, Status> {
+    async fn list_blueprints(
+        &self,
+        request: Request<pb::ListBlueprintsRequest>,
+    ) -> Result<Response<pb::ListBlueprintsResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let list = format!("blueprints|{}", body.parent);
             let mut fields = parse::Fields::new();
@@ -45,20 +54,25 @@ impl pb::blueprint_service_server::BlueprintService for Wire {
         .await
     }
 
-    async fn update_blueprint(&self, request: Request<pb::UpdateBlueprintRequest>) -> Result<Response<pb::UpdateBlueprintResponse>, Status> {
+    async fn update_blueprint(
+        &self,
+        request: Request<pb::UpdateBlueprintRequest>,
+    ) -> Result<Response<pb::UpdateBlueprintResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let etag = body.blueprint.as_ref().map(|blueprint| blueprint.etag.as_str()).unwrap_or_default();
-            let write = write(&body, &body.request_id, body.validate_only, etag)?;
-            let blueprint = blueprints::update(&self.app, &caller, update(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, etag), update(body))?;
+            let blueprint = blueprints::update(&self.app, &caller, cmd, &write).await?;
             Ok(pb::UpdateBlueprintResponse { blueprint: Some(message(&blueprint)) })
         })
         .await
     }
 
-    async fn delete_blueprint(&self, request: Request<pb::DeleteBlueprintRequest>) -> Result<Response<pb::DeleteBlueprintResponse>, Status> {
+    async fn delete_blueprint(
+        &self,
+        request: Request<pb::DeleteBlueprintRequest>,
+    ) -> Result<Response<pb::DeleteBlueprintResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
-            let name = parse::name("name", &body.name)?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, &body.etag), parse::name("name", &body.name))?;
             blueprints::delete(&self.app, &caller, &name, body.allow_missing, &write).await?;
             Ok(pb::DeleteBlueprintResponse {})
         })

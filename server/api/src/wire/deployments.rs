@@ -18,14 +18,17 @@ impl pb::deployment_service_server::DeploymentService for Wire {
         request: Request<pb::CreateDeploymentRequest>,
     ) -> Result<Response<pb::CreateDeploymentResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, body.validate_only, "")?;
-            let deployment = deployments::create(&self.app, &caller, create(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, ""), create(body))?;
+            let deployment = deployments::create(&self.app, &caller, cmd, &write).await?;
             Ok(pb::CreateDeploymentResponse { deployment: Some(message(&deployment)) })
         })
         .await
     }
 
-    async fn get_deployment(&self, request: Request<pb::GetDeploymentRequest>) -> Result<Response<pb::GetDeploymentResponse>, Status> {
+    async fn get_deployment(
+        &self,
+        request: Request<pb::GetDeploymentRequest>,
+    ) -> Result<Response<pb::GetDeploymentResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let deployment = deployments::get(&self.app, &caller, &parse::name("name", &body.name)?).await?;
             Ok(pb::GetDeploymentResponse { deployment: Some(message(&deployment)) })
@@ -57,8 +60,8 @@ impl pb::deployment_service_server::DeploymentService for Wire {
     ) -> Result<Response<pb::UpdateDeploymentResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let etag = body.deployment.as_ref().map(|deployment| deployment.etag.as_str()).unwrap_or_default();
-            let write = write(&body, &body.request_id, body.validate_only, etag)?;
-            let deployment = deployments::update(&self.app, &caller, update(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, etag), update(body))?;
+            let deployment = deployments::update(&self.app, &caller, cmd, &write).await?;
             Ok(pb::UpdateDeploymentResponse { deployment: Some(message(&deployment)) })
         })
         .await
@@ -69,15 +72,17 @@ impl pb::deployment_service_server::DeploymentService for Wire {
         request: Request<pb::DeleteDeploymentRequest>,
     ) -> Result<Response<pb::DeleteDeploymentResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
-            let name = parse::name("name", &body.name)?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, &body.etag), parse::name("name", &body.name))?;
             deployments::delete(&self.app, &caller, &name, body.allow_missing, body.force, &write).await?;
             Ok(pb::DeleteDeploymentResponse {})
         })
         .await
     }
 
-    async fn list_revisions(&self, request: Request<pb::ListRevisionsRequest>) -> Result<Response<pb::ListRevisionsResponse>, Status> {
+    async fn list_revisions(
+        &self,
+        request: Request<pb::ListRevisionsRequest>,
+    ) -> Result<Response<pb::ListRevisionsResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let list = format!("revisions|{}", body.parent);
             let mut fields = parse::Fields::new();

@@ -19,8 +19,8 @@ impl pb::environment_service_server::EnvironmentService for Wire {
         request: Request<pb::CreateEnvironmentRequest>,
     ) -> Result<Response<pb::CreateEnvironmentResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, body.validate_only, "")?;
-            let environment = environments::create(&self.app, &caller, create(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, ""), create(body))?;
+            let environment = environments::create(&self.app, &caller, cmd, &write).await?;
             Ok(pb::CreateEnvironmentResponse { environment: Some(message(&environment)) })
         })
         .await
@@ -61,8 +61,8 @@ impl pb::environment_service_server::EnvironmentService for Wire {
     ) -> Result<Response<pb::UpdateEnvironmentResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let etag = body.environment.as_ref().map(|environment| environment.etag.as_str()).unwrap_or_default();
-            let write = write(&body, &body.request_id, body.validate_only, etag)?;
-            let environment = environments::update(&self.app, &caller, update(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, etag), update(body))?;
+            let environment = environments::update(&self.app, &caller, cmd, &write).await?;
             Ok(pb::UpdateEnvironmentResponse { environment: Some(message(&environment)) })
         })
         .await
@@ -73,8 +73,7 @@ impl pb::environment_service_server::EnvironmentService for Wire {
         request: Request<pb::DeleteEnvironmentRequest>,
     ) -> Result<Response<pb::DeleteEnvironmentResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
-            let name = parse::name("name", &body.name)?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, &body.etag), parse::name("name", &body.name))?;
             environments::delete(&self.app, &caller, &name, body.allow_missing, &write).await?;
             Ok(pb::DeleteEnvironmentResponse {})
         })

@@ -9,12 +9,16 @@ use freehold_domain::{
     runners::HEARTBEAT,
     runs::{ApplyEnd, ChangeAction, PlanFacts, RunError, RunKind, RunPhase},
 };
-use freehold_proto::{deployments::v1::{ChangeAction as ActionMessage, RunError as RunErrorMessage}, runners::v1 as pb};
+use freehold_proto::{
+    deployments::v1::{ChangeAction as ActionMessage, RunError as RunErrorMessage},
+    runners::v1 as pb,
+};
 use freehold_service::jobs::{self, Ended, Entry, Job, NewState, Work};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::{Wire, log, parse};
+use crate::layers::shield::HungUp;
 
 /// How long an ask for work waits.
 const WAIT: Duration = Duration::from_secs(30);
@@ -36,10 +40,15 @@ impl pb::runner_service_server::RunnerService for Wire {
 
     async fn acquire_job(&self, request: Request<pb::AcquireJobRequest>) -> Result<Response<pb::AcquireJobResponse>, Status> {
         let end = super::wait_end(&request, WAIT);
+        let hung_up = request.extensions().get::<HungUp>().cloned();
         self.serve(request, |caller, body| async move {
             let runner = runner(&caller, &self.app)?;
             let ask = parse::name("request_id", &body.request_id)?;
-            let job = jobs::acquire(&self.app, &runner, &body.engines, ask, end).await?;
+            // A job must not be given to a runner that has hung up: nobody would do it for as long as its lease lasts.
+            let job = tokio::select! {
+                job = jobs::acquire(&self.app, &runner, &body.engines, ask, end) => job?,
+                () = gone(hung_up) => None,
+            };
             Ok(pb::AcquireJobResponse { job: job.map(job_message).transpose()? })
         })
         .await
@@ -54,7 +63,10 @@ impl pb::runner_service_server::RunnerService for Wire {
         .await
     }
 
-    async fn append_job_logs(&self, request: Request<pb::AppendJobLogsRequest>) -> Result<Response<pb::AppendJobLogsResponse>, Status> {
+    async fn append_job_logs(
+        &self,
+        request: Request<pb::AppendJobLogsRequest>,
+    ) -> Result<Response<pb::AppendJobLogsResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let (runner, run) = lease(&caller, &self.app, &body.run)?;
             if body.lines.len() > LINES {
@@ -92,6 +104,13 @@ impl pb::runner_service_server::RunnerService for Wire {
             Ok(pb::CompleteJobResponse {})
         })
         .await
+    }
+}
+
+async fn gone(hung_up: Option<HungUp>) {
+    match hung_up {
+        Some(HungUp(token)) => token.cancelled_owned().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -165,7 +184,8 @@ fn ended(result: pb::complete_job_request::Result) -> Ended {
                 drifted: numbers.drifted,
                 outputs_change: summary.outputs.iter().any(|output| output.unknown_after || output.before != output.after),
             };
-            let changes = summary.changes.iter().filter_map(|change| Some((change.address.clone(), action(change.action())?))).collect();
+            let changes =
+                summary.changes.iter().filter_map(|change| Some((change.address.clone(), action(change.action())?))).collect();
             Ended::Planned { plan: plan.plan, summary: summary.encode_to_vec(), facts, changes }
         }
         Apply(apply) => Ended::Applied {
@@ -195,13 +215,7 @@ fn action(action: ActionMessage) -> Option<ChangeAction> {
 }
 
 fn run_error(error: RunErrorMessage) -> RunError {
-    RunError {
-        code: error.code,
-        message: error.message,
-        address: error.address,
-        hint: error.hint,
-        retryable: error.retryable,
-    }
+    RunError { code: error.code, message: error.message, address: error.address, hint: error.hint, retryable: error.retryable }
 }
 
 fn duration(duration: Duration) -> prost_types::Duration {

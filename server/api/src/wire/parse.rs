@@ -106,6 +106,18 @@ impl Fields {
     }
 }
 
+/// Both parts of a request, or all that is wrong with either.
+pub(super) fn both<A, B>(one: Result<A>, two: Result<B>) -> Result<(A, B)> {
+    let invalid = |error: &Error| error.reason() == Reason::FieldInvalid;
+    match (one, two) {
+        (Ok(one), Ok(two)) => Ok((one, two)),
+        (Err(one), Err(two)) if invalid(&one) && invalid(&two) => {
+            Err(Error::invalid([one.violations(), two.violations()].concat()))
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
 /// The one name of a request.
 pub(super) fn name<T: FromStr<Err = String>>(field: &str, text: &str) -> Result<T> {
     let mut fields = Fields::new();
@@ -129,11 +141,7 @@ impl<'a> Mask<'a> {
         }
         Err(Error::new(
             Reason::MaskInvalid,
-            format!(
-                "the mask names what cannot be written: {}; writable are {}",
-                shown(&wrong.join(", ")),
-                writable.join(", ")
-            ),
+            format!("the mask names what cannot be written: {}; writable are {}", shown(&wrong.join(", ")), writable.join(", ")),
         ))
     }
 

@@ -9,10 +9,13 @@ use super::{Wire, parse, render, write};
 
 #[tonic::async_trait]
 impl pb::project_service_server::ProjectService for Wire {
-    async fn create_project(&self, request: Request<pb::CreateProjectRequest>) -> Result<Response<pb::CreateProjectResponse>, Status> {
+    async fn create_project(
+        &self,
+        request: Request<pb::CreateProjectRequest>,
+    ) -> Result<Response<pb::CreateProjectResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, body.validate_only, "")?;
-            let project = projects::create(&self.app, &caller, create(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, ""), create(body))?;
+            let project = projects::create(&self.app, &caller, cmd, &write).await?;
             Ok(pb::CreateProjectResponse { project: Some(message(&project)) })
         })
         .await
@@ -26,7 +29,10 @@ impl pb::project_service_server::ProjectService for Wire {
         .await
     }
 
-    async fn list_projects(&self, request: Request<pb::ListProjectsRequest>) -> Result<Response<pb::ListProjectsResponse>, Status> {
+    async fn list_projects(
+        &self,
+        request: Request<pb::ListProjectsRequest>,
+    ) -> Result<Response<pb::ListProjectsResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let list = format!("projects|{}", body.parent);
             let mut fields = parse::Fields::new();
@@ -41,20 +47,25 @@ impl pb::project_service_server::ProjectService for Wire {
         .await
     }
 
-    async fn update_project(&self, request: Request<pb::UpdateProjectRequest>) -> Result<Response<pb::UpdateProjectResponse>, Status> {
+    async fn update_project(
+        &self,
+        request: Request<pb::UpdateProjectRequest>,
+    ) -> Result<Response<pb::UpdateProjectResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let etag = body.project.as_ref().map(|project| project.etag.as_str()).unwrap_or_default();
-            let write = write(&body, &body.request_id, body.validate_only, etag)?;
-            let project = projects::update(&self.app, &caller, update(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, etag), update(body))?;
+            let project = projects::update(&self.app, &caller, cmd, &write).await?;
             Ok(pb::UpdateProjectResponse { project: Some(message(&project)) })
         })
         .await
     }
 
-    async fn delete_project(&self, request: Request<pb::DeleteProjectRequest>) -> Result<Response<pb::DeleteProjectResponse>, Status> {
+    async fn delete_project(
+        &self,
+        request: Request<pb::DeleteProjectRequest>,
+    ) -> Result<Response<pb::DeleteProjectResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
-            let name = parse::name("name", &body.name)?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, &body.etag), parse::name("name", &body.name))?;
             projects::delete(&self.app, &caller, &name, body.allow_missing, &write).await?;
             Ok(pb::DeleteProjectResponse {})
         })

@@ -71,8 +71,7 @@ impl pb::quota_service_server::QuotaService for Wire {
         request: Request<pb::RecountQuotaRequest>,
     ) -> Result<Response<pb::RecountQuotaResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, "")?;
-            let name = parse::name::<QuotaName>("name", &body.name)?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, ""), parse::name::<QuotaName>("name", &body.name))?;
             let (quota, difference) = quotas::recount(&self.app, &caller, &name, &write).await?;
             Ok(pb::RecountQuotaResponse { quota: Some(message(&name.tenant_name(), &quota)), difference })
         })

@@ -19,8 +19,8 @@ impl pb::runner_pool_service_server::RunnerPoolService for Wire {
         request: Request<pb::CreateRunnerPoolRequest>,
     ) -> Result<Response<pb::CreateRunnerPoolResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, body.validate_only, "")?;
-            let pool = runners::create_pool(&self.app, &caller, create(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, ""), create(body))?;
+            let pool = runners::create_pool(&self.app, &caller, cmd, &write).await?;
             Ok(pb::CreateRunnerPoolResponse { runner_pool: Some(message(&pool)) })
         })
         .await
@@ -71,8 +71,8 @@ impl pb::runner_pool_service_server::RunnerPoolService for Wire {
 
     async fn drain_runner(&self, request: Request<pb::DrainRunnerRequest>) -> Result<Response<pb::DrainRunnerResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, "")?;
-            let runner = runners::drain(&self.app, &caller, &parse::name("name", &body.name)?, &write).await?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, ""), parse::name("name", &body.name))?;
+            let runner = runners::drain(&self.app, &caller, &name, &write).await?;
             Ok(pb::DrainRunnerResponse { runner: Some(runner_message(&runner, self.app.now())) })
         })
         .await

@@ -30,11 +30,13 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl pb::run_service_server::RunService for Wire {
-    async fn plan_deployment(&self, request: Request<pb::PlanDeploymentRequest>) -> Result<Response<pb::PlanDeploymentResponse>, Status> {
+    async fn plan_deployment(
+        &self,
+        request: Request<pb::PlanDeploymentRequest>,
+    ) -> Result<Response<pb::PlanDeploymentResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, "")?;
             let kind = if body.speculative { RunKind::Plan } else { RunKind::Apply };
-            let cmd = start(&body.name, kind, 0, body.auto_apply, body.message)?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, false, ""), start(&body.name, kind, 0, body.auto_apply, body.message))?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::PlanDeploymentResponse { run: Some(message(&run)) })
         })
@@ -46,8 +48,7 @@ impl pb::run_service_server::RunService for Wire {
         request: Request<pb::DestroyDeploymentRequest>,
     ) -> Result<Response<pb::DestroyDeploymentResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, "")?;
-            let cmd = start(&body.name, RunKind::Destroy, 0, body.auto_apply, body.message)?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, false, ""), start(&body.name, RunKind::Destroy, 0, body.auto_apply, body.message))?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::DestroyDeploymentResponse { run: Some(message(&run)) })
         })
@@ -59,8 +60,7 @@ impl pb::run_service_server::RunService for Wire {
         request: Request<pb::RollbackDeploymentRequest>,
     ) -> Result<Response<pb::RollbackDeploymentResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, "")?;
-            let cmd = start(&body.name, RunKind::Rollback, body.revision, body.auto_apply, body.message)?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, false, ""), start(&body.name, RunKind::Rollback, body.revision, body.auto_apply, body.message))?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::RollbackDeploymentResponse { run: Some(message(&run)) })
         })
@@ -69,8 +69,7 @@ impl pb::run_service_server::RunService for Wire {
 
     async fn detect_drift(&self, request: Request<pb::DetectDriftRequest>) -> Result<Response<pb::DetectDriftResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, "")?;
-            let cmd = start(&body.name, RunKind::Drift, 0, false, String::new())?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, false, ""), start(&body.name, RunKind::Drift, 0, false, String::new()))?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::DetectDriftResponse { run: Some(message(&run)) })
         })
@@ -79,8 +78,7 @@ impl pb::run_service_server::RunService for Wire {
 
     async fn approve_run(&self, request: Request<pb::ApproveRunRequest>) -> Result<Response<pb::ApproveRunResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
-            let (name, comment) = decision(&body.name, &body.plan_digest, body.comment)?;
+            let (write, (name, comment)) = parse::both(write(&body, &body.request_id, false, &body.etag), decision(&body.name, &body.plan_digest, body.comment))?;
             let run = runs::decide(&self.app, &caller, &name, Verdict::Approve, body.plan_digest, comment, &write).await?;
             Ok(pb::ApproveRunResponse { run: Some(message(&run)) })
         })
@@ -89,8 +87,7 @@ impl pb::run_service_server::RunService for Wire {
 
     async fn apply_run(&self, request: Request<pb::ApplyRunRequest>) -> Result<Response<pb::ApplyRunResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
-            let (name, comment) = decision(&body.name, &body.plan_digest, String::new())?;
+            let (write, (name, comment)) = parse::both(write(&body, &body.request_id, false, &body.etag), decision(&body.name, &body.plan_digest, String::new()))?;
             let run = runs::decide(&self.app, &caller, &name, Verdict::Apply, body.plan_digest, comment, &write).await?;
             Ok(pb::ApplyRunResponse { run: Some(message(&run)) })
         })
@@ -99,8 +96,7 @@ impl pb::run_service_server::RunService for Wire {
 
     async fn reject_run(&self, request: Request<pb::RejectRunRequest>) -> Result<Response<pb::RejectRunResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
-            let (name, comment) = decision(&body.name, &body.plan_digest, body.comment)?;
+            let (write, (name, comment)) = parse::both(write(&body, &body.request_id, false, &body.etag), decision(&body.name, &body.plan_digest, body.comment))?;
             let run = runs::decide(&self.app, &caller, &name, Verdict::Reject, body.plan_digest, comment, &write).await?;
             Ok(pb::RejectRunResponse { run: Some(message(&run)) })
         })
@@ -109,8 +105,8 @@ impl pb::run_service_server::RunService for Wire {
 
     async fn cancel_run(&self, request: Request<pb::CancelRunRequest>) -> Result<Response<pb::CancelRunResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, "")?;
-            let run = runs::cancel(&self.app, &caller, &parse::name("name", &body.name)?, &write).await?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, ""), parse::name("name", &body.name))?;
+            let run = runs::cancel(&self.app, &caller, &name, &write).await?;
             Ok(pb::CancelRunResponse { run: Some(message(&run)) })
         })
         .await

@@ -18,8 +18,8 @@ impl pb::service_account_service_server::ServiceAccountService for Wire {
         request: Request<pb::CreateServiceAccountRequest>,
     ) -> Result<Response<pb::CreateServiceAccountResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, body.validate_only, "")?;
-            let account = service_accounts::create(&self.app, &caller, create(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, ""), create(body))?;
+            let account = service_accounts::create(&self.app, &caller, cmd, &write).await?;
             Ok(pb::CreateServiceAccountResponse { service_account: Some(message(&account)) })
         })
         .await
@@ -59,8 +59,7 @@ impl pb::service_account_service_server::ServiceAccountService for Wire {
         request: Request<pb::DeleteServiceAccountRequest>,
     ) -> Result<Response<pb::DeleteServiceAccountResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
-            let name = parse::name("name", &body.name)?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, &body.etag), parse::name("name", &body.name))?;
             service_accounts::delete(&self.app, &caller, &name, body.allow_missing, &write).await?;
             Ok(pb::DeleteServiceAccountResponse {})
         })
@@ -106,8 +105,8 @@ impl pb::service_account_service_server::ServiceAccountService for Wire {
         request: Request<pb::DeleteWorkloadIdentityRequest>,
     ) -> Result<Response<pb::DeleteWorkloadIdentityResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, "")?;
-            service_accounts::delete_identity(&self.app, &caller, &parse::name("name", &body.name)?, &write).await?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, ""), parse::name("name", &body.name))?;
+            service_accounts::delete_identity(&self.app, &caller, &name, &write).await?;
             Ok(pb::DeleteWorkloadIdentityResponse {})
         })
         .await

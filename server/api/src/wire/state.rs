@@ -39,7 +39,8 @@ impl pb::state_service_server::StateService for Wire {
                     Error::new(Reason::PageTokenInvalid, "this page token is not one of this list; begin again without a token")
                 })?,
             };
-            let (deployment, mut versions) = state::list(&self.app, &caller, &fields.finish(|| parent)?, after, page.size).await?;
+            let (deployment, mut versions) =
+                state::list(&self.app, &caller, &fields.finish(|| parent)?, after, page.size).await?;
             let more = versions.len() > page.size as usize;
             versions.truncate(page.size as usize);
             let next = versions.last().filter(|_| more).map(|last| last.serial.to_string()).unwrap_or_default();

@@ -17,8 +17,8 @@ impl pb::tenant_service_server::TenantService for Wire {
         request: Request<pb::CreateTenantRequest>,
     ) -> Result<Response<pb::CreateTenantResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, body.validate_only, "")?;
-            let tenant = tenants::create(&self.app, &caller, create(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, ""), create(body))?;
+            let tenant = tenants::create(&self.app, &caller, cmd, &write).await?;
             Ok(pb::CreateTenantResponse { tenant: Some(message(&tenant)) })
         })
         .await
@@ -51,8 +51,8 @@ impl pb::tenant_service_server::TenantService for Wire {
     ) -> Result<Response<pb::UpdateTenantResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let etag = body.tenant.as_ref().map(|tenant| tenant.etag.as_str()).unwrap_or_default();
-            let write = write(&body, &body.request_id, body.validate_only, etag)?;
-            let tenant = tenants::update(&self.app, &caller, update(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, etag), update(body))?;
+            let tenant = tenants::update(&self.app, &caller, cmd, &write).await?;
             Ok(pb::UpdateTenantResponse { tenant: Some(message(&tenant)) })
         })
         .await
@@ -81,8 +81,8 @@ impl pb::tenant_service_server::TenantService for Wire {
         request: Request<pb::ResumeTenantRequest>,
     ) -> Result<Response<pb::ResumeTenantResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
-            let tenant = tenants::resume(&self.app, &caller, &parse::name("name", &body.name)?, &write).await?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, &body.etag), parse::name("name", &body.name))?;
+            let tenant = tenants::resume(&self.app, &caller, &name, &write).await?;
             Ok(pb::ResumeTenantResponse { tenant: Some(message(&tenant)) })
         })
         .await
@@ -93,8 +93,7 @@ impl pb::tenant_service_server::TenantService for Wire {
         request: Request<pb::DeleteTenantRequest>,
     ) -> Result<Response<pb::DeleteTenantResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
-            let name = parse::name("name", &body.name)?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, &body.etag), parse::name("name", &body.name))?;
             let operation = tenants::delete(&self.app, &caller, &name, body.force, &write).await?;
             Ok(pb::DeleteTenantResponse { operation: Some(operations::message(&operation)) })
         })

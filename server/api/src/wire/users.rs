@@ -15,8 +15,8 @@ use super::{Wire, parse, render, write};
 impl pb::user_service_server::UserService for Wire {
     async fn invite_user(&self, request: Request<pb::InviteUserRequest>) -> Result<Response<pb::InviteUserResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, body.validate_only, "")?;
-            let user = users::invite(&self.app, &caller, invite(body)?, &write).await?;
+            let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, ""), invite(body))?;
+            let user = users::invite(&self.app, &caller, cmd, &write).await?;
             Ok(pb::InviteUserResponse { user: Some(message(&user)) })
         })
         .await
@@ -50,8 +50,8 @@ impl pb::user_service_server::UserService for Wire {
         request: Request<pb::DeactivateUserRequest>,
     ) -> Result<Response<pb::DeactivateUserResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
-            let user = users::deactivate(&self.app, &caller, &parse::name("name", &body.name)?, &write).await?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, &body.etag), parse::name("name", &body.name))?;
+            let user = users::deactivate(&self.app, &caller, &name, &write).await?;
             Ok(pb::DeactivateUserResponse { user: Some(message(&user)) })
         })
         .await
@@ -59,8 +59,7 @@ impl pb::user_service_server::UserService for Wire {
 
     async fn delete_user(&self, request: Request<pb::DeleteUserRequest>) -> Result<Response<pb::DeleteUserResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
-            let name = parse::name("name", &body.name)?;
+            let (write, name) = parse::both(write(&body, &body.request_id, false, &body.etag), parse::name("name", &body.name))?;
             users::delete(&self.app, &caller, &name, body.allow_missing, &write).await?;
             Ok(pb::DeleteUserResponse {})
         })

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    APPLY_TIME, APPROVAL_WAIT, ATTEMPTS, Approval, ChangeAction, PLAN_TIME, PlanFacts, QUEUE_WAIT, Run, RunError, RunKind, RunOutcome, RunPhase,
-    RunStep, StepState, WaitingOn, WaitingReason,
+    APPLY_TIME, APPROVAL_WAIT, ATTEMPTS, Approval, ChangeAction, PLAN_TIME, PlanFacts, QUEUE_WAIT, Run, RunError, RunKind,
+    RunOutcome, RunPhase, RunStep, StepState, WaitingOn, WaitingReason,
 };
 use crate::{
     access::Principal,
@@ -258,7 +258,10 @@ impl Run {
     }
 
     fn approve(&mut self, decision: Decision, now: Timestamp) -> Result<()> {
-        if self.approval.as_ref().is_some_and(|a| a.approved && a.principal == decision.by && a.plan_digest == decision.plan_digest)
+        if self
+            .approval
+            .as_ref()
+            .is_some_and(|a| a.approved && a.principal == decision.by && a.plan_digest == decision.plan_digest)
         {
             return Ok(());
         }
@@ -278,8 +281,11 @@ impl Run {
     fn confirm(&mut self, decision: Decision, now: Timestamp) -> Result<()> {
         if self.approval_required {
             self.expect(&[RunPhase::AwaitingApproval])?;
-            return Err(Error::new(Reason::ApprovalRequired, "every apply in this environment needs an approval; ask somebody to review the plan")
-                .with("plan_digest", self.plan.as_ref().map(|plan| plan.digest.as_str()).unwrap_or_default()));
+            return Err(Error::new(
+                Reason::ApprovalRequired,
+                "every apply in this environment needs an approval; ask somebody to review the plan",
+            )
+            .with("plan_digest", self.plan.as_ref().map(|plan| plan.digest.as_str()).unwrap_or_default()));
         }
         self.decide(decision, true, now)?;
         self.queue_apply(now);
@@ -320,7 +326,8 @@ impl Run {
         let whole = end.error.is_none() && end.unknown.is_empty() && !end.cancelled;
         if whole && self.kind == RunKind::Destroy && end.remaining > 0 {
             let why = format!("{} resources still exist after the destroy", end.remaining);
-            self.error = Some(RunError::new("destroy-incomplete", why, "look at the steps, mend the cause and destroy again", true));
+            self.error =
+                Some(RunError::new("destroy-incomplete", why, "look at the steps, mend the cause and destroy again", true));
             effects.push(Effect::DeploymentIs(DeploymentState::Partial));
             self.end(RunOutcome::Failed, now, effects);
         } else if whole {

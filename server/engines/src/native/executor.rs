@@ -263,7 +263,11 @@ impl<'a> Work<'a> {
         let half = step.operation == Operation::Delete && change.action == Action::Replace;
         let intent = Intent {
             operation: step.operation,
-            owner: Owner { deployment: self.plan.deployment.uid.clone(), address: step.address.clone() },
+            owner: Owner {
+                tenant: self.plan.deployment.tenant.clone(),
+                deployment: self.plan.deployment.uid.clone(),
+                address: step.address.clone(),
+            },
             key: if half { format!("{}-delete", step.step_id) } else { step.step_id.clone() },
             drawn: if step.operation == Operation::Delete { Attributes::new() } else { provider.draw(&desired)? },
             desired,

@@ -29,7 +29,7 @@ pub(crate) struct FileProvider {
 }
 
 impl FileProvider {
-    /// Keeps files below this folder, which must exist.
+    /// Keeps files below this folder, which must exist, in one folder for each tenant.
     pub fn new(root: PathBuf) -> Self {
         let schema = Schema {
             kind: "file",
@@ -49,15 +49,34 @@ impl FileProvider {
     /// lost, and race with whoever has the run then.
     fn blocking<'a, T: Send + 'a>(
         &'a self,
+        owner: &'a Owner,
         work: impl FnOnce(&Path) -> Result<T, StepError> + Send + 'a,
     ) -> BoxFuture<'a, Result<T, StepError>> {
+        let work = || work(&self.folder_of(owner)?);
         async move {
             match Handle::current().runtime_flavor() {
-                RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| work(&self.root)),
-                _ => work(&self.root),
+                RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+                _ => work(),
             }
         }
         .boxed()
+    }
+
+    /// The files of each tenant are in a folder of its own: what one makes, no other can see, adopt or remove.
+    fn folder_of(&self, owner: &Owner) -> Result<PathBuf, StepError> {
+        let tenant = &owner.tenant;
+        if !matches!(components(tenant).as_deref(), Ok([_])) {
+            return Err(StepError::new("file-path", format!("`{tenant}` is not the id of a tenant")));
+        }
+        let folder = self.root.join(tenant);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                Err(StepError::new("file-root", format!("the file root of the runner cannot be used: {error}"))
+                    .hint("ask the operator of the runner to create it")
+                    .retryable())
+            }
+            _ => Ok(folder),
+        }
     }
 }
 
@@ -92,9 +111,9 @@ impl Provider for FileProvider {
         problems
     }
 
-    fn observe<'a>(&'a self, prior: &'a Resource, _owner: &'a Owner) -> BoxFuture<'a, Result<Option<Attributes>, StepError>> {
+    fn observe<'a>(&'a self, prior: &'a Resource, owner: &'a Owner) -> BoxFuture<'a, Result<Option<Attributes>, StepError>> {
         let prior = &prior.attributes;
-        self.blocking(move |root| {
+        self.blocking(owner, move |root| {
             let Some((content, mode)) = read(root, text(prior, "path"))? else { return Ok(None) };
             let mut found = prior.clone();
             if content != wanted(prior)? {
@@ -111,7 +130,7 @@ impl Provider for FileProvider {
     }
 
     fn create<'a>(&'a self, intent: &'a Intent) -> BoxFuture<'a, Result<Made, StepError>> {
-        self.blocking(move |root| {
+        self.blocking(&intent.owner, move |root| {
             let path = text(&intent.desired, "path");
             if let Some((found, _)) = read(root, path)?
                 && found != wanted(&intent.desired)?
@@ -127,11 +146,11 @@ impl Provider for FileProvider {
     }
 
     fn update<'a>(&'a self, intent: &'a Intent) -> BoxFuture<'a, Result<Made, StepError>> {
-        self.blocking(move |root| write(root, intent))
+        self.blocking(&intent.owner, move |root| write(root, intent))
     }
 
     fn delete<'a>(&'a self, intent: &'a Intent) -> BoxFuture<'a, Result<(), StepError>> {
-        self.blocking(move |root| {
+        self.blocking(&intent.owner, move |root| {
             let path = text(&intent.prior()?.attributes, "path");
             let Some(place) = locate(root, path, false)? else { return Ok(()) };
             match regular(&place, path)? {
@@ -145,7 +164,7 @@ impl Provider for FileProvider {
 
     fn recover<'a>(&'a self, intent: &'a Intent) -> BoxFuture<'a, Recovered> {
         Box::pin(async move {
-            let found = self.blocking(move |root| {
+            let found = self.blocking(&intent.owner, move |root| {
                 if intent.operation == Operation::Delete {
                     let gone = read(root, text(&intent.prior()?.attributes, "path"))?.is_none();
                     return Ok(if gone { Recovered::Done(None) } else { Recovered::NotDone });

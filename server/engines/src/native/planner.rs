@@ -196,7 +196,8 @@ fn look<'a>(
         if sink.cancelled() {
             return Err(StepError::new("cancelled", "somebody asked it to stop").at(&resource.address));
         }
-        let owner = Owner { deployment: request.deployment.uid.clone(), address: resource.address.clone() };
+        let crate::DeploymentIdentity { tenant, uid, .. } = request.deployment.clone();
+        let owner = Owner { tenant, deployment: uid, address: resource.address.clone() };
         let found = match engine.provider(&resource.kind) {
             Ok(provider) => provider.observe(resource, &owner).await,
             Err(error) => Err(error),

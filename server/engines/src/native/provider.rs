@@ -74,6 +74,8 @@ pub(crate) struct Intent {
 /// Whose a resource is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owner {
+    /// Id of the tenant.
+    pub tenant: String,
     /// Uid of the deployment.
     pub deployment: String,
     /// `type.name` in it.

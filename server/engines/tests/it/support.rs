@@ -67,7 +67,7 @@ impl World {
 
     pub fn with(allow_private: bool, allowed_hosts: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::create_dir(folder.path().join("root")).expect("a file root");
+        std::fs::create_dir_all(folder.path().join("root/acme")).expect("a file root");
         let clock = Arc::new(TestClock::default());
         let settings = NativeSettings {
             file_root: folder.path().join("root"),
@@ -80,9 +80,9 @@ impl World {
         Self { engine, clock, inputs: Map::new(), state: None, folder, deployment }
     }
 
-    /// The file root of the runner.
+    /// The folder of the tenant below the file root of the runner.
     pub fn root(&self) -> PathBuf {
-        self.folder.path().join("root")
+        self.folder.path().join("root/acme")
     }
 
     /// The folder around it.

@@ -3,10 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    runs::NewRun,
-    time::Uid,
-};
+use crate::{runs::NewRun, time::Uid};
 
 fn now(second: i64) -> Timestamp {
     Timestamp::from_micros(second * 1_000_000)
@@ -192,13 +189,7 @@ fn event() -> impl Strategy<Value = RunEvent> {
 }
 
 fn kind() -> impl Strategy<Value = RunKind> {
-    prop_oneof![
-        Just(RunKind::Plan),
-        Just(RunKind::Apply),
-        Just(RunKind::Destroy),
-        Just(RunKind::Rollback),
-        Just(RunKind::Drift)
-    ]
+    prop_oneof![Just(RunKind::Plan), Just(RunKind::Apply), Just(RunKind::Destroy), Just(RunKind::Rollback), Just(RunKind::Drift)]
 }
 
 proptest! {
