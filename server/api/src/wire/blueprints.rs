@@ -96,10 +96,10 @@ impl pb::blueprint_service_server::BlueprintService for Wire {
     ) -> Result<Response<pb::UpdateBlueprintDraftResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let etag = body.blueprint_draft.as_ref().map(|draft| draft.etag.as_str()).unwrap_or_default();
-            let write = write(&body, &body.request_id, false, etag)?;
+            let write = write(&body, &body.request_id, false, etag);
             let given = body.blueprint_draft.unwrap_or_default();
-            let name = draft_name("blueprint_draft.name", &given.name)?;
-            let files = files("blueprint_draft.", given.files)?;
+            let subject = parse::both(draft_name("blueprint_draft.name", &given.name), files("blueprint_draft.", given.files));
+            let (write, (name, files)) = parse::both(write, subject)?;
             let (blueprint, diagnostics) = blueprints::update_draft(&self.app, &caller, &name, files.clone(), &write).await?;
             Ok(pb::UpdateBlueprintDraftResponse {
                 blueprint_draft: Some(draft(&blueprint, &files)),
@@ -126,7 +126,7 @@ impl pb::blueprint_service_server::BlueprintService for Wire {
         request: Request<pb::PublishBlueprintVersionRequest>,
     ) -> Result<Response<pb::PublishBlueprintVersionResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, body.validate_only, "")?;
+            let write = write(&body, &body.request_id, body.validate_only, "");
             let mut fields = parse::Fields::new();
             let parent = fields.text("parent", &body.parent);
             let number = fields.check("version", version(&body.version));
@@ -134,8 +134,9 @@ impl pb::blueprint_service_server::BlueprintService for Wire {
                 fields.wrong("draft_etag", "required: the etag of the draft that was reviewed");
             }
             let notes = fields.prose("notes", body.notes, 4000);
-            let cmd = fields
-                .finish(|| Some(PublishVersion { parent: parent?, version: number?, draft_etag: body.draft_etag, notes }))?;
+            let cmd =
+                fields.finish(|| Some(PublishVersion { parent: parent?, version: number?, draft_etag: body.draft_etag, notes }));
+            let (write, cmd) = parse::both(write, cmd)?;
             let (published, files) = blueprints::publish(&self.app, &caller, cmd, &write).await?;
             Ok(pb::PublishBlueprintVersionResponse { blueprint_version: Some(version_message(&published, &files)) })
         })

@@ -36,11 +36,11 @@ impl pb::quota_service_server::QuotaService for Wire {
         request: Request<pb::SetQuotaLimitRequest>,
     ) -> Result<Response<pb::SetQuotaLimitResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
+            let write = write(&body, &body.request_id, false, &body.etag);
             let mut fields = parse::Fields::new();
             let name = fields.text::<QuotaName>("name", &body.name);
             let limit = body.limit.and_then(|limit| fields.check("limit", rules::limit(limit)));
-            let name = fields.finish(|| name)?;
+            let (write, name) = parse::both(write, fields.finish(|| name))?;
             let quota = quotas::set_limit(&self.app, &caller, &name, limit, &write).await?;
             Ok(pb::SetQuotaLimitResponse { quota: Some(message(&name.tenant_name(), &quota)) })
         })
@@ -71,7 +71,8 @@ impl pb::quota_service_server::QuotaService for Wire {
         request: Request<pb::RecountQuotaRequest>,
     ) -> Result<Response<pb::RecountQuotaResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let (write, name) = parse::both(write(&body, &body.request_id, false, ""), parse::name::<QuotaName>("name", &body.name))?;
+            let (write, name) =
+                parse::both(write(&body, &body.request_id, false, ""), parse::name::<QuotaName>("name", &body.name))?;
             let (quota, difference) = quotas::recount(&self.app, &caller, &name, &write).await?;
             Ok(pb::RecountQuotaResponse { quota: Some(message(&name.tenant_name(), &quota)), difference })
         })

@@ -36,7 +36,10 @@ impl pb::run_service_server::RunService for Wire {
     ) -> Result<Response<pb::PlanDeploymentResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let kind = if body.speculative { RunKind::Plan } else { RunKind::Apply };
-            let (write, cmd) = parse::both(write(&body, &body.request_id, false, ""), start(&body.name, kind, 0, body.auto_apply, body.message))?;
+            let (write, cmd) = parse::both(
+                write(&body, &body.request_id, false, ""),
+                start(&body.name, kind, 0, body.auto_apply, body.message),
+            )?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::PlanDeploymentResponse { run: Some(message(&run)) })
         })
@@ -48,7 +51,10 @@ impl pb::run_service_server::RunService for Wire {
         request: Request<pb::DestroyDeploymentRequest>,
     ) -> Result<Response<pb::DestroyDeploymentResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let (write, cmd) = parse::both(write(&body, &body.request_id, false, ""), start(&body.name, RunKind::Destroy, 0, body.auto_apply, body.message))?;
+            let (write, cmd) = parse::both(
+                write(&body, &body.request_id, false, ""),
+                start(&body.name, RunKind::Destroy, 0, body.auto_apply, body.message),
+            )?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::DestroyDeploymentResponse { run: Some(message(&run)) })
         })
@@ -60,7 +66,10 @@ impl pb::run_service_server::RunService for Wire {
         request: Request<pb::RollbackDeploymentRequest>,
     ) -> Result<Response<pb::RollbackDeploymentResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let (write, cmd) = parse::both(write(&body, &body.request_id, false, ""), start(&body.name, RunKind::Rollback, body.revision, body.auto_apply, body.message))?;
+            let (write, cmd) = parse::both(
+                write(&body, &body.request_id, false, ""),
+                start(&body.name, RunKind::Rollback, body.revision, body.auto_apply, body.message),
+            )?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::RollbackDeploymentResponse { run: Some(message(&run)) })
         })
@@ -69,7 +78,10 @@ impl pb::run_service_server::RunService for Wire {
 
     async fn detect_drift(&self, request: Request<pb::DetectDriftRequest>) -> Result<Response<pb::DetectDriftResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let (write, cmd) = parse::both(write(&body, &body.request_id, false, ""), start(&body.name, RunKind::Drift, 0, false, String::new()))?;
+            let (write, cmd) = parse::both(
+                write(&body, &body.request_id, false, ""),
+                start(&body.name, RunKind::Drift, 0, false, String::new()),
+            )?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::DetectDriftResponse { run: Some(message(&run)) })
         })
@@ -78,7 +90,10 @@ impl pb::run_service_server::RunService for Wire {
 
     async fn approve_run(&self, request: Request<pb::ApproveRunRequest>) -> Result<Response<pb::ApproveRunResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let (write, (name, comment)) = parse::both(write(&body, &body.request_id, false, &body.etag), decision(&body.name, &body.plan_digest, body.comment))?;
+            let (write, (name, comment)) = parse::both(
+                write(&body, &body.request_id, false, &body.etag),
+                decision(&body.name, &body.plan_digest, body.comment),
+            )?;
             let run = runs::decide(&self.app, &caller, &name, Verdict::Approve, body.plan_digest, comment, &write).await?;
             Ok(pb::ApproveRunResponse { run: Some(message(&run)) })
         })
@@ -87,7 +102,10 @@ impl pb::run_service_server::RunService for Wire {
 
     async fn apply_run(&self, request: Request<pb::ApplyRunRequest>) -> Result<Response<pb::ApplyRunResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let (write, (name, comment)) = parse::both(write(&body, &body.request_id, false, &body.etag), decision(&body.name, &body.plan_digest, String::new()))?;
+            let (write, (name, comment)) = parse::both(
+                write(&body, &body.request_id, false, &body.etag),
+                decision(&body.name, &body.plan_digest, String::new()),
+            )?;
             let run = runs::decide(&self.app, &caller, &name, Verdict::Apply, body.plan_digest, comment, &write).await?;
             Ok(pb::ApplyRunResponse { run: Some(message(&run)) })
         })
@@ -96,7 +114,10 @@ impl pb::run_service_server::RunService for Wire {
 
     async fn reject_run(&self, request: Request<pb::RejectRunRequest>) -> Result<Response<pb::RejectRunResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let (write, (name, comment)) = parse::both(write(&body, &body.request_id, false, &body.etag), decision(&body.name, &body.plan_digest, body.comment))?;
+            let (write, (name, comment)) = parse::both(
+                write(&body, &body.request_id, false, &body.etag),
+                decision(&body.name, &body.plan_digest, body.comment),
+            )?;
             let run = runs::decide(&self.app, &caller, &name, Verdict::Reject, body.plan_digest, comment, &write).await?;
             Ok(pb::RejectRunResponse { run: Some(message(&run)) })
         })

@@ -71,11 +71,11 @@ impl pb::service_account_service_server::ServiceAccountService for Wire {
         request: Request<pb::CreateWorkloadIdentityRequest>,
     ) -> Result<Response<pb::CreateWorkloadIdentityResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, "")?;
+            let write = write(&body, &body.request_id, false, "");
             let mut fields = parse::Fields::new();
             let parent = fields.text::<ServiceAccountName>("parent", &body.parent);
             let spiffe_id = fields.check("spiffe_id", iam::spiffe_id(&body.spiffe_id));
-            let (parent, spiffe_id) = fields.finish(|| Some((parent?, spiffe_id?)))?;
+            let (write, (parent, spiffe_id)) = parse::both(write, fields.finish(|| Some((parent?, spiffe_id?))))?;
             let identity = service_accounts::create_identity(&self.app, &caller, &parent, spiffe_id, &write).await?;
             Ok(pb::CreateWorkloadIdentityResponse { workload_identity: Some(identity_message(&identity)) })
         })

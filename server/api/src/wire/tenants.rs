@@ -63,14 +63,15 @@ impl pb::tenant_service_server::TenantService for Wire {
         request: Request<pb::SuspendTenantRequest>,
     ) -> Result<Response<pb::SuspendTenantResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let write = write(&body, &body.request_id, false, &body.etag)?;
+            let write = write(&body, &body.request_id, false, &body.etag);
             let mut fields = parse::Fields::new();
             let name = fields.text("name", &body.name);
             if body.reason.trim().is_empty() {
                 fields.wrong("reason", "required; members of the tenant read it");
             }
             let reason = fields.prose("reason", body.reason, 500);
-            let tenant = tenants::suspend(&self.app, &caller, &fields.finish(|| name)?, reason, &write).await?;
+            let (write, name) = parse::both(write, fields.finish(|| name))?;
+            let tenant = tenants::suspend(&self.app, &caller, &name, reason, &write).await?;
             Ok(pb::SuspendTenantResponse { tenant: Some(message(&tenant)) })
         })
         .await
