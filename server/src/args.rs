@@ -53,7 +53,7 @@ pub struct ListenArgs {
     /// Health and reflection: plaintext, loopback only
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7446")]
     pub admin_addr: SocketAddr,
-    /// Origins whose pages may call the web listener, such as https://console.example; several separated by commas
+    /// Origins whose pages may call the web listener, such as `https://console.example`; several separated by commas
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub web_origin: Vec<String>,
     /// Speaks TLS 1.2 too

@@ -1,11 +1,11 @@
-//! One Postgres for all tests of a process, and a database of its own for each.
+//! One Postgres for all tests of a process, and a database of its own for each; or one that a test can take away.
 
 use std::{
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::Command,
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -14,10 +14,11 @@ use sqlx::{ConnectOptions as _, Executor as _, postgres::PgConnectOptions};
 
 use crate::Process;
 
-struct Server {
+/// A server of databases.
+pub struct Server {
     port: u16,
-    _dir: tempfile::TempDir,
-    _process: std::sync::Mutex<Process>,
+    dir: tempfile::TempDir,
+    process: Mutex<Process>,
 }
 
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -25,7 +26,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Makes an empty database; answers its URL.
 pub async fn database() -> String {
-    let server = SERVER.get_or_init(start_and_stay);
+    let server = SERVER.get_or_init(Server::start);
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let options: PgConnectOptions = url(server.port, "postgres").parse().expect("a URL");
     let mut connection = crate::eventually("Postgres", || options.connect()).await;
@@ -40,55 +41,83 @@ pub async fn database() -> String {
 /// When no test has asked for a database yet.
 pub fn id() -> u32 {
     let server = SERVER.get().expect("a database was made before");
-    server._process.lock().unwrap_or_else(std::sync::PoisonError::into_inner).id()
+    server.process.lock().unwrap_or_else(PoisonError::into_inner).id()
 }
 
 fn url(port: u16, database: &str) -> String {
     format!("postgres://freehold@127.0.0.1:{port}/{database}?sslmode=disable")
 }
 
-/// Starts it from a thread that never ends: to the kernel, the thread that starts a process is its parent.
-fn start_and_stay() -> Server {
-    let (started, server) = std::sync::mpsc::channel();
+impl Server {
+    /// Starts a server on a free port. It belongs to this process and ends with it: the data directory is temporary, and the
+    /// kernel tells the server of the end of its parent, so a test that is killed leaves nothing running.
+    pub fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("freehold-pg-").tempdir().expect("a temporary folder");
+        let data = dir.path().join("data");
+        std::fs::create_dir(&data).expect("an empty folder");
+        if is_root() {
+            let given = Command::new("chown").arg("-R").arg("postgres").arg(dir.path()).status();
+            assert!(given.is_ok_and(|status| status.success()), "Postgres does not run as root, and there is no user `postgres`");
+        }
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("own folder");
+        let mut initdb = as_postgres(tool("initdb"));
+        let made = initdb.args(["-U", "freehold", "-A", "trust", "-E", "UTF8", "--no-sync", "-D"]).arg(&data).output();
+        let made = made.expect("initdb runs");
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+        let process = Mutex::new(run(&dir, port));
+        Self { port, dir, process }
+    }
+
+    /// Address of one of its databases.
+    pub fn url(&self, database: &str) -> String {
+        url(self.port, database)
+    }
+
+    /// Ends it as a crash would: sessions end without a word, and the next start replays the log.
+    pub fn kill(&self) {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        process.signal("QUIT");
+        while process.ended().is_none() {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Starts it again on its data.
+    pub fn start_again(&self) {
+        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = run(&self.dir, self.port);
+    }
+}
+
+/// Starts the program from a thread that never ends: to the kernel, the thread that starts a process is its parent.
+fn run(dir: &tempfile::TempDir, port: u16) -> Process {
+    let data = dir.path().join("data");
+    let mut server = as_postgres(tool("postgres"));
+    server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=400"]);
+    server.arg("-c").arg(format!("unix_socket_directories={}", data.display()));
+    let log = dir.path().join("log");
+    let (started, process) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let _ = started.send(start());
+        let _ = started.send(Process::start(server, &log));
         loop {
             std::thread::park();
         }
     });
-    server.recv().expect("Postgres starts")
+    process.recv().expect("Postgres starts")
 }
 
-/// Starts a server on a free port. It belongs to this process and ends with it: the data directory is temporary, and the kernel
-/// tells the server of the end of its parent, so a test that is killed leaves nothing running.
-fn start() -> Server {
-    let dir = tempfile::Builder::new().prefix("freehold-pg-").tempdir().expect("a temporary folder");
-    let data = dir.path().join("data");
-    std::fs::create_dir(&data).expect("an empty folder");
-    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.starts_with(b"0"));
-    if root {
-        let given = Command::new("chown").arg("-R").arg("postgres").arg(dir.path()).status();
-        assert!(given.is_ok_and(|status| status.success()), "Postgres does not run as root, and there is no user `postgres`");
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.starts_with(b"0"))
+}
+
+fn as_postgres(program: PathBuf) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "INT"]);
+    if is_root() {
+        command.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups"]);
     }
-    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("own folder");
-    let as_postgres = |program: PathBuf| {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "INT"]);
-        if root {
-            command.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups"]);
-        }
-        command.arg(program);
-        command
-    };
-    let made =
-        as_postgres(tool("initdb")).args(["-U", "freehold", "-A", "trust", "-E", "UTF8", "--no-sync", "-D"]).arg(&data).output();
-    let made = made.expect("initdb runs");
-    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
-    let mut server = as_postgres(tool("postgres"));
-    server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=400"]);
-    server.arg("-c").arg(format!("unix_socket_directories={}", data.display()));
-    Server { port, _process: std::sync::Mutex::new(Process::start(server, &dir.path().join("log"))), _dir: dir }
+    command.arg(program);
+    command
 }
 
 /// A program of the newest Postgres on this machine.

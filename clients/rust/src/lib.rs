@@ -5,7 +5,13 @@ use std::time::Duration;
 
 mod secret;
 
-#[expect(missing_docs, clippy::all, clippy::allow_attributes, unused_qualifications, reason = "generated; the documentation is the contract's own")]
+#[expect(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    unused_qualifications,
+    reason = "generated; the documentation is the contract's own"
+)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/freehold.rs"));
 }

@@ -41,7 +41,7 @@ pub struct Tx {
     now: Timestamp,
     tenant: TenantScope,
     record: AuditRecord,
-    key: Option<(Uid, [u8; 32])>,
+    request_id: Option<Uid>,
     replayed: Option<String>,
     events: Vec<Event>,
     moves: Vec<Move>,
@@ -85,8 +85,8 @@ impl Store {
             ..tx.record
         };
         if let Some(id) = request.request_id {
-            tx.recall(id, &request.digest).await?;
-            tx.key = Some((id, request.digest));
+            tx.claim(id, &request.digest).await?;
+            tx.request_id = Some(id);
         }
         Ok(tx)
     }
@@ -110,7 +110,7 @@ impl Store {
             change: String::new(),
         };
         let random = std::sync::Arc::clone(&self.random);
-        Ok(Tx { session, random, now, tenant, record, key: None, replayed: None, events: Vec::new(), moves: Vec::new() })
+        Ok(Tx { session, random, now, tenant, record, request_id: None, replayed: None, events: Vec::new(), moves: Vec::new() })
     }
 }
 
@@ -173,8 +173,8 @@ impl Tx {
     }
 
     async fn write_down<T: Serialize>(&mut self, answer: &T) -> Result<()> {
-        if let Some((id, digest)) = self.key {
-            self.remember(id, &digest, encode(answer)?).await?;
+        if let Some(id) = self.request_id {
+            self.remember(id, encode(answer)?).await?;
         }
         for event in std::mem::take(&mut self.events) {
             let uid = self.random.uid();
@@ -216,55 +216,50 @@ impl Tx {
         Ok(())
     }
 
-    async fn recall(&mut self, id: Uid, digest: &[u8; 32]) -> Result<()> {
+    /// Claims the id for this request. While another one holds it, waits for how that one ends.
+    async fn claim(&mut self, id: Uid, digest: &[u8; 32]) -> Result<()> {
         let row = fetch_optional!(
             (Vec<u8>, String),
             self.session,
-            "SELECT digest, response FROM idempotency
-             WHERE tenant_id = $1 AND principal = $2 AND method = $3 AND request_id = $4 AND expires > $5",
-            self.tenant.0.0,
-            &self.record.principal,
-            &self.record.method,
-            id.0,
-            self.now.as_micros(),
-        )?;
-        match row {
-            None => Ok(()),
-            Some((seen, answer)) if seen == digest => {
-                self.replayed = Some(answer);
-                Ok(())
-            }
-            Some(_) => Err(Error::new(
-                Reason::RequestIdReused,
-                "this request id was used within 24 hours with another body; use a new one for a new request",
-            )),
-        }
-    }
-
-    async fn remember(&mut self, id: Uid, digest: &[u8; 32], answer: String) -> Result<()> {
-        let rows = execute!(
-            self.session,
             "INSERT INTO idempotency (tenant_id, principal, method, request_id, digest, response, expires)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             VALUES ($1, $2, $3, $4, $5, '', $6)
              ON CONFLICT (tenant_id, principal, method, request_id) DO UPDATE
-             SET digest = excluded.digest, response = excluded.response, expires = excluded.expires
-             WHERE idempotency.expires <= $8",
+             SET digest = CASE WHEN idempotency.expires <= $7 THEN excluded.digest ELSE idempotency.digest END,
+                 response = CASE WHEN idempotency.expires <= $7 THEN excluded.response ELSE idempotency.response END,
+                 expires = CASE WHEN idempotency.expires <= $7 THEN excluded.expires ELSE idempotency.expires END
+             RETURNING digest, response",
             self.tenant.0.0,
             &self.record.principal,
             &self.record.method,
             id.0,
             &digest[..],
-            answer,
             self.now.plus(REMEMBERED).as_micros(),
             self.now.as_micros(),
         )?;
-        if rows == 0 {
-            return Err(Error::new(
-                Reason::OperationInProgress,
-                "a request with the same id is under way; repeat it to get its answer",
-            )
-            .with("operation", id));
+        match row {
+            Some((seen, _)) if seen != digest => Err(Error::new(
+                Reason::RequestIdReused,
+                "this request id was used within 24 hours with another body; use a new one for a new request",
+            )),
+            Some((_, answer)) if !answer.is_empty() => {
+                self.replayed = Some(answer);
+                Ok(())
+            }
+            _ => Ok(()),
         }
+    }
+
+    async fn remember(&mut self, id: Uid, answer: String) -> Result<()> {
+        execute!(
+            self.session,
+            "UPDATE idempotency SET response = $5
+             WHERE tenant_id = $1 AND principal = $2 AND method = $3 AND request_id = $4",
+            self.tenant.0.0,
+            &self.record.principal,
+            &self.record.method,
+            id.0,
+            answer,
+        )?;
         Ok(())
     }
 }

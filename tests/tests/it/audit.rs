@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use freehold::{AuditDecision, AuditRecord, Client, EnvironmentKind};
 use freehold_tests::{Database, World};
 
-use crate::both_databases;
-
 async fn trail(client: &Client) -> Vec<AuditRecord> {
     client.audit().list().collect_up_to(1000).await.expect("the trail")
 }

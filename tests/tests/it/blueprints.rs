@@ -3,8 +3,6 @@
 use freehold::{BlueprintChangeKind, BlueprintFile, Diagnostic, Severity, VersionImpact};
 use freehold_tests::{Database, World, sample};
 
-use crate::both_databases;
-
 fn document(text: impl Into<Vec<u8>>) -> Vec<BlueprintFile> {
     vec![BlueprintFile::new("blueprint.yaml", text.into())]
 }

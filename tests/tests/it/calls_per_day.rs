@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use freehold_tests::{Database, World};
 
-use crate::both_databases;
-
 both_databases!(the_sixth_call_of_five_a_day_is_refused_and_says_when_to_come_back);
 
 async fn the_sixth_call_of_five_a_day_is_refused_and_says_when_to_come_back(database: Database) {

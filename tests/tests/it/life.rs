@@ -3,25 +3,6 @@
 use freehold::{DeploymentState, RunOutcome, RunPhase};
 use freehold_tests::{Database, World};
 
-/// Tells a story on both databases, each as a test of its own.
-#[macro_export]
-macro_rules! both_databases {
-    ($(#[$meta:meta])* $name:ident) => {
-        $(#[$meta])*
-        mod $name {
-            #[tokio::test(flavor = "multi_thread")]
-            async fn on_sqlite() {
-                super::$name($crate::Sqlite).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn on_postgres() {
-                super::$name($crate::Postgres).await;
-            }
-        }
-    };
-}
-
 both_databases!(a_deployment_is_planned_approved_applied_changed_rolled_back_and_destroyed);
 
 async fn a_deployment_is_planned_approved_applied_changed_rolled_back_and_destroyed(database: Database) {

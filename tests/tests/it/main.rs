@@ -1,13 +1,35 @@
 //! Stories through the front door: the built binary, real TLS, the SDK, both databases.
 
+/// Tells a story on both databases, each as a test of its own.
+macro_rules! both_databases {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        mod $name {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_sqlite() {
+                super::$name($crate::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_postgres() {
+                super::$name($crate::Postgres).await;
+            }
+        }
+    };
+}
+
 mod audit;
+mod bad_luck;
 mod blueprints;
 mod calls_per_day;
+mod cancel;
 mod faults;
 mod iam;
 mod life;
 mod quota_race;
 mod requests;
+mod rotation;
+mod sweep;
 mod tenants;
 
 use freehold_tests::Database::{Postgres, Sqlite};

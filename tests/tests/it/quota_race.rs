@@ -6,8 +6,6 @@ use freehold::{Client, EnvironmentKind, Error};
 use freehold_tests::{Database, World, sample};
 use tokio::{sync::Barrier, task::JoinSet};
 
-use crate::both_databases;
-
 const ROUNDS: usize = 20;
 const CALLERS: usize = 64;
 const LIMIT: i64 = 10;
@@ -17,7 +15,7 @@ both_databases!(sixty_four_callers_get_exactly_the_ten_places_that_there_are);
 async fn sixty_four_callers_get_exactly_the_ten_places_that_there_are(database: Database) {
     let world = World::new(database).await;
     for round in 0..ROUNDS {
-        one_round(&world, &[world.admin.clone()], round).await;
+        one_round(&world, std::slice::from_ref(&world.admin), round).await;
     }
 }
 

@@ -7,8 +7,6 @@ use freehold::raw::{
 use freehold_tests::{Database, World};
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use crate::both_databases;
-
 const ID: &str = "0199a000-0000-7000-8000-000000000001";
 
 both_databases!(a_repeat_gets_the_first_answer_and_a_reused_id_is_refused);

@@ -6,16 +6,14 @@
 use std::collections::BTreeMap;
 
 use freehold::{
-    Client, Timestamp,
+    Timestamp,
     raw::{RawChannel, error},
 };
 use freehold_proto::{METHODS, Method, common::v1::MethodKind};
-use freehold_tests::{Database, Installation, Pki, World, until};
+use freehold_tests::{Database, Pki, World, until};
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
-
-use crate::both_databases;
 
 const REQUESTS: &str = include_str!("sweep/requests.txt");
 const RUNNER_SERVICE: &str = "/freehold.runners.v1.RunnerService/";
@@ -93,15 +91,12 @@ async fn every_method_refuses_everybody_who_may_not_call_it(database: Database) 
     };
 
     // Who is known, and may not.
-    let callers = [
-        (Who::NoRole, world.person("acme", "nobody-at-all", &[]).await),
-        (Who::AdminOfAnother, world.person("other", "boss", &["tenant-admin"]).await),
-        (Who::Runner, world.client(pki.credentials("runner")).await),
-    ];
-    for (who, client) in &callers {
-        let channel = channel(client, &world.installation, &world).await;
+    world.person("acme", "nobody-at-all", &[]).await;
+    world.person("other", "boss", &["tenant-admin"]).await;
+    for (who, file) in [(Who::NoRole, "acme-nobody-at-all"), (Who::AdminOfAnother, "other-boss"), (Who::Runner, "runner")] {
+        let channel = world.client(pki.credentials(file)).await.raw().expect("a channel");
         for ask in &asks {
-            check(ask, &format!("{who:?}"), &format!("{:?}", ask.expected(*who)), format!("{:?}", ask.code(&channel).await));
+            check(ask, &format!("{who:?}"), &format!("{:?}", ask.expected(who)), format!("{:?}", ask.code(&channel).await));
         }
     }
 
@@ -111,7 +106,12 @@ async fn every_method_refuses_everybody_who_may_not_call_it(database: Database) 
         let channel = client.raw().expect("a channel");
         for ask in &asks {
             let expected = if ask.is_runners() { Code::PermissionDenied } else { Code::Unimplemented };
-            check(ask, &format!("{file} to the runner listener"), &format!("{expected:?}"), format!("{:?}", ask.code(&channel).await));
+            check(
+                ask,
+                &format!("{file} to the runner listener"),
+                &format!("{expected:?}"),
+                format!("{:?}", ask.code(&channel).await),
+            );
         }
     }
 
@@ -148,7 +148,7 @@ async fn every_method_refuses_everybody_who_may_not_call_it(database: Database) 
             let seen = match ask.send(&channel).await {
                 Ok(()) => "Ok".to_owned(),
                 Err(status) if status.code() != Code::Unauthenticated => format!("{:?}", status.code()),
-                Err(status) if error(status).reason().is_some() => "Unauthenticated with a reason".to_owned(),
+                Err(status) if error(status.clone()).reason().is_some() => "Unauthenticated with a reason".to_owned(),
                 Err(_) => "Unauthenticated in the handshake".to_owned(),
             };
             check(ask, who, expected, seen);
@@ -159,7 +159,8 @@ async fn every_method_refuses_everybody_who_may_not_call_it(database: Database) 
     assert!(wrong.is_empty(), "{} of {count} calls:\n{}", wrong.len(), wrong.join("\n"));
     let after = trail().await.filter(|record| record.decision == freehold::AuditDecision::Allowed).collect::<Vec<_>>();
     let made_by_test = ["InviteUser", "ExchangeToken"];
-    let strange: Vec<_> = after[before..].iter().filter(|r| !made_by_test.iter().any(|known| r.method.ends_with(known))).collect();
+    let strange: Vec<_> =
+        after[before..].iter().filter(|r| !made_by_test.iter().any(|known| r.method.ends_with(known))).collect();
     assert!(strange.is_empty(), "nothing of acme has changed: {strange:?}");
 
     // The requests do name what is there: whoever may reads it all.
@@ -170,17 +171,6 @@ async fn every_method_refuses_everybody_who_may_not_call_it(database: Database) 
         let seen = status.as_ref().map_or_else(Status::code, |()| Code::Ok);
         assert_eq!(seen, expected, "{} to a platform administrator: {status:?}", ask.method.path);
     }
-}
-
-/// The channel of a caller without the header that names its own tenant: the requests are about acme.
-async fn channel(client: &Client, installation: &Installation, world: &World) -> RawChannel {
-    let file = match client.whoami().send().await.expect("somebody").principal.as_str() {
-        "tenants/acme/users/nobody-at-all" => "acme-nobody-at-all",
-        "tenants/other/users/boss" => "other-boss",
-        _ => "runner",
-    };
-    let client = installation.client(&[world.replica.api], installation.pki.credentials(file), "acme").await;
-    client.raw().expect("a channel")
 }
 
 /// All methods with their requests.

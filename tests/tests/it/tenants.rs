@@ -3,8 +3,6 @@
 use freehold::{Client, TenantState};
 use freehold_tests::{Database, World, until};
 
-use crate::both_databases;
-
 both_databases!(a_tenant_is_created_renamed_suspended_resumed_and_deleted);
 
 async fn a_tenant_is_created_renamed_suspended_resumed_and_deleted(database: Database) {

@@ -24,13 +24,13 @@ pub fn tools() -> PathBuf {
     target().join("tools")
 }
 
-/// Cargo in the root with these words, as if a person had typed it: what the outer `cargo run` says about this crate would rebuild
-/// dependencies whose build scripts read it.
+/// Cargo in the root with these words, as if a person had typed it in a fresh shell: what the outer `cargo run` says about this
+/// crate would rebuild dependencies whose build scripts read it, and what is set for the command line is not meant for tests.
 pub fn cargo(arguments: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in env::vars_os() {
-        let inner = ["CARGO_MANIFEST", "CARGO_PKG", "CARGO_CRATE", "CARGO_BIN", "CARGO_PRIMARY"];
-        if inner.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+        let foreign = ["CARGO_MANIFEST", "CARGO_PKG", "CARGO_CRATE", "CARGO_BIN", "CARGO_PRIMARY", "FREEHOLD_"];
+        if foreign.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             command.env_remove(name);
         }
     }

@@ -1,0 +1,83 @@
+//! Clients that hang up in the middle of a write.
+//!
+//! Two safeguards stand against what that did elsewhere: handlers that write are not dropped with their call, and a connection
+//! whose transaction was dropped is rolled back before it is anybody else's. With both taken away the oracle must notice.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use freehold_tests::{Database::Postgres, Installation, armed, until};
+use futures::future::join_all;
+use sqlx::ConnectOptions as _;
+use tokio::time::timeout;
+
+const ROUNDS: u64 = 100;
+const TOGETHER: u64 = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_hang_up_lose_nothing_that_was_acknowledged_and_leave_nothing_half_written() {
+    let (acknowledged, dropped) = hang_up(&[]).await.expect("nothing is lost and nothing is half written");
+    println!("{ROUNDS} rounds: {acknowledged} writes acknowledged, {dropped} dropped in the middle, 0 violations");
+    assert!(dropped >= ROUNDS, "too few writes were dropped to show anything: {dropped}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_not_rolled_back_are_noticed() {
+    let noticed = hang_up(&[("FREEHOLD_MUTANT", "release,shield")]).await.expect_err("transactions were left open");
+    assert!(noticed.contains("in open transactions") || noticed.contains("off by"), "{noticed}");
+}
+
+/// Makes projects and hangs up after a time that is different for each; says how many were acknowledged and how many dropped.
+async fn hang_up(variables: &[(&str, &str)]) -> Result<(usize, u64), String> {
+    let installation = Installation::new(Postgres).await;
+    let command = installation.serve(&["--database-connections", "4"]);
+    let replica = installation.start(armed(&command, variables)).await;
+    let admin = installation.client(&[replica.api], installation.pki.credentials("admin"), "acme").await;
+    admin.tenants().create("acme").send().await.expect("a tenant");
+    admin.quotas().set_limit("projects", None).send().await.expect("a limit");
+    let mut acknowledged = BTreeSet::new();
+    let mut dropped = 0;
+    for round in 0..ROUNDS {
+        let calls = (0..TOGETHER).map(|call| {
+            let (id, admin) = (format!("p-{round}-{call}"), &admin);
+            // From nothing to about as long as the call takes, in steps that do not repeat.
+            let patience = Duration::from_micros((round * 7919 + call * 3137) % 16_000);
+            async move { (timeout(patience, admin.projects().create(&id).send()).await, id) }
+        });
+        for (answer, id) in join_all(calls).await {
+            match answer {
+                Ok(Ok(_)) => drop(acknowledged.insert(id)),
+                Ok(Err(error)) if variables.is_empty() => return Err(format!("{id} was refused: {error:?}")),
+                Ok(Err(_)) | Err(_) => dropped += 1,
+            }
+        }
+    }
+    let open = timeout(
+        Duration::from_secs(3),
+        until("the end of all transactions", || async { idle_in_transaction(&installation.database_url).await == 0 }),
+    );
+    if open.await.is_err() {
+        return Err(format!("{} sessions stay in open transactions", idle_in_transaction(&installation.database_url).await));
+    }
+    let found = admin.projects().list().collect_up_to(2000).await.map_err(|error| format!("no list: {error:?}"))?;
+    let found: BTreeSet<String> = found.iter().filter_map(|project| project.name.rsplit('/').next().map(str::to_owned)).collect();
+    let lost: Vec<_> = acknowledged.difference(&found).collect();
+    if !lost.is_empty() {
+        return Err(format!("{} acknowledged writes are lost: {lost:?}", lost.len()));
+    }
+    let recount = admin.quotas().recount("projects").send().await.map_err(|error| format!("no recount: {error:?}"))?;
+    if recount.difference != 0 {
+        return Err(format!("the counter is off by {}", recount.difference));
+    }
+    Ok((acknowledged.len(), dropped))
+}
+
+async fn idle_in_transaction(url: &str) -> i64 {
+    let options: sqlx::postgres::PgConnectOptions = url.parse().expect("a URL");
+    let mut connection = options.connect().await.expect("a session");
+    sqlx::query_scalar(
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .expect("the sessions")
+}
