@@ -57,7 +57,7 @@ pub async fn for_key(app: &App, secret: &str, call: CallFacts) -> Result<Ticket>
     issue(app, &caller, scope, Some(key)).await
 }
 
-/// Exchanges a client certificate for a token of 15 minutes. Fails as [`identify`] does.
+/// Exchanges a client certificate for a token of 15 minutes. Fails as [`identify()`] does.
 pub async fn for_certificate(app: &App, spiffe_id: String, expire_time: Timestamp, call: CallFacts) -> Result<Ticket> {
     let caller = identify(app, Proven::Certificate { spiffe_id, expire_time }, call).await?;
     let place = match caller.principal.tenant() {

@@ -1,4 +1,4 @@
-//! The contract's services: parse, call, render. One file per entity; what they share is here and in [`parse`].
+//! The contract's services: parse, call, render. One file per entity; what they share is here and in `parse`.
 
 mod access;
 mod api_keys;
