@@ -16,7 +16,8 @@ pub enum LogFormat {
 
 /// Begins to write the log. `RUST_LOG` says more precisely what is in it.
 pub fn init(format: LogFormat) {
-    let default = if format == LogFormat::Warnings { "warn" } else { "info" };
+    // What Postgres notes about statements that had nothing to do is no news to an operator.
+    let default = if format == LogFormat::Warnings { "warn" } else { "info,sqlx::postgres::notice=warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let begun = match format {

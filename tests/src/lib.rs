@@ -12,7 +12,7 @@ mod witness;
 pub use faults::{armed, faults_binary};
 pub use pki::Pki;
 pub use process::{Process, binary};
-pub use server::{Database, Installation, Replica, RunnerProcess, World};
+pub use server::{Database, Installation, Replica, RunnerProcess, World, endpoint};
 pub use wait::{eventually, until};
 pub use witness::{Effect, Witness};
 

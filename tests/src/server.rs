@@ -152,7 +152,8 @@ impl Installation {
 
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
-fn endpoint(address: SocketAddr) -> String {
+/// The URL of a listener.
+pub fn endpoint(address: SocketAddr) -> String {
     format!("https://{address}")
 }
 

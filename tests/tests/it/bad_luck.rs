@@ -105,7 +105,7 @@ async fn a_data_directory_in_use_is_refused() {
         async move { there }
     })
     .await;
-    expect(&refusal(dev()), &["data", "in use"]);
+    expect(&refusal(dev()), &["another process is using the data directory", "data"]);
     assert!(first.ended().is_none(), "the first one goes on");
 }
 

@@ -22,7 +22,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::{Instant, sleep_until, timeout},
 };
@@ -72,12 +72,13 @@ async fn handshake(
 ) -> Option<(TlsStream<TcpStream>, Option<Peer>)> {
     let shake = async {
         let _turn = shared.handshakes.acquire().await.expect("never closed");
-        TlsAcceptor::from(tls.current().config.clone()).accept(tcp).await
+        TlsAcceptor::from(tls.current().config.clone()).accept(tcp).into_fallible().await
     };
     let stream = match timeout(shared.settings.handshake_timeout, shake).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
+        Ok(Err((error, tcp))) => {
             tracing::debug!(%addr, %error, "a TLS handshake failed");
+            linger(tcp).await;
             return None;
         }
         Err(_) => {
@@ -97,6 +98,18 @@ async fn handshake(
         _ => None,
     };
     Some((stream, peer))
+}
+
+/// Ends a connection whose last word is a TLS alert. In TLS 1.3 a client that will be refused is sending already, and closing a
+/// socket with unread input makes the kernel reset the connection: the client would lose the alert that says why.
+async fn linger(mut tcp: TcpStream) {
+    const UNREAD: u64 = 64 << 10;
+    let farewell = async {
+        tcp.shutdown().await?;
+        tokio::io::copy(&mut tcp.take(UNREAD), &mut tokio::io::sink()).await
+    };
+    // Whatever comes of it, the connection is at its end.
+    let _ = timeout(FAREWELL, farewell).await;
 }
 
 #[expect(clippy::too_many_arguments, reason = "called in two places, each argument of its own kind")]
