@@ -31,6 +31,8 @@ pub(crate) trait Transport: Send + Sync {
     fn stream(&self, attempt: Attempt) -> BoxFuture<'_, Result<BoxStream<'static, Result<Bytes>>>>;
     /// The token has expired; returns whether there can be another.
     fn renew(&self) -> bool;
+    /// Whether the server that would be called now can be asked again after this error.
+    fn allows(&self, error: &Error) -> bool;
 }
 
 /// What all parts of a client share.
@@ -59,6 +61,7 @@ impl Core {
             method.kind,
             end,
             || self.transport.renew(),
+            |error| self.transport.allows(error),
             |time| {
                 self.transport.unary(Attempt { path, body: body.clone(), tenant: tenant.clone(), request_id: id.clone(), time })
             },
@@ -83,6 +86,7 @@ impl Core {
             method.kind,
             Instant::now() + self.deadline,
             || self.transport.renew(),
+            |error| self.transport.allows(error),
             |_| {
                 let time = method.max_deadline;
                 self.transport.stream(Attempt { path, body: body.clone(), tenant: tenant.clone(), request_id: id.clone(), time })

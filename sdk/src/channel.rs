@@ -88,19 +88,26 @@ impl Wire {
         insert(&mut head.headers, "x-request-id", &new_id());
         let deadline = tokio::time::Instant::now() + self.time_for(&head.headers, method);
         let renew = || self.tokens.as_ref().is_some_and(Tokens::refused);
-        retry::run(self.policy, kind, deadline, renew, |_| {
-            let mut request = Request::new(Body::new(Full::new(body.clone())));
-            *request.method_mut() = head.method.clone();
-            *request.uri_mut() = head.uri.clone();
-            *request.version_mut() = head.version;
-            *request.headers_mut() = head.headers.clone();
-            let this = self.clone();
-            async move {
-                let answer = this.attempt(request).await?;
-                status::in_headers(answer.headers())?;
-                Ok(answer)
-            }
-        })
+        retry::run(
+            self.policy,
+            kind,
+            deadline,
+            renew,
+            |error| self.pool.allows(error),
+            |_| {
+                let mut request = Request::new(Body::new(Full::new(body.clone())));
+                *request.method_mut() = head.method.clone();
+                *request.uri_mut() = head.uri.clone();
+                *request.version_mut() = head.version;
+                *request.headers_mut() = head.headers.clone();
+                let this = self.clone();
+                async move {
+                    let answer = this.attempt(request).await?;
+                    status::in_headers(answer.headers())?;
+                    Ok(answer)
+                }
+            },
+        )
         .await
     }
 
@@ -135,12 +142,17 @@ impl Wire {
             Err(error) => Err(error),
         };
         match answer {
-            Ok(answer) if answer.headers().get("grpc-status").is_some_and(|code| code == "14") => {
-                server.failed();
-                Ok(answer)
-            }
             Ok(answer) => {
-                server.works();
+                match status::in_headers(answer.headers()) {
+                    Ok(()) => {
+                        server.works();
+                        server.budget.earn();
+                    }
+                    Err(error) => {
+                        server.budget.spend(&error);
+                        if error.is_unavailable() { server.failed() } else { server.works() }
+                    }
+                }
                 Ok(answer)
             }
             Err(error) => {
@@ -149,6 +161,7 @@ impl Wire {
                     Some(alert) => refused(&server.name(), server.has_identity(), alert),
                     None => status::from_transport(error, &server.name()),
                 };
+                server.budget.spend(&error);
                 Err(error.or_request_id(&request_id))
             }
         }
@@ -166,6 +179,7 @@ impl Wire {
             MethodKind::Call,
             deadline,
             || false,
+            |error| self.pool.allows(error),
             |left| {
                 let attempt = Attempt { path: EXCHANGE, body: request.clone(), tenant: None, request_id: new_id(), time: left };
                 self.clone().unary_once(attempt)
@@ -199,6 +213,10 @@ impl Transport for Arc<Wire> {
 
     fn renew(&self) -> bool {
         self.tokens.as_ref().is_some_and(Tokens::refused)
+    }
+
+    fn allows(&self, error: &Error) -> bool {
+        self.pool.allows(error)
     }
 }
 

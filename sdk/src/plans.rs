@@ -148,5 +148,7 @@ resource! {
         unknown_after: bool,
         /// Values are hidden.
         sensitive: bool,
+        /// What becomes of it; where values are hidden, only this says whether they differ.
+        action: ChangeAction,
     }
 }

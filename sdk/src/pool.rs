@@ -13,7 +13,7 @@ use crate::{
     Code, Credentials, Error, Violation,
     connect::{Connector, Watch},
     error::{Result, Started},
-    retry::random,
+    retry::{Budget, random},
     tls::Tls,
 };
 
@@ -30,6 +30,8 @@ pub(crate) struct Pool {
 pub(crate) struct Server {
     connector: Connector,
     health: Mutex<Health>,
+    /// What it can be asked again.
+    pub(crate) budget: Budget,
     /// For calls and for streams: a long stream would keep a connection that the server wants to be rid of.
     channels: [Mutex<Option<(u64, Channel)>>; 2],
 }
@@ -61,6 +63,7 @@ impl Pool {
                     watch: Arc::default(),
                 },
                 health: Mutex::default(),
+                budget: Budget::default(),
                 channels: [Mutex::default(), Mutex::default()],
             })
             .collect();
@@ -72,11 +75,20 @@ impl Pool {
 
     /// The server to call now: the first that is not being avoided, or the one to be avoided no longer first.
     pub(crate) fn pick(&self, streams: bool) -> Result<(&Server, Channel)> {
-        let now = Instant::now();
-        let waits = |server: &Server| server.avoided_until().map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        let server = self.servers.iter().min_by_key(|server| waits(server)).expect("a pool has a server");
+        let server = self.next();
         let generation = self.tls.as_ref().map_or(0, |tls| tls.current().generation);
         Ok((server, server.channel(streams, generation)?))
+    }
+
+    /// Whether the server to call now can be asked again after this error.
+    pub(crate) fn allows(&self, error: &Error) -> bool {
+        self.next().budget.allows(error)
+    }
+
+    fn next(&self) -> &Server {
+        let now = Instant::now();
+        let waits = |server: &Server| server.avoided_until().map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        self.servers.iter().min_by_key(|server| waits(server)).expect("a pool has a server")
     }
 }
 

@@ -1,6 +1,9 @@
 //! When a call is made again.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use freehold_proto::common::v1::MethodKind;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -38,15 +41,58 @@ impl Policy {
     }
 }
 
+/// Keeps repeats from burying a server that is in trouble: gRPC's retry throttling (gRFC A6) with its 10 tokens. A failure takes
+/// one, a success gives a tenth back, and with half of them gone there are no repeats.
+///
+/// Each server has its own, so that calls go on at another one at once.
+pub(crate) struct Budget(AtomicU32);
+
+impl Budget {
+    /// In tenths of a token.
+    const FULL: u32 = 100;
+    const FAILURE: u32 = 10;
+    const SUCCESS: u32 = 1;
+
+    /// A call succeeded.
+    pub(crate) fn earn(&self) {
+        self.change(|tokens| (tokens + Self::SUCCESS).min(Self::FULL));
+    }
+
+    /// A call failed. What a repeat cannot mend takes nothing; nor does what costs the server nothing, or comes with a time to
+    /// wait that is the caller's own: calls that were not sent, that a server sent elsewhere, or that are over a rate limit.
+    pub(crate) fn spend(&self, error: &Error) {
+        if error.is_transient() && error.is_burden() {
+            self.change(|tokens| tokens.saturating_sub(Self::FAILURE));
+        }
+    }
+
+    /// Whether a call that failed like this may be repeated.
+    pub(crate) fn allows(&self, error: &Error) -> bool {
+        !error.is_burden() || self.0.load(Ordering::Relaxed) > Self::FULL / 2
+    }
+
+    fn change(&self, change: impl Fn(u32) -> u32) {
+        // Never refused: the closure always has an answer.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| Some(change(tokens)));
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(AtomicU32::new(Self::FULL))
+    }
+}
+
 /// Makes the attempt until it succeeds, fails for good, or the deadline is near.
 ///
 /// An attempt is given the time that is left. When a token has expired, `renew` is asked once for another; it says whether it
-/// could.
+/// could. `allows` says whether the server that would be called next can be asked again after this error.
 pub(crate) async fn run<T, F, A>(
     policy: Policy,
     kind: MethodKind,
     deadline: Instant,
     renew: impl Fn() -> bool,
+    allows: impl Fn(&Error) -> bool,
     mut attempt: F,
 ) -> Result<T>
 where
@@ -70,7 +116,7 @@ where
         failures += 1;
         let again = error.is_transient() && (kind != MethodKind::Call || error.is_not_started());
         let pause = policy.pause(failures, &error);
-        if !again || failures >= policy.attempts || Instant::now() + pause >= deadline {
+        if !again || failures >= policy.attempts || !allows(&error) || Instant::now() + pause >= deadline {
             return Err(error);
         }
         tracing::debug!(%error, failures, ?pause, "the call is made again");
@@ -159,6 +205,7 @@ mod tests {
             kind,
             begin + Duration::from_secs(30),
             || true,
+            |_| true,
             |_| {
                 calls.set(calls.get() + 1);
                 let next = script.borrow_mut().next();
@@ -214,6 +261,30 @@ mod tests {
         assert_eq!((calls, elapsed), (1, Duration::ZERO), "a wait beyond the deadline is not begun");
     }
 
+    #[test]
+    fn half_the_budget_is_for_repeats_and_success_earns_it_back() {
+        let budget = Budget::default();
+        for _ in 0..4 {
+            budget.spend(&unavailable());
+            assert!(budget.allows(&unavailable()));
+        }
+        budget.spend(&Error::new(Code::Internal, ""));
+        budget.spend(&unavailable().started(Started::No));
+        assert!(budget.allows(&unavailable()), "these took nothing");
+        budget.spend(&unavailable());
+        assert!(!budget.allows(&unavailable()), "5 of 10 are left");
+        assert!(budget.allows(&unavailable().started(Started::No)), "what was not sent is no burden");
+        assert!(budget.allows(&unavailable().with_reason("SERVER_DRAINING")), "it goes to another server");
+        budget.earn();
+        assert!(budget.allows(&unavailable()), "5.1 are left");
+        (0..20).for_each(|_| budget.spend(&unavailable()));
+        (0..50).for_each(|_| budget.earn());
+        assert!(!budget.allows(&unavailable()), "it has no debts, and 5 tokens");
+        (0..1000).for_each(|_| budget.earn());
+        (0..5).for_each(|_| budget.spend(&unavailable()));
+        assert!(!budget.allows(&unavailable()), "it saves no more than 10");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_expired_token_is_renewed_once() {
         let expired = Error::new(Code::Unauthenticated, "").with_reason("TOKEN_EXPIRED");
@@ -226,7 +297,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_deadline_ends_an_attempt_that_hangs() {
         let deadline = Instant::now() + Duration::from_secs(2);
-        let result: Result<()> = run(Policy::default(), MethodKind::Read, deadline, || false, |_| std::future::pending()).await;
+        let result: Result<()> =
+            run(Policy::default(), MethodKind::Read, deadline, || false, |_| true, |_| std::future::pending()).await;
         assert!(result.expect_err("it hangs").is_deadline_exceeded());
         assert_eq!(Instant::now(), deadline);
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 
 use crate::{
+    Error,
     call::{Attempt, Transport},
     error::Result,
 };
@@ -57,5 +58,9 @@ impl Transport for Stubbed {
 
     fn renew(&self) -> bool {
         false
+    }
+
+    fn allows(&self, _: &Error) -> bool {
+        true
     }
 }

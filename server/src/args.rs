@@ -62,9 +62,6 @@ pub struct ListenArgs {
     /// How long a runner may be silent before its run is taken back, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub lease: Duration,
-    /// Cost of calls that one caller may make each second in the long run
-    #[arg(long, value_name = "COST", default_value_t = 500)]
-    pub rate_limit: u32,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -84,6 +81,9 @@ pub struct DevArgs {
     /// Where the listeners are.
     #[command(flatten)]
     pub listen: ListenArgs,
+    /// Cost of calls that one caller may make each second in the long run; by default more than one machine makes
+    #[arg(long, value_name = "COST", default_value_t = 100_000)]
+    pub rate_limit: u32,
     /// How the log is written
     #[arg(long, value_enum, default_value = "warnings")]
     pub log: LogFormat,
@@ -115,7 +115,8 @@ pub struct ServeArgs {
     /// PEM file with its key
     #[arg(long, value_name = "FILE")]
     pub tls_key: PathBuf,
-    /// PEM file with the authorities whose client certificates are accepted
+    /// PEM file with the authorities whose client certificates are accepted. One whose certificate names a SPIFFE trust domain
+    /// speaks for that domain, and nobody else does; the others speak for all other domains
     #[arg(long, value_name = "FILE")]
     pub client_ca: PathBuf,
     /// File with serial numbers and SPIFFE ids that are no longer accepted, one a line
@@ -130,6 +131,9 @@ pub struct ServeArgs {
     /// Where the listeners are.
     #[command(flatten)]
     pub listen: ListenArgs,
+    /// Cost of calls that one caller may make each second in the long run
+    #[arg(long, value_name = "COST", default_value_t = 500)]
+    pub rate_limit: u32,
     /// How long to go on taking calls after TERM, so that load balancers notice, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub drain_delay: u64,
@@ -210,4 +214,19 @@ pub enum CaCommand {
         /// Serial number, as `list` shows it
         serial: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_machine_may_be_measured_and_a_server_for_many_limits_each() {
+        let dev = Program::try_parse_from(["freehold", "dev"]).map(|program| program.command);
+        assert!(matches!(dev, Ok(Command::Dev(DevArgs { rate_limit: 100_000, .. }))));
+        let files = ["--tls-cert", "--tls-key", "--client-ca", "--token-key", "--master-key"].map(|option| [option, "x"]);
+        let serve = ["freehold", "serve", "--database-url", "sqlite:x"].into_iter().chain(files.into_iter().flatten());
+        let serve = Program::try_parse_from(serve).map(|program| program.command);
+        assert!(matches!(serve, Ok(Command::Serve(ServeArgs { rate_limit: 500, .. }))));
+    }
 }

@@ -33,7 +33,7 @@ pub async fn run(args: DevArgs) -> Result<(), Failure> {
         None => Some(tempfile::Builder::new().prefix("freehold-").tempdir()?),
     };
     let dir = args.data_dir.clone().or_else(|| temporary.as_ref().map(|dir| dir.path().to_owned())).unwrap_or_default();
-    let system = System::start(&dir, args.listen).await?;
+    let system = System::start(&dir, args.listen, args.rate_limit).await?;
     println!("Freehold is ready after {:.3} s. Its data is in {}.", begun.elapsed().as_secs_f64(), system.dir.display());
     if temporary.is_some() {
         println!("That folder is removed when it ends; give --data-dir DIR to keep it.");
@@ -66,7 +66,7 @@ struct System {
 }
 
 impl System {
-    async fn start(dir: &Path, listen: ListenArgs) -> Result<Self, Failure> {
+    async fn start(dir: &Path, listen: ListenArgs, rate_limit: u32) -> Result<Self, Failure> {
         let unusable = |error: std::io::Error| format!("the data directory {} cannot be used: {error}", dir.display());
         fs::create_dir_all(dir.join("pki")).map_err(unusable)?;
         let dir = dir.canonicalize().map_err(unusable)?;
@@ -94,6 +94,7 @@ impl System {
             },
             master_key: keys::master_key(&pki.join("master.key"), &SystemRandom::new())?,
             listen,
+            rate_limit,
             engines: vec![Arc::clone(&native)],
         })
         .await?;

@@ -62,6 +62,8 @@ pub struct ServerSettings {
     pub master_key: Vec<u8>,
     /// The listeners.
     pub listen: ListenArgs,
+    /// Cost of calls that one caller may make each second in the long run.
+    pub rate_limit: u32,
     /// The engines that blueprints may name.
     pub engines: Vec<Arc<dyn Engine>>,
 }
@@ -115,6 +117,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
         token_key,
         master_key,
         listen,
+        rate_limit,
         drain_delay,
         ..
     } = args;
@@ -124,6 +127,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
         files: KeyFiles { cert: tls_cert, key: tls_key, client_ca, revoked, token_key },
         master_key: keys::read_master_key(&master_key)?,
         listen,
+        rate_limit,
         engines: vec![crate::runner::checks()],
     })
     .await?;
@@ -159,17 +163,13 @@ pub async fn terminated() {
 impl Server {
     /// Opens the database, takes the addresses, and serves.
     pub async fn start(settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { store, trust_domain, files, master_key, listen, engines } = settings;
+        let ServerSettings { store, trust_domain, files, master_key, listen, rate_limit, engines } = settings;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
 
         // Addresses first: a port that is taken is the most likely fault, and costs nothing to find.
         let tls = |clients: bool, http1: bool| -> Result<Security, Failure> {
-            let clients = clients.then(|| ClientFiles {
-                ca: files.client_ca.clone(),
-                revoked: files.revoked.clone(),
-                trust_domain: trust_domain.clone(),
-            });
+            let clients = clients.then(|| ClientFiles { ca: files.client_ca.clone(), revoked: files.revoked.clone() });
             let files = TlsFiles { cert: files.cert.clone(), key: files.key.clone(), clients, tls12: listen.tls12, http1 };
             Ok(Security::Tls(Arc::new(ServerTls::load(files)?)))
         };
@@ -210,7 +210,8 @@ impl Server {
                 tokens: Arc::clone(&tokens),
                 random: Arc::clone(&random),
                 tasks: tasks.clone(),
-                rate: Rate { per_second: listen.rate_limit, burst: listen.rate_limit.saturating_mul(4) },
+                drain: stop.clone(),
+                rate: Rate { per_second: rate_limit, burst: rate_limit.saturating_mul(4) },
                 max_message_bytes: surface_limit(surface),
                 origins: origins.clone(),
             }
@@ -229,11 +230,13 @@ impl Server {
         self.addresses
     }
 
-    /// Says that it is not ready, waits for load balancers to see it, lets calls finish, and closes the database.
+    /// Says that it is not ready, waits for load balancers to see it, ends streams and waits, lets other calls finish, and closes
+    /// the database.
     pub async fn stop(mut self, delay: Duration) {
         self.readiness.set(false);
         tokio::time::sleep(delay).await;
         self.stop.cancel();
+        self.app.drain();
         while self.listeners.join_next().await.is_some() {}
         self.tasks.close();
         if tokio::time::timeout(LAST_WRITES, self.tasks.wait()).await.is_err() {

@@ -6,6 +6,7 @@ mod pki;
 pub mod postgres;
 mod process;
 mod server;
+mod tools;
 mod wait;
 mod witness;
 
@@ -13,6 +14,7 @@ pub use faults::{armed, faults_binary};
 pub use pki::Pki;
 pub use process::{Process, binary};
 pub use server::{Database, Installation, Replica, RunnerProcess, World, endpoint};
+pub use tools::{buf, grpcurl};
 pub use wait::{eventually, until};
 pub use witness::{Effect, Witness};
 

@@ -28,11 +28,18 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub async fn database() -> String {
     let server = SERVER.get_or_init(Server::start);
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let options: PgConnectOptions = url(server.port, "postgres").parse().expect("a URL");
+    let options: PgConnectOptions = server.url("postgres").parse().expect("a URL");
     let mut connection = crate::eventually("Postgres", || options.connect()).await;
-    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    // The owner is no superuser: to one, policies of rows mean nothing.
+    let owner = connection.execute("CREATE ROLE freehold LOGIN").await;
+    // It exists, or somebody else is making it at this moment.
+    let there = |error: &sqlx::Error| {
+        error.as_database_error().and_then(|error| error.code()).is_some_and(|code| ["42710", "23505"].contains(&&*code))
+    };
+    assert!(owner.as_ref().err().is_none_or(there), "{owner:?}");
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} OWNER freehold"));
     connection.execute(create).await.expect("the superuser creates databases");
-    url(server.port, &name)
+    url(server.port, "freehold", &name)
 }
 
 /// Process id of the server.
@@ -44,8 +51,8 @@ pub fn id() -> u32 {
     server.process.lock().unwrap_or_else(PoisonError::into_inner).id()
 }
 
-fn url(port: u16, database: &str) -> String {
-    format!("postgres://freehold@127.0.0.1:{port}/{database}?sslmode=disable")
+fn url(port: u16, role: &str, database: &str) -> String {
+    format!("postgres://{role}@127.0.0.1:{port}/{database}?sslmode=disable")
 }
 
 impl Server {
@@ -61,7 +68,7 @@ impl Server {
         }
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("own folder");
         let mut initdb = as_postgres(tool("initdb"));
-        let made = initdb.args(["-U", "freehold", "-A", "trust", "-E", "UTF8", "--no-sync", "-D"]).arg(&data).output();
+        let made = initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "-D"]).arg(&data).output();
         let made = made.expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
@@ -69,9 +76,9 @@ impl Server {
         Self { port, dir, process }
     }
 
-    /// Address of one of its databases.
+    /// Address of one of its databases, for the superuser.
     pub fn url(&self, database: &str) -> String {
-        url(self.port, database)
+        url(self.port, "postgres", database)
     }
 
     /// Ends it as a crash would: sessions end without a word, and the next start replays the log.

@@ -32,6 +32,7 @@ pub struct Witness {
     pub url: String,
     book: PathBuf,
     held: watch::Sender<HashSet<String>>,
+    broken: watch::Sender<HashSet<String>>,
     server: JoinHandle<()>,
 }
 
@@ -42,14 +43,15 @@ impl Witness {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let file = Arc::new(Mutex::new(File::options().create(true).append(true).open(book).expect("the book can be written")));
         let held = watch::Sender::new(HashSet::new());
-        let gate = held.clone();
+        let broken = watch::Sender::new(HashSet::new());
+        let (gate, faults) = (held.clone(), broken.clone());
         let server = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 // A client that dies in the middle is what the test is about.
-                tokio::spawn(answer(stream, Arc::clone(&file), gate.subscribe()));
+                tokio::spawn(answer(stream, Arc::clone(&file), gate.subscribe(), faults.subscribe()));
             }
         });
-        Self { url, book: book.to_owned(), held, server }
+        Self { url, book: book.to_owned(), held, broken, server }
     }
 
     /// Lets requests of this path wait for their answer; they are written down all the same.
@@ -60,6 +62,16 @@ impl Witness {
     /// Answers them.
     pub fn release(&self, path: &str) {
         self.held.send_if_modified(|held| held.remove(path));
+    }
+
+    /// Lets requests of this path fail with status 500, and make nothing; they are written down all the same.
+    pub fn fail(&self, path: &str) {
+        self.broken.send_if_modified(|broken| broken.insert(path.to_owned()));
+    }
+
+    /// Lets them succeed again.
+    pub fn mend(&self, path: &str) {
+        self.broken.send_if_modified(|broken| broken.remove(path));
     }
 
     /// Every request to make something, in the order of arrival.
@@ -85,7 +97,12 @@ impl Drop for Witness {
 }
 
 /// Answers the requests of one connection, one after the other.
-async fn answer(stream: TcpStream, book: Arc<Mutex<File>>, mut held: watch::Receiver<HashSet<String>>) -> Option<()> {
+async fn answer(
+    stream: TcpStream,
+    book: Arc<Mutex<File>>,
+    mut held: watch::Receiver<HashSet<String>>,
+    broken: watch::Receiver<HashSet<String>>,
+) -> Option<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let mut head = Vec::new();
@@ -109,7 +126,14 @@ async fn answer(stream: TcpStream, book: Arc<Mutex<File>>, mut held: watch::Rece
             let key = header("idempotency-key").unwrap_or_default();
             write_down(&mut lock(&book), &format!("{method} {path} {key}\n"));
             held.wait_for(|held| !held.contains(&path)).await.ok()?;
-            ("201 Created", format!("{{\"id\":\"{}\"}}", path.trim_start_matches('/')))
+            if broken.borrow().contains(&path) {
+                // As badly behaved services do, it repeats what it was told.
+                let told =
+                    format!("out of order: {} {}", header("authorization").unwrap_or_default(), String::from_utf8_lossy(&body));
+                ("500 Internal Server Error", serde_json::json!({ "message": told }).to_string())
+            } else {
+                ("201 Created", format!("{{\"id\":\"{}\"}}", path.trim_start_matches('/')))
+            }
         } else {
             ("404 Not Found", "{}".to_owned())
         };

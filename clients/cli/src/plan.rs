@@ -21,7 +21,7 @@ pub(crate) fn plan(plan: &RunPlan) -> String {
         out.push('\n');
     }
     let changes: Vec<_> = plan.changes.iter().filter(|change| symbol(change.action).is_some()).collect();
-    if changes.is_empty() && plan.outputs.iter().all(|output| !differs(output)) {
+    if changes.is_empty() && plan.outputs.iter().all(|output| output.action == ChangeAction::Noop) {
         out.push_str("No changes. What is there is as it should be.\n");
         return out;
     }
@@ -120,26 +120,22 @@ fn value(value: Option<&Value>) -> String {
     value.map_or_else(|| "null".to_owned(), ToString::to_string)
 }
 
-fn differs(output: &OutputChange) -> bool {
-    output.before != output.after || output.unknown_after
-}
-
 fn outputs(outputs: &[OutputChange], out: &mut String) {
-    let changed: Vec<_> = outputs.iter().filter(|output| differs(output)).collect();
+    let changed: Vec<_> = outputs.iter().filter(|output| output.action != ChangeAction::Noop).collect();
     if changed.is_empty() {
         return;
     }
     out.push_str("Outputs:\n\n");
     let width = changed.iter().map(|output| output.name.chars().count()).max().unwrap_or(0);
     for output in changed {
-        let (action, mark) = match (&output.before, &output.after, output.unknown_after) {
-            (None, ..) => (ChangeAction::Create, paint("+", green())),
-            (Some(_), None, false) => (ChangeAction::Delete, paint("-", red())),
-            _ => (ChangeAction::Update, paint("~", yellow())),
+        let mark = match output.action {
+            ChangeAction::Create => paint("+", green()),
+            ChangeAction::Delete => paint("-", red()),
+            _ => paint("~", yellow()),
         };
         let name = clean(&output.name);
         let after = if output.unknown_after { "(known after apply)".to_owned() } else { value(output.after.as_ref()) };
-        let shown = match action {
+        let shown = match output.action {
             _ if output.sensitive => "(sensitive)".to_owned(),
             ChangeAction::Create => after,
             _ => format!("{} -> {after}", value(output.before.as_ref())),
@@ -200,6 +196,10 @@ mod tests {
         pb::ResourceChange { address: address.into(), action: action.into(), attributes, ..Default::default() }
     }
 
+    fn output(name: &str, action: pb::ChangeAction) -> pb::OutputChange {
+        pb::OutputChange { name: name.into(), action: action.into(), ..Default::default() }
+    }
+
     #[tokio::test]
     async fn every_kind_of_change_is_shown_as_terraform_shows_it() {
         let wire = pb::RunPlan {
@@ -237,9 +237,11 @@ mod tests {
                 change("file.same", pb::ChangeAction::Noop, vec![attribute("path", "\"/s\"", "\"/s\"")]),
             ],
             outputs: vec![
-                pb::OutputChange { name: "url".into(), unknown_after: true, ..Default::default() },
-                pb::OutputChange { name: "size".into(), before: "1".into(), after: "2".into(), ..Default::default() },
-                pb::OutputChange { name: "same".into(), before: "1".into(), after: "1".into(), ..Default::default() },
+                pb::OutputChange { unknown_after: true, ..output("url", pb::ChangeAction::Create) },
+                pb::OutputChange { before: "1".into(), after: "2".into(), ..output("size", pb::ChangeAction::Update) },
+                pb::OutputChange { before: "1".into(), after: "1".into(), ..output("same", pb::ChangeAction::Noop) },
+                pb::OutputChange { sensitive: true, ..output("key", pb::ChangeAction::Update) },
+                pb::OutputChange { sensitive: true, ..output("pin", pb::ChangeAction::Noop) },
             ],
             summary: Some(pb::PlanSummary { create: 1, update: 1, replace: 1, delete: 1, unchanged: 1, drifted: 0 }),
             ..Default::default()
@@ -274,6 +276,7 @@ Outputs:
 
   + url  = (known after apply)
   ~ size = 1 -> 2
+  ~ key  = (sensitive)
 
 Plan: 2 to create, 1 to change, 2 to destroy.
 "#

@@ -5,13 +5,9 @@ use std::time::Duration;
 
 mod secret;
 
-#[expect(
-    missing_docs,
-    clippy::all,
-    clippy::allow_attributes,
-    unused_qualifications,
-    reason = "generated; the documentation is the contract's own"
-)]
+#[expect(missing_docs, clippy::all, reason = "generated; the documentation is the contract's own")]
+#[cfg_attr(any(feature = "client", feature = "server"), expect(unused_qualifications, reason = "generated stubs"))]
+#[cfg_attr(feature = "server", expect(clippy::allow_attributes, reason = "generated server stubs"))]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/freehold.rs"));
 }

@@ -109,6 +109,26 @@ async fn a_stream_goes_on_at_another_server_where_it_broke() {
 }
 
 #[tokio::test]
+async fn a_server_in_trouble_is_not_asked_again_and_again() {
+    let ca = Ca::new();
+    let server = Server::start(&ca, &ca).await;
+    let freehold = server.client(ca.credentials()).await;
+    let tries = async |failures: usize| {
+        let before = server.script.seen().len();
+        server.script.fail(std::iter::repeat_n(refused(Code::Unavailable, "OVERLOADED"), failures));
+        let answer = freehold.whoami().send().await;
+        (server.script.seen().len() - before, answer.is_ok())
+    };
+    assert_eq!(tries(5).await, (5, false), "half the budget is for repeats");
+    assert_eq!(tries(1).await, (1, false), "the other half is not");
+    // 4 tokens are left; a failure must leave more than 5 for a repeat.
+    for _ in 0..21 {
+        assert_eq!(tries(0).await, (1, true));
+    }
+    assert_eq!(tries(1).await, (2, true), "success earns repeats");
+}
+
+#[tokio::test]
 async fn nobody_there_is_an_error_that_names_the_address() {
     let ca = Ca::new();
     let server = Server::start(&ca, &ca).await;

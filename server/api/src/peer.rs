@@ -25,7 +25,7 @@ impl SpiffeId {
         self.parts().0
     }
 
-    /// What follows the trust domain, without the slash: the name of a principal.
+    /// What follows the trust domain, without the slash: in the server's own trust domain, the name of a principal.
     pub fn path(&self) -> &str {
         self.parts().1
     }
@@ -65,17 +65,17 @@ struct Facts {
 impl Peer {
     /// Reads a certificate that TLS has verified already.
     ///
-    /// Its identity is the one URI among its alternative names, if that is a SPIFFE id of this trust domain; a
-    /// certificate with another number of URIs identifies nobody (SPIFFE X.509-SVID, section 2).
+    /// Its identity is the one URI among its alternative names, if that is a SPIFFE id, of whatever trust domain; a certificate
+    /// with another number of URIs identifies nobody (SPIFFE X.509-SVID, section 2).
     ///
     /// # Errors
     /// When it is not a certificate.
-    pub fn read(cert: &CertificateDer<'_>, trust_domain: &str, addr: SocketAddr) -> Result<Self, String> {
+    pub fn read(cert: &CertificateDer<'_>, addr: SocketAddr) -> Result<Self, String> {
         let (_, parsed) = X509Certificate::from_der(cert).map_err(|e| format!("the client certificate cannot be read: {e}"))?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(digest(&SHA256, cert).as_ref());
         Ok(Self(Arc::new(Facts {
-            spiffe_id: identity(&parsed).filter(|id| id.trust_domain() == trust_domain),
+            spiffe_id: identity(&parsed),
             cert_sha256: sha256,
             serial: serial(&parsed),
             not_after: Timestamp::from_micros(parsed.validity().not_after.timestamp().saturating_mul(1_000_000)),
@@ -83,7 +83,8 @@ impl Peer {
         })))
     }
 
-    /// Its identity, if it has exactly one of the server's trust domain.
+    /// Its identity, if it has exactly one. In the server's own trust domain the path is a principal; of other domains only the
+    /// whole means something.
     pub fn spiffe_id(&self) -> Option<&SpiffeId> {
         self.0.spiffe_id.as_ref()
     }
@@ -115,15 +116,22 @@ pub struct SourceAddr(pub SocketAddr);
 
 /// The one SPIFFE id of a certificate.
 pub(crate) fn identity(cert: &X509Certificate<'_>) -> Option<SpiffeId> {
+    uri(cert)?.parse().ok()
+}
+
+/// The trust domain that an authority names as its own: its SPIFFE id has no path (SPIFFE X.509-SVID, section 2).
+pub(crate) fn trust_domain<'a>(cert: &'a X509Certificate<'_>) -> Option<&'a str> {
+    uri(cert)?.strip_prefix("spiffe://").map(|domain| domain.trim_end_matches('/')).filter(|domain| !domain.contains('/'))
+}
+
+/// The URI among the alternative names, if there is exactly one.
+fn uri<'a>(cert: &'a X509Certificate<'_>) -> Option<&'a str> {
     let names = cert.subject_alternative_name().ok()??;
     let mut uris = names.value.general_names.iter().filter_map(|name| match name {
         GeneralName::URI(uri) => Some(*uri),
         _ => None,
     });
-    match (uris.next(), uris.next()) {
-        (Some(only), None) => only.parse().ok(),
-        _ => None,
-    }
+    uris.next().filter(|_| uris.next().is_none())
 }
 
 /// Serial number in lower-case hex without leading zeros.

@@ -18,6 +18,8 @@ pub fn add(routes: Routes, surface: Surface) -> Result<Routes> {
         let start = Builder::configure()
             .register_encoded_file_descriptor_set(freehold_proto::DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // Tools look here for what the details of an error mean.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
             // Each version registers its own file; the other's is needed too, since both are listed.
             .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)

@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use freehold_domain::time::Random;
 use http::{HeaderName, HeaderValue, Method, header};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, service::Routes};
 use tonic_web::GrpcWebLayer;
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
@@ -36,6 +36,8 @@ pub struct Edge<I> {
     pub random: Arc<dyn Random>,
     /// Runs handlers that write. Close it and wait for it after the listeners have drained.
     pub tasks: TaskTracker,
+    /// Cancelled when the server drains: streams end then, and their clients open them again elsewhere.
+    pub drain: CancellationToken,
     /// How much each caller may ask. Each listener counts for itself.
     pub rate: Rate,
     /// Bytes of the largest message of a request; generated servers must decode as much.
@@ -57,8 +59,8 @@ impl<I: Identify> Edge<I> {
             .layer(Around::new(CatchPanic))
             // What is not in the method table of this listener is UNIMPLEMENTED; forged proxy headers go.
             .layer(Around::new(FindMethod { surface }))
-            // The caller's deadline, within the method's longest; it covers everything below and cuts streams.
-            .layer(Around::new(KeepDeadline))
+            // The caller's deadline, within the method's longest; it covers everything below and cuts streams, as a drain does.
+            .layer(Around::new(KeepDeadline { drain: self.drain }))
             // The tenant header has the syntax of an id.
             .layer(Around::new(ReadTenant))
             // Certificate and token are proven and belong together; without a caller only public methods are reached.

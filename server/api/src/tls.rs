@@ -1,7 +1,7 @@
 //! TLS of a listener: certificate, trusted authority and revocations, read again when their files change.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -51,12 +51,11 @@ pub struct TlsFiles {
 /// How clients prove themselves.
 #[derive(Clone, Debug)]
 pub struct ClientFiles {
-    /// Authorities whose certificates are accepted.
+    /// Authorities whose certificates are accepted. One that names a trust domain, as those of SPIFFE do, speaks for that domain,
+    /// and no other does; those that name none speak for all other domains.
     pub ca: PathBuf,
     /// One line for each certificate that is not: a serial number in hex, or a SPIFFE id. `#` begins a comment.
     pub revoked: Option<PathBuf>,
-    /// Trust domain of the identities that count.
-    pub trust_domain: String,
 }
 
 /// TLS of a listener, always as of the last files that fit together.
@@ -85,11 +84,6 @@ impl ServerTls {
     /// Whether HTTP/1.1 is spoken.
     pub fn http1(&self) -> bool {
         self.files.http1
-    }
-
-    /// Trust domain of the clients' identities; `None` when clients do not prove themselves.
-    pub fn trust_domain(&self) -> Option<&str> {
-        self.files.clients.as_ref().map(|clients| clients.trust_domain.as_str())
     }
 
     /// What holds now.
@@ -261,26 +255,51 @@ fn verifier(
     provider: Arc<CryptoProvider>,
     revoked: &Arc<Revoked>,
 ) -> Result<Arc<dyn ClientCertVerifier>> {
-    let mut roots = RootCertStore::empty();
+    let mut all = RootCertStore::empty();
+    let mut by_domain: HashMap<Option<String>, RootCertStore> = HashMap::new();
     for cert in certificates(path, ca)? {
-        roots.add(cert).map_err(|e| SetupError::file(path, "holds a certificate that is no authority").caused_by(e))?;
+        let (_, parsed) = X509Certificate::from_der(&cert)
+            .map_err(|e| SetupError::file(path, "holds a certificate that cannot be read").caused_by(e))?;
+        let domain = by_domain.entry(peer::trust_domain(&parsed).map(str::to_owned));
+        for roots in [&mut all, domain.or_insert_with(RootCertStore::empty)] {
+            roots
+                .add(cert.clone())
+                .map_err(|e| SetupError::file(path, "holds a certificate that is no authority").caused_by(e))?;
+        }
     }
-    let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|e| SetupError::file(path, "cannot be trusted").caused_by(e))?;
-    Ok(Arc::new(NotRevoked { chain, revoked: revoked.clone() }))
+    let chain = |roots: RootCertStore| -> Result<Arc<dyn ClientCertVerifier>> {
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build()
+            .map_err(|e| SetupError::file(path, "cannot be trusted").caused_by(e))
+    };
+    let by_domain =
+        by_domain.into_iter().map(|(domain, roots)| Ok((domain, chain(roots)?))).collect::<Result<HashMap<_, _>>>()?;
+    Ok(Arc::new(Trusted { all: chain(all)?, by_domain, revoked: revoked.clone() }))
 }
 
-/// What webpki accepts, less what was revoked.
+/// What webpki accepts from whoever speaks for the trust domain, less what was revoked.
 #[derive(Debug)]
-struct NotRevoked {
-    chain: Arc<dyn ClientCertVerifier>,
+struct Trusted {
+    all: Arc<dyn ClientCertVerifier>,
+    /// By the trust domain that authorities name; `None` has those that name none.
+    by_domain: HashMap<Option<String>, Arc<dyn ClientCertVerifier>>,
     revoked: Arc<Revoked>,
 }
 
-impl ClientCertVerifier for NotRevoked {
+impl Trusted {
+    /// The authorities that speak for the identity of a certificate. One that identifies nobody may be of any of them.
+    fn chain(&self, end_entity: &CertificateDer<'_>) -> std::result::Result<&dyn ClientCertVerifier, TlsError> {
+        let (_, cert) = X509Certificate::from_der(end_entity).map_err(|_| CertificateError::BadEncoding)?;
+        let Some(id) = peer::identity(&cert) else { return Ok(self.all.as_ref()) };
+        let own = self.by_domain.get(&Some(id.trust_domain().to_owned()));
+        let chain = own.or_else(|| self.by_domain.get(&None)).ok_or(CertificateError::UnknownIssuer)?;
+        Ok(chain.as_ref())
+    }
+}
+
+impl ClientCertVerifier for Trusted {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
+        self.all.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -289,7 +308,7 @@ impl ClientCertVerifier for NotRevoked {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> std::result::Result<ClientCertVerified, TlsError> {
-        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        let verified = self.chain(end_entity)?.verify_client_cert(end_entity, intermediates, now)?;
         for cert in [end_entity].into_iter().chain(intermediates) {
             if self.revoked.has_cert(cert)? {
                 return Err(CertificateError::Revoked.into());
@@ -304,7 +323,7 @@ impl ClientCertVerifier for NotRevoked {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
-        self.chain.verify_tls12_signature(message, cert, dss)
+        self.all.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -313,11 +332,11 @@ impl ClientCertVerifier for NotRevoked {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
-        self.chain.verify_tls13_signature(message, cert, dss)
+        self.all.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
+        self.all.supported_verify_schemes()
     }
 }
 
@@ -348,11 +367,7 @@ mod tests {
             usage: Usage::Server,
         };
         authority.issue(&profile).expect("issued").save(&at("crt"), &at("key")).expect("saved");
-        let clients = ClientFiles {
-            ca: authority.ca_path(),
-            revoked: Some(authority.revoked_path()),
-            trust_domain: "test.example".to_owned(),
-        };
+        let clients = ClientFiles { ca: authority.ca_path(), revoked: Some(authority.revoked_path()) };
         let files = TlsFiles { cert: at("crt"), key: at("key"), clients: Some(clients), tls12: false, http1: false };
         let tls = ServerTls::load(files).expect("they fit");
         let first = tls.current();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    access::{Principal, TenantScope},
+    access::{Caller, Principal, TenantScope},
     error::{Error, Reason, Result},
     names::TenantName,
     resource::{Described, Labels, Meta},
@@ -31,7 +31,7 @@ pub struct Tenant {
 pub enum TenantState {
     /// Everything.
     Active,
-    /// Reads only.
+    /// Reads only, but for what a platform administrator does to limits and people.
     Suspended,
     /// Nothing.
     Deleted,
@@ -107,13 +107,19 @@ impl Tenant {
         Ok(())
     }
 
-    /// Fails when it may not write.
-    pub fn expect_active(&self) -> Result<()> {
+    /// Fails when the caller may not write to it. Of a suspended tenant, platform administrators still change the limits, and the
+    /// people and what they may do: that is often what has to be put right before it can go on.
+    pub fn expect_writable(&self, caller: &Caller) -> Result<()> {
+        let mending = ["quotas.", "iam."].iter().any(|area| caller.call.permission.starts_with(area));
         match self.state {
             TenantState::Active => Ok(()),
+            TenantState::Suspended if caller.is_platform() && mending => Ok(()),
             TenantState::Suspended => Err(Error::new(
                 Reason::TenantSuspended,
-                format!("{} is suspended ({}); only reads are possible", self.name, self.suspend_reason),
+                format!(
+                    "{} is suspended ({}); only reads are possible until a platform administrator resumes it",
+                    self.name, self.suspend_reason
+                ),
             )),
             TenantState::Deleted => Err(Error::not_found(&self.name)),
         }

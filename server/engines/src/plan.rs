@@ -208,17 +208,21 @@ impl Plan {
 
     /// An apply of it would change nothing, not even an output.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.outputs.values().all(|output| !output.changes())
+        self.steps.is_empty() && self.outputs.values().all(|output| output.action() == Action::Noop)
     }
 }
 
 impl PlannedOutput {
-    /// It is, or may become, another value than before.
-    pub fn changes(&self) -> bool {
+    /// What becomes of it. A value that is not known yet counts as another one.
+    pub fn action(&self) -> Action {
         match (&self.before, &self.after) {
-            (Some(before), Some(Planned::Known(after))) => before.value != *after || before.sensitive != self.sensitive,
-            (None, None) => false,
-            _ => true,
+            (None, None) => Action::Noop,
+            (None, Some(_)) => Action::Create,
+            (Some(_), None) => Action::Delete,
+            (Some(before), Some(Planned::Known(after))) if before.value == *after && before.sensitive == self.sensitive => {
+                Action::Noop
+            }
+            (Some(_), Some(_)) => Action::Update,
         }
     }
 }

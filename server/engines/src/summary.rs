@@ -83,6 +83,8 @@ pub struct OutputChange {
     pub unknown_after: bool,
     /// Values are hidden.
     pub sensitive: bool,
+    /// What becomes of it; where values are hidden, only this says whether they differ.
+    pub action: Action,
 }
 
 impl Plan {
@@ -107,6 +109,7 @@ impl Plan {
                 after: shown(output.after.as_ref().and_then(Planned::known), sensitive),
                 unknown_after: output.after == Some(Planned::Unknown),
                 sensitive,
+                action: output.action(),
             }
         });
         Summary {

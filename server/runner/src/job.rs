@@ -31,6 +31,10 @@ use crate::{
 pub(crate) async fn execute(server: &Server, engines: &Engines, job: Job) {
     let run = job.run.clone();
     let sink = Arc::new(JobSink::new(server.clone(), &job));
+    if job.kind() == JobKind::Apply {
+        // Somebody may have asked it to stop while it waited for a runner to finish what another had begun.
+        sink.extend_lease().await;
+    }
     let keeper = Keeper(tokio::spawn(Arc::clone(&sink).keep_lease(lease(&job))));
     let flusher = tokio::spawn(Arc::clone(&sink).flush_log());
     let ended = match engines.get(&job.engine) {

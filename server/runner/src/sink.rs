@@ -79,20 +79,27 @@ impl JobSink {
         self.lost.store(true, Ordering::SeqCst);
     }
 
-    /// Extends the lease three times in its life, and learns whether the run should stop.
+    /// Extends the lease three times in its life.
     pub(crate) async fn keep_lease(self: std::sync::Arc<Self>, lease: Duration) {
         while !self.is_lost() {
             tokio::time::sleep(lease / 3).await;
-            let ask = ExtendLeaseRequest { run: self.run.clone(), epoch: self.epoch };
-            match self.server.clone().extend_lease(ask).await {
-                Ok(answer) => {
-                    if answer.into_inner().cancel_requested {
-                        self.cancelled.store(true, Ordering::SeqCst);
-                    }
-                }
-                Err(status) if passes(&status) => {}
-                Err(status) => self.failed(&status),
-            }
+            self.extend_lease().await;
+        }
+    }
+
+    /// Extends the lease, and learns whether the run should stop.
+    pub(crate) async fn extend_lease(&self) {
+        let ask = ExtendLeaseRequest { run: self.run.clone(), epoch: self.epoch };
+        match self.server.clone().extend_lease(ask).await {
+            Ok(answer) => self.note_cancel(answer.into_inner().cancel_requested),
+            Err(status) if passes(&status) => {}
+            Err(status) => self.failed(&status),
+        }
+    }
+
+    fn note_cancel(&self, requested: bool) {
+        if requested {
+            self.cancelled.store(true, Ordering::SeqCst);
         }
     }
 
@@ -179,7 +186,10 @@ impl Sink for JobSink {
             })
             .await;
             match sent {
-                Ok(_) if !self.is_lost() => Ok(()),
+                Ok(answer) if !self.is_lost() => {
+                    self.note_cancel(answer.into_inner().cancel_requested);
+                    Ok(())
+                }
                 Ok(_) => Err(SinkError::LeaseLost),
                 Err(status) => {
                     self.failed(&status);

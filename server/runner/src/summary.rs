@@ -50,6 +50,7 @@ pub(crate) fn message(summary: &Summary) -> pb::RunPlan {
                 after: output.after.clone(),
                 unknown_after: output.unknown_after,
                 sensitive: output.sensitive,
+                action: action(output.action).into(),
             })
             .collect(),
         create_time: Some(std::time::SystemTime::now().into()),

@@ -84,7 +84,7 @@ struct Block {
 #[derive(Clone)]
 pub struct Place {
     /// The tenant, as it was within [`ACCESS_CACHE`].
-    pub tenant: Tenant,
+    pub tenant: Arc<Tenant>,
     /// Key of its rows.
     pub scope: TenantScope,
     /// Seals what belongs to it.
@@ -139,10 +139,17 @@ impl App {
         self.clock.now()
     }
 
+    /// Ends all waits for runs, operations and work, now and from now on: each answers what it would at its end, and whoever asked
+    /// asks again, elsewhere.
+    pub fn drain(&self) {
+        self.wakeups.close();
+    }
+
     /// Enters a tenant to do to the resource what this call does.
     ///
     /// Another tenant's resource is `RESOURCE_NOT_FOUND`; what is not granted is `PERMISSION_MISSING`, whether it exists or not;
-    /// a suspended tenant takes reads only, a deleted one those of platform administrators only.
+    /// a suspended tenant takes reads, and changes of limits and people by platform administrators; a deleted one takes reads of
+    /// platform administrators only.
     pub async fn enter(&self, caller: &Caller, tenant: &TenantName, resource: &str) -> Result<Place> {
         caller.expect_tenant(tenant)?;
         if !caller.sees(tenant) {
@@ -155,7 +162,7 @@ impl App {
                 return Err(Error::not_found(resource));
             }
         } else {
-            place.tenant.expect_active()?;
+            place.tenant.expect_writable(caller)?;
         }
         Ok(place)
     }
@@ -185,7 +192,7 @@ impl App {
 
     fn remember_place(&self, tenant: Tenant, wrapped: &[u8]) -> Result<Place> {
         let key = Arc::new(self.master_key.unwrap(tenant.meta.uid, wrapped)?);
-        let place = Place { scope: tenant.scope(), key, tenant };
+        let place = Place { scope: tenant.scope(), key, tenant: Arc::new(tenant) };
         let mut tenants = lock(&self.tenants);
         tenants.retain(|_, (since, _)| since.elapsed() < ACCESS_CACHE);
         tenants.insert(place.tenant.name.clone(), (Instant::now(), place.clone()));

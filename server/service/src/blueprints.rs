@@ -89,9 +89,9 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateBlueprint, write: &Wr
 }
 
 /// Returns a blueprint.
-pub async fn get(app: &App, caller: &Caller, name: &BlueprintName) -> Result<Blueprint> {
+pub async fn get(app: &App, caller: &Caller, name: &BlueprintName) -> Result<Arc<Blueprint>> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
-    find(&mut app.store.read().await?, &place, name).await
+    app.store.newest(name, async |db: &mut Session| find(db, &place, name).await).await
 }
 
 /// Lists the blueprints of a tenant.

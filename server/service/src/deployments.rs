@@ -1,5 +1,7 @@
 //! Deployments: nothing becomes real before a run.
 
+use std::sync::Arc;
+
 use freehold_domain::{
     Error, Reason, Result, Violation,
     access::Caller,
@@ -87,9 +89,9 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateDeployment, write: &W
 }
 
 /// Returns a deployment.
-pub async fn get(app: &App, caller: &Caller, name: &DeploymentName) -> Result<Deployment> {
+pub async fn get(app: &App, caller: &Caller, name: &DeploymentName) -> Result<Arc<Deployment>> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
-    find(&mut app.store.read().await?, &place, name).await
+    app.store.newest(name, async |db: &mut Session| find(db, &place, name).await).await
 }
 
 /// Lists the deployments of an environment.

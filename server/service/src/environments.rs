@@ -1,5 +1,7 @@
 //! Environments of a project.
 
+use std::sync::Arc;
+
 use freehold_domain::{
     Error, Result,
     access::Caller,
@@ -9,7 +11,7 @@ use freehold_domain::{
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
 };
-use freehold_store::{Tx, access, environments, runners};
+use freehold_store::{Session, Tx, access, environments, runners};
 
 use crate::app::{App, Write};
 
@@ -66,9 +68,10 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateEnvironment, write: &
 }
 
 /// Returns an environment.
-pub async fn get(app: &App, caller: &Caller, name: &EnvironmentName) -> Result<Environment> {
+pub async fn get(app: &App, caller: &Caller, name: &EnvironmentName) -> Result<Arc<Environment>> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
-    environments::get(&mut app.store.read().await?, place.scope, name).await?.ok_or_else(|| Error::not_found(name))
+    let find = async |db: &mut Session| environments::get(db, place.scope, name).await?.ok_or_else(|| Error::not_found(name));
+    app.store.newest(name, find).await
 }
 
 /// Lists the environments of a project.

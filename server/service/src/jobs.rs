@@ -314,7 +314,7 @@ pub async fn append_log(
     Ok(committed + count)
 }
 
-/// Records steps, and the state after them.
+/// Records steps, and the state after them; answers whether the run should stop.
 pub async fn progress(
     app: &App,
     runner: &RunnerName,
@@ -322,7 +322,7 @@ pub async fn progress(
     epoch: i64,
     entries: Vec<Entry>,
     state: Option<NewState>,
-) -> Result<()> {
+) -> Result<bool> {
     let place = place_of(app, name).await?;
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
     let (run, lease) = leased(&mut tx, &place, runner, name, epoch).await?;
@@ -334,7 +334,7 @@ pub async fn progress(
         tx.commit(&()).await?;
         fault::point("progress.committed");
         woken(app, &run);
-        return Ok(());
+        return Ok(run.cancel_requested);
     }
     for entry in &entries {
         let data = place.key.seal(app.random.as_ref(), &step_place(&place, &run, &entry.step_id), &entry.data)?;
@@ -356,7 +356,7 @@ pub async fn progress(
     tx.commit(&()).await?;
     fault::point("progress.committed");
     woken(app, &run);
-    Ok(())
+    Ok(run.cancel_requested)
 }
 
 fn step(entry: &Entry) -> Result<Progress> {

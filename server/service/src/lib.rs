@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod operations;
 pub mod projects;
 pub mod quotas;
+pub mod retention;
 pub mod runners;
 pub mod runs;
 mod seal;

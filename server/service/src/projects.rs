@@ -1,5 +1,7 @@
 //! Projects of a tenant.
 
+use std::sync::Arc;
+
 use freehold_domain::{
     Error, Result,
     access::Caller,
@@ -9,7 +11,7 @@ use freehold_domain::{
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
 };
-use freehold_store::{access, projects};
+use freehold_store::{Session, access, projects};
 
 use crate::app::{App, Write};
 
@@ -53,9 +55,10 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateProject, write: &Writ
 }
 
 /// Returns a project.
-pub async fn get(app: &App, caller: &Caller, name: &ProjectName) -> Result<Project> {
+pub async fn get(app: &App, caller: &Caller, name: &ProjectName) -> Result<Arc<Project>> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
-    projects::get(&mut app.store.read().await?, place.scope, name).await?.ok_or_else(|| Error::not_found(name))
+    let find = async |db: &mut Session| projects::get(db, place.scope, name).await?.ok_or_else(|| Error::not_found(name));
+    app.store.newest(name, find).await
 }
 
 /// Lists the projects of a tenant.

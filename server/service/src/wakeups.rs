@@ -5,6 +5,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher as _},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -15,11 +16,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(crate) struct Wakeups {
     shards: [Notify; 64],
+    closed: AtomicBool,
 }
 
 impl Wakeups {
     pub(crate) fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| Notify::new()) }
+        Self { shards: std::array::from_fn(|_| Notify::new()), closed: AtomicBool::new(false) }
     }
 
     fn shard(&self, topic: impl Hash) -> &Notify {
@@ -31,6 +33,12 @@ impl Wakeups {
     /// Wakes all who wait for this.
     pub(crate) fn wake(&self, topic: impl Hash) {
         self.shard(topic).notify_waiters();
+    }
+
+    /// Ends all waits, also those that begin later, as if their end had come.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.shards.iter().for_each(Notify::notify_waiters);
     }
 
     /// Looks until there is something, or until the end; looks once more at the end.
@@ -52,10 +60,36 @@ impl Wakeups {
                 return Ok(Some(found));
             }
             let now = tokio::time::Instant::now();
-            if now >= end {
+            if now >= end || self.closed.load(Ordering::SeqCst) {
                 return Ok(None);
             }
             let _ = tokio::time::timeout_at(end.min(now + PATIENCE), notified).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    async fn wait(wakeups: Arc<Wakeups>) -> Option<()> {
+        let end = Instant::now() + Duration::from_secs(60);
+        wakeups.wait_for("run", end, || async { Ok::<_, ()>(None) }).await.expect("it does not fail")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_ends_waits_at_once_and_those_that_come_later() {
+        let wakeups = Arc::new(Wakeups::new());
+        let begun = Instant::now();
+        let waiter = tokio::spawn(wait(Arc::clone(&wakeups)));
+        tokio::task::yield_now().await;
+        wakeups.close();
+        assert_eq!(waiter.await.expect("no panic"), None);
+        assert_eq!(wait(wakeups).await, None);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 }

@@ -20,12 +20,15 @@ pub mod payloads;
 mod postgres;
 pub mod projects;
 pub mod quotas;
+mod reads;
+pub mod retention;
 pub mod runners;
 pub mod runs;
 pub mod service_accounts;
 mod sqlite;
 mod store;
 pub mod tenants;
+mod turns;
 mod tx;
 pub mod users;
 

@@ -18,8 +18,8 @@ macro_rules! migrations {
     };
 }
 
-const POSTGRES: &[(i64, &str, &str)] = &migrations!("postgres": 1 "0001_foundation");
-const SQLITE: &[(i64, &str, &str)] = &migrations!("sqlite": 1 "0001_foundation");
+const POSTGRES: &[(i64, &str, &str)] = &migrations!("postgres": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security");
+const SQLITE: &[(i64, &str, &str)] = &migrations!("sqlite": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security");
 
 pub(crate) async fn postgres(pool: &PgPool) -> Result<()> {
     run(POSTGRES, pool).await

@@ -1,7 +1,8 @@
 //! Postgres sessions that never carry an open transaction back into the pool.
 
 use freehold_domain::{Error, Result, fault};
-use sqlx::{Executor as _, PgConnection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool, Postgres, pool::PoolConnection};
+use uuid::Uuid;
 
 use crate::session::Failure;
 
@@ -21,10 +22,19 @@ impl PgSession {
         Ok(Self { connection: Some(connection), in_transaction: false })
     }
 
-    pub(crate) async fn begin(pool: &PgPool) -> Result<Self> {
+    /// Opens a transaction. One that works for a tenant is shown the rows of no other by the policies of the schema.
+    pub(crate) async fn begin(pool: &PgPool, tenant: Option<Uuid>) -> Result<Self> {
         let mut session = Self::acquire(pool).await?;
         session.in_transaction = true;
-        session.connection().execute("BEGIN").await.map_err(Failure::from)?;
+        let begun = match tenant {
+            None => session.connection().execute("BEGIN").await,
+            // One round trip for both, which has no place for arguments. A UUID is written in digits and dashes only.
+            Some(tenant) => {
+                let begin = format!("BEGIN; SET LOCAL freehold.tenant = '{}'", tenant.hyphenated());
+                session.connection().execute(AssertSqlSafe(begin)).await
+            }
+        };
+        begun.map_err(Failure::from)?;
         Ok(session)
     }
 

@@ -12,7 +12,7 @@ use freehold_domain::{Error, Reason, Result};
 use sqlx::{Executor as _, Sqlite, SqliteConnection, pool::PoolConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
-use crate::session::Failure;
+use crate::{reads::Reads, session::Failure};
 
 /// Writers that share one flush, at most.
 const BATCH: usize = 64;
@@ -50,11 +50,13 @@ struct Batch {
     abandoned: bool,
     /// Turns that have finished and wait for the flush.
     finished: Vec<oneshot::Sender<bool>>,
+    /// What was read from the rows that are being changed.
+    reads: Reads,
 }
 
 impl Writer {
-    pub(crate) fn new(connection: SqliteConnection) -> Self {
-        let batch = Batch { connection, open: false, abandoned: false, finished: Vec::new() };
+    pub(crate) fn new(connection: SqliteConnection, reads: Reads) -> Self {
+        let batch = Batch { connection, open: false, abandoned: false, finished: Vec::new(), reads };
         Self { shared: Arc::new(Shared { batch: Arc::new(Mutex::new(batch)), waiting: AtomicUsize::new(0) }) }
     }
 
@@ -99,6 +101,7 @@ impl Batch {
             if !done && sql == "COMMIT" {
                 let _ = self.connection.execute("ROLLBACK").await;
             }
+            self.reads.forget();
         }
         for waiter in self.finished.drain(..) {
             let _ = waiter.send(done);

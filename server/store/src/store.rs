@@ -1,9 +1,15 @@
 //! The store: one of two databases, opened and brought to the newest schema.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use freehold_domain::{
     Error, Reason, Result,
+    access::TenantScope,
     time::{Clock, Random},
 };
 use sqlx::{
@@ -15,8 +21,11 @@ use sqlx::{
 use crate::{
     Session, migrate,
     postgres::PgSession,
+    reads::Reads,
     session::{Backend, Failure},
     sqlite::{SqliteSession, Writer},
+    turns::Turns,
+    tx::INSTALLATION,
 };
 
 /// Where the data is.
@@ -39,12 +48,13 @@ pub struct Store {
     pub(crate) database: Database,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) turns: Turns,
 }
 
 #[derive(Clone)]
 pub(crate) enum Database {
     Postgres(PgPool),
-    Sqlite { readers: SqlitePool, writer: Arc<Writer> },
+    Sqlite { readers: SqlitePool, writer: Arc<Writer>, reads: Reads, _lock: Arc<File> },
 }
 
 impl Store {
@@ -54,6 +64,7 @@ impl Store {
     pub async fn open(settings: &StoreSettings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self> {
         let database = match settings {
             StoreSettings::Sqlite(path) => {
+                let lock = Arc::new(lock(path)?);
                 let options = SqliteConnectOptions::new()
                     .filename(path)
                     .create_if_missing(true)
@@ -72,7 +83,8 @@ impl Store {
                     .connect_with(options.read_only(true))
                     .await
                     .map_err(Failure::from)?;
-                Database::Sqlite { readers, writer: Arc::new(Writer::new(connection)) }
+                let reads = Reads::default();
+                Database::Sqlite { readers, writer: Arc::new(Writer::new(connection, reads.clone())), reads, _lock: lock }
             }
             StoreSettings::Postgres { url, connections } => {
                 let options: PgConnectOptions = url.parse().map_err(|error: sqlx::Error| {
@@ -90,7 +102,7 @@ impl Store {
                 Database::Postgres(pool)
             }
         };
-        Ok(Self { database, random, clock })
+        Ok(Self { database, random, clock, turns: Turns::default() })
     }
 
     /// A connection to read with. Every statement sees the newest committed rows.
@@ -103,10 +115,12 @@ impl Store {
         }))
     }
 
-    /// A connection inside a transaction.
-    pub(crate) async fn write(&self) -> Result<Session> {
+    /// A connection inside a transaction that works for this tenant, or for all of them when it is the installation.
+    pub(crate) async fn write(&self, tenant: TenantScope) -> Result<Session> {
         Ok(Session(match &self.database {
-            Database::Postgres(pool) => Backend::Postgres(PgSession::begin(pool).await?),
+            Database::Postgres(pool) => {
+                Backend::Postgres(PgSession::begin(pool, Some(tenant.0.0).filter(|_| tenant != INSTALLATION)).await?)
+            }
             Database::Sqlite { writer, .. } => Backend::Sqlite(SqliteSession::Writer(writer.begin().await?)),
         }))
     }
@@ -128,6 +142,22 @@ impl Store {
             Database::Sqlite { readers, .. } => readers.close().await,
         }
     }
+}
+
+/// Keeps every other process away for as long as the answer lives.
+fn lock(database: &Path) -> Result<File> {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-lock");
+    let place = Path::new(&path).display().to_string();
+    let refused = |why: String| Error::new(Reason::DependencyDown, format!("the database {} {why}", database.display()));
+    let file = File::create(&path).map_err(|error| refused(format!("cannot be opened: {place}: {error}")).caused_by(error))?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            refused("is in use by another process; stop that one, or let several share a Postgres".to_owned())
+        }
+        TryLockError::Error(error) => refused(format!("cannot be locked: {place}: {error}")).caused_by(error),
+    })?;
+    Ok(file)
 }
 
 fn unreachable(place: &str, error: sqlx::Error) -> Error {

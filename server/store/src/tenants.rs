@@ -5,6 +5,7 @@ use freehold_domain::{
     names::TenantName,
     resource::{Listed, Page},
     tenants::Tenant,
+    time::Timestamp,
 };
 use uuid::Uuid;
 
@@ -57,11 +58,35 @@ pub async fn list(db: &mut Session, page: Page) -> Result<Listed<Tenant>> {
 pub async fn update(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
     let rows = execute!(
         tx,
-        "UPDATE tenants SET version = $1, body = $2 WHERE uid = $3 AND version = $4",
+        "UPDATE tenants SET version = $1, body = $2, delete_time = $3 WHERE uid = $4 AND version = $5",
         tenant.meta.version,
         encode(tenant)?,
+        tenant.delete_time.map(Timestamp::as_micros),
         tenant.meta.uid.0,
         tenant.meta.version - 1,
     )?;
     if rows == 1 { Ok(()) } else { Err(tenant.meta.etag_mismatch()) }
+}
+
+/// Reads tenants that were deleted at this time or before, the first of them first.
+pub async fn deleted(db: &mut Session, until: Timestamp, most: u32) -> Result<Vec<Tenant>> {
+    let rows = fetch_all!(
+        (String,),
+        db,
+        "SELECT body FROM tenants WHERE delete_time <= $1 ORDER BY delete_time LIMIT $2",
+        until.as_micros(),
+        i64::from(most),
+    )?;
+    rows.iter().map(|(body,)| decode("tenants", body)).collect()
+}
+
+/// Whether there is one with this key; if so, it neither goes nor changes before this transaction ends.
+pub async fn hold(tx: &mut Tx, uid: Uuid) -> Result<bool> {
+    Ok(execute!(tx, "UPDATE tenants SET version = version WHERE uid = $1", uid)? == 1)
+}
+
+/// Removes one, and with its data key all that anybody could still read of it. Fails while it has rows in other tables.
+pub async fn purge(tx: &mut Tx, uid: Uuid) -> Result<()> {
+    execute!(tx, "DELETE FROM tenants WHERE uid = $1", uid)?;
+    Ok(())
 }

@@ -17,6 +17,7 @@ use crate::{
     Session, Store, quotas,
     session::{Backend, encode},
     sqlite::SqliteSession,
+    turns::Turn,
 };
 
 /// How long a request id is remembered.
@@ -45,6 +46,7 @@ pub struct Tx {
     replayed: Option<String>,
     events: Vec<Event>,
     moves: Vec<Move>,
+    turn: Turn,
 }
 
 /// A change of a counter, carried out by `commit`.
@@ -93,7 +95,7 @@ impl Store {
 
     /// Opens a transaction of the server's own duties.
     pub async fn begin_as(&self, principal: &str, tenant: TenantScope) -> Result<Tx> {
-        let session = self.write().await?;
+        let session = self.write(tenant).await?;
         let now = self.clock.now();
         let record = AuditRecord {
             uid: self.random.uid(),
@@ -110,7 +112,18 @@ impl Store {
             change: String::new(),
         };
         let random = std::sync::Arc::clone(&self.random);
-        Ok(Tx { session, random, now, tenant, record, request_id: None, replayed: None, events: Vec::new(), moves: Vec::new() })
+        Ok(Tx {
+            session,
+            random,
+            now,
+            tenant,
+            record,
+            request_id: None,
+            replayed: None,
+            events: Vec::new(),
+            moves: Vec::new(),
+            turn: self.turns.of(tenant),
+        })
     }
 }
 
@@ -203,6 +216,10 @@ impl Tx {
             Move::Use(dimension, _) | Move::Reserve { dimension, .. } | Move::Free { dimension, .. } => *dimension,
         });
         let (tenant, now) = (self.tenant, self.now);
+        // SQLite has one writer, which is turn enough.
+        if !moves.is_empty() && matches!(self.session.0, Backend::Postgres(_)) {
+            self.turn.take().await;
+        }
         for change in moves {
             match change {
                 Move::Use(dimension, amount) => quotas::take(&mut self.session, tenant, dimension, amount, now).await?,

@@ -2,22 +2,26 @@
 
 use std::{sync::Arc, time::Duration};
 
-use freehold_service::{App, INSTALLATION, jobs};
-use freehold_store::forget_answers;
+use freehold_service::{App, jobs, retention};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How often leases and deadlines are looked at.
 const REAP: Duration = Duration::from_millis(500);
-/// How often old answers are forgotten.
+/// How often it is looked for what is not kept any longer.
 const SWEEP: Duration = Duration::from_secs(600);
+/// Pause between two batches of that, in which others write.
+const BREATH: Duration = Duration::from_millis(100);
 
-/// Takes runs back whose runners were lost, ends what waited too long, and forgets old answers, until it is stopped.
-///
-/// It takes nothing back before server and database have been up for a whole lease: while one of them was away no runner could
-/// keep its lease, and none of them is to be blamed for that.
+/// Takes runs back whose runners were lost, ends what waited too long, and removes what is not kept any longer, until it is
+/// stopped.
 pub async fn run(app: Arc<App>, lease: Duration, stop: CancellationToken) {
-    let mut sweep = Instant::now();
+    tokio::join!(reap(&app, lease, &stop), sweep(&app, &stop));
+}
+
+/// Takes nothing back before server and database have been up for a whole lease: while one of them was away no runner could keep
+/// its lease, and none of them is to be blamed for that.
+async fn reap(app: &App, lease: Duration, stop: &CancellationToken) {
     let mut healthy_since = None;
     while !stop.is_cancelled() {
         match app.store().ping().await {
@@ -27,27 +31,38 @@ pub async fn run(app: Arc<App>, lease: Duration, stop: CancellationToken) {
             Err(_) => healthy_since = None,
         }
         if healthy_since.is_some_and(|since: Instant| since.elapsed() >= lease) {
-            match jobs::reap(&app).await {
+            match jobs::reap(app).await {
                 Ok(0) => {}
                 Ok(moved) => tracing::info!(moved, "runs whose runner or deadline was lost have moved on"),
                 Err(error) => tracing::warn!(error = %error, "leases could not be looked at"),
             }
         }
-        if Instant::now() >= sweep {
-            sweep = Instant::now() + SWEEP;
-            if let Err(error) = forget(&app).await {
-                tracing::warn!(error = %error, "old answers could not be forgotten");
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(REAP) => {}
-        }
+        pause(REAP, stop).await;
     }
 }
 
-async fn forget(app: &App) -> freehold_domain::Result<()> {
-    let mut tx = app.store().begin_as("server", INSTALLATION).await?;
-    forget_answers(&mut tx).await?;
-    tx.commit(&()).await
+async fn sweep(app: &App, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        let wait = match retention::sweep(app).await {
+            Ok(more) => {
+                if more {
+                    BREATH
+                } else {
+                    SWEEP
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "what is not kept any longer could not be removed");
+                SWEEP
+            }
+        };
+        pause(wait, stop).await;
+    }
+}
+
+async fn pause(time: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(time) => {}
+    }
 }

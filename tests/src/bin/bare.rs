@@ -55,7 +55,7 @@ async fn main() -> Result<(), Failure> {
     let tls = ServerTls::load(TlsFiles {
         cert: pki.join("server.crt"),
         key: pki.join("server.key"),
-        clients: Some(ClientFiles { ca: pki.join("ca.crt"), revoked: None, trust_domain: "freehold.test".to_owned() }),
+        clients: Some(ClientFiles { ca: pki.join("ca.crt"), revoked: None }),
         tls12: false,
         http1: false,
     })?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use freehold_domain::{Error, Reason, Result};
-use freehold_proto::Method;
+use freehold_proto::{Method, common::v1::MethodKind};
 use http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{Next, Request, RequestId, Response, Step, TenantHeader, TraceId, refuse, trace::Who};
@@ -33,7 +33,8 @@ impl<I: Identify> Step for Authenticate<I> {
             match found {
                 Ok(caller) => {
                     if let Some(who) = request.extensions().get::<Who>() {
-                        who.is(caller.principal().into_owned(), caller.tenant().unwrap_or_default().into_owned());
+                        let tenant = caller.tenant().unwrap_or_default().into_owned();
+                        who.is(caller.principal().into_owned(), tenant, method.kind == MethodKind::Read);
                     }
                     request.extensions_mut().insert(caller);
                 }
@@ -71,7 +72,7 @@ impl<I: Identify> Authenticate<I> {
             if peer.spiffe_id().is_none() {
                 return Err(Error::new(
                     Reason::CertUnknown,
-                    "the client certificate names nobody: it needs exactly one URI, a SPIFFE id of this server's trust domain",
+                    "the client certificate names nobody: it needs exactly one URI, a SPIFFE id",
                 ));
             }
             // A token that anybody could have copied is worth nothing beside a certificate (RFC 8705, section 3).

@@ -1,4 +1,5 @@
-//! Every call ends: at the caller's deadline, or at the longest that the method's policy allows. Streams are cut as well.
+//! Every call ends: at the caller's deadline, or at the longest that the method's policy allows. Streams are cut as well, and
+//! also when the server drains: they would hold it up, and their clients go on elsewhere.
 
 use std::{
     pin::Pin,
@@ -12,6 +13,7 @@ use freehold_proto::Method;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Status, body::Body};
 
 use super::{Next, Request, RequestId, Response, Step, refuse};
@@ -31,20 +33,27 @@ impl Deadline {
     }
 }
 
-pub(crate) struct KeepDeadline;
+pub(crate) struct KeepDeadline {
+    /// Cancelled when the server drains.
+    pub(crate) drain: CancellationToken,
+}
 
 impl Step for KeepDeadline {
     async fn run(&self, mut request: Request, next: impl Next) -> Response {
         let id = request.extensions().get::<RequestId>().cloned();
-        let most = request.extensions().get::<&'static Method>().expect("found by the policy layer").max_deadline;
+        let method = *request.extensions().get::<&'static Method>().expect("found by the policy layer");
         let wanted = match wanted(request.headers()) {
-            Ok(wanted) => wanted.unwrap_or(most),
+            Ok(wanted) => wanted.unwrap_or(method.max_deadline),
             Err(error) => return refuse(id.as_ref(), &error),
         };
-        let end = Instant::now() + wanted.min(most).max(SHORTEST);
+        let end = Instant::now() + wanted.min(method.max_deadline).max(SHORTEST);
         request.extensions_mut().insert(Deadline(end));
         match timeout_at(end, next.run(request)).await {
-            Ok(response) => response.map(|body| Body::new(Cut { body, timer: Box::pin(sleep_until(end)), id, over: false })),
+            Ok(response) => {
+                let drain = method.streams.then(|| Box::pin(self.drain.clone().cancelled_owned()));
+                response
+                    .map(|body| Body::new(Cut { body, timer: Box::pin(sleep_until(end)), drain, last: false, id, over: false }))
+            }
             Err(_) => refuse(id.as_ref(), &missed()),
         }
     }
@@ -78,12 +87,30 @@ fn missed() -> Error {
     Error::new(Reason::DeadlineExceeded, "not done within the deadline; it may still take effect, so look before you repeat it")
 }
 
-/// The body of an answer, which ends with DEADLINE_EXCEEDED when its time is over.
+fn draining() -> Error {
+    Error::new(Reason::ServerDraining, "this server is stopping; open the stream again, at another one or at its successor")
+}
+
+/// The body of an answer, which ends with DEADLINE_EXCEEDED when its time is over, and that of a stream with UNAVAILABLE when the
+/// server drains.
 struct Cut {
     body: Body,
     timer: Pin<Box<Sleep>>,
+    drain: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// The server drains, and this has sent what it had.
+    last: bool,
     id: Option<RequestId>,
     over: bool,
+}
+
+impl Cut {
+    /// Ends it with this error.
+    fn end(&mut self, error: &Error) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.over = true;
+        self.body = Body::empty(); // Stops the handler's stream now rather than when the client has read the end.
+        let id = self.id.as_ref().map_or("", RequestId::as_str);
+        Poll::Ready(Some(Ok(Frame::trailers(status::trailers(error, id)))))
+    }
 }
 
 impl http_body::Body for Cut {
@@ -97,12 +124,20 @@ impl http_body::Body for Cut {
         }
         // The timer first: a stream that always has a message must end too.
         if this.timer.as_mut().poll(cx).is_ready() {
-            this.over = true;
-            this.body = Body::empty(); // Stops the handler's stream now rather than when the client has read the end.
-            let id = this.id.as_ref().map_or("", RequestId::as_str);
-            return Poll::Ready(Some(Ok(Frame::trailers(status::trailers(&missed(), id)))));
+            return this.end(&missed());
+        }
+        let drained = this.drain.as_mut().map(|drain| drain.as_mut().poll(cx).is_ready());
+        if drained == Some(true) && this.last {
+            return this.end(&draining());
         }
         let polled = Pin::new(&mut this.body).poll_frame(cx);
+        if drained == Some(true) {
+            // One message that is ready still goes out: to a watcher of health, that the server is not ready any more.
+            this.last = true;
+            if polled.is_pending() {
+                return this.end(&draining());
+            }
+        }
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             this.over = frame.is_trailers();
         }

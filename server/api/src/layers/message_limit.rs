@@ -1,4 +1,5 @@
-//! No message of a request is larger than the server takes: known from its announced length, before it is buffered.
+//! No message of a request is larger than the server takes: known from its announced length, before it is buffered. One that is
+//! no message is the fault of who sent it.
 
 use std::{
     pin::Pin,
@@ -7,10 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use freehold_domain::{Error, Reason};
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 
-use super::{Next, Request, RequestId, Response, Step};
+use super::{Next, Request, RequestId, Response, Step, refuse};
 use crate::status;
 
 pub(crate) struct LimitMessages {
@@ -21,9 +23,21 @@ pub(crate) struct LimitMessages {
 impl Step for LimitMessages {
     async fn run(&self, request: Request, next: impl Next) -> Response {
         let id = request.extensions().get::<RequestId>().cloned();
-        let most = self.most;
-        next.run(request.map(|body| Body::new(Limited { body, id, frames: Frames::new(most) }))).await
+        let frames = Frames::new(self.most);
+        let answer = next.run(request.map(|body| Body::new(Limited { body, id: id.clone(), frames }))).await;
+        if is_unreadable(answer.headers()) {
+            let text = "the request is no message of this method: broken framing, bad UTF-8, or nesting that is too deep";
+            return refuse(id.as_ref(), &Error::new(Reason::FieldInvalid, text));
+        }
+        answer
     }
+}
+
+/// Whether tonic has answered in the place of the handler, because it could not decode the request: it calls that INTERNAL, and
+/// knows nothing of the details that every error of ours has.
+fn is_unreadable(headers: &HeaderMap) -> bool {
+    let internal = headers.get(Status::GRPC_STATUS).is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Internal);
+    internal && !headers.contains_key(Status::GRPC_STATUS_DETAILS)
 }
 
 /// The body of a request. Too large a message fails it; the handler's codec passes the status on.

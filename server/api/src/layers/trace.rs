@@ -1,9 +1,11 @@
-//! A span around each call, and one line when it is over, for whoever reads the logs.
+//! A span around each call, and one line when it is over, for whoever reads the logs; of reads that went well, only when the
+//! target `freehold::access` is logged at DEBUG.
 
 use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -11,7 +13,7 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tonic::{Code, Status, body::Body};
-use tracing::{Instrument as _, Span};
+use tracing::{Instrument as _, Level, Span};
 
 use super::{Next, Request, RequestId, Response, Step, TraceId};
 use crate::{policy::Surface, status::code_name};
@@ -20,20 +22,30 @@ pub(crate) struct Trace {
     pub(crate) surface: Surface,
 }
 
+/// A read that took as long as this is news, even when it went well.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// Who calls, filled in once that is known.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Who(Arc<OnceLock<(String, String)>>);
+pub(crate) struct Who(Arc<OnceLock<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    principal: String,
+    tenant: String,
+    reads: bool,
+}
 
 impl Who {
-    /// Names the principal and its tenant, empty when it has none.
-    pub(crate) fn is(&self, principal: String, tenant: String) {
+    /// Names the principal and its tenant, empty when it has none, and says whether the call only reads.
+    pub(crate) fn is(&self, principal: String, tenant: String, reads: bool) {
         // A call is authenticated once; a second name would be a second caller.
-        let _ = self.0.set((principal, tenant));
+        let _ = self.0.set(Known { principal, tenant, reads });
     }
 
     /// The principal, once it is known.
     pub(crate) fn principal(&self) -> Option<String> {
-        self.0.get().map(|(principal, _)| principal.clone())
+        self.0.get().map(|known| known.principal.clone())
     }
 }
 
@@ -80,7 +92,13 @@ struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let line = &self.line;
-        let (principal, tenant) = line.who.0.get().map_or(("", ""), |(principal, tenant)| (principal, tenant));
+        let known = line.who.0.get();
+        // Reads that went well are most of the calls and the least of the news.
+        let quiet = known.is_some_and(|known| known.reads) && line.code == Some(Code::Ok) && line.start.elapsed() < SLOW;
+        if quiet && !tracing::enabled!(target: "freehold::access", Level::DEBUG) {
+            return;
+        }
+        let (principal, tenant) = known.map_or(("", ""), |known| (&known.principal, &known.tenant));
         // A call without a status was given up by its caller.
         let code = code_name(line.code.unwrap_or(Code::Cancelled));
         let duration_us = u64::try_from(line.start.elapsed().as_micros()).unwrap_or(u64::MAX);

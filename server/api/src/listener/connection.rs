@@ -87,15 +87,12 @@ async fn handshake(
         }
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let peer = match (tls.trust_domain(), certificate) {
-        (Some(trust_domain), Some(certificate)) => match Peer::read(certificate, trust_domain, addr) {
-            Ok(peer) => Some(peer),
-            Err(error) => {
-                tracing::debug!(%addr, error, "a client certificate was refused");
-                return None;
-            }
-        },
-        _ => None,
+    let peer = match certificate.map(|certificate| Peer::read(certificate, addr)).transpose() {
+        Ok(peer) => peer,
+        Err(error) => {
+            tracing::debug!(%addr, error, "a client certificate was refused");
+            return None;
+        }
     };
     Some((stream, peer))
 }

@@ -90,8 +90,8 @@ impl pb::runner_service_server::RunnerService for Wire {
             }
             let entries = body.entries.into_iter().map(entry).collect();
             let state = (!body.state.is_empty()).then_some(NewState { bytes: body.state, addresses: body.addresses });
-            jobs::progress(&self.app, &runner, &run, body.epoch, entries, state).await?;
-            Ok(pb::ReportJobProgressResponse {})
+            let cancel_requested = jobs::progress(&self.app, &runner, &run, body.epoch, entries, state).await?;
+            Ok(pb::ReportJobProgressResponse { cancel_requested })
         })
         .await
     }
@@ -182,7 +182,7 @@ fn ended(result: pb::complete_job_request::Result) -> Ended {
                 delete: numbers.delete,
                 unchanged: numbers.unchanged,
                 drifted: numbers.drifted,
-                outputs_change: summary.outputs.iter().any(|output| output.unknown_after || output.before != output.after),
+                outputs_change: summary.outputs.iter().any(|output| output.action() != ActionMessage::Noop),
             };
             let changes =
                 summary.changes.iter().filter_map(|change| Some((change.address.clone(), action(change.action())?))).collect();

@@ -73,7 +73,7 @@ impl Wire {
 
     /// Answers a request: who calls and what it says go in, a message or the status of an error comes out. A call that lacks a
     /// permission is kept in the audit trail.
-    async fn serve<Q, A, F>(&self, request: Request<Q>, work: impl FnOnce(Caller, Q) -> F) -> Result<Response<A>, Status>
+    async fn serve<Q, A, F>(&self, request: Request<Q>, work: impl FnOnce(Arc<Caller>, Q) -> F) -> Result<Response<A>, Status>
     where
         F: Future<Output = Result<A>>,
     {
@@ -82,7 +82,8 @@ impl Wire {
             let error = Error::new(Reason::CredentialsMissing, "this call needs a client certificate or a token of this server");
             return Err(status::render(&error, ""));
         };
-        match work(caller.clone(), body).await {
+        let caller = Arc::new(caller);
+        match work(Arc::clone(&caller), body).await {
             Ok(answer) => Ok(Response::new(answer)),
             Err(error) => {
                 if error.reason() == Reason::PermissionMissing {

@@ -216,7 +216,7 @@ impl pb::run_service_server::RunService for Wire {
 }
 
 /// The run now, after every change, and from time to time as a sign of life; ends after its end.
-fn watch(app: Arc<App>, caller: Caller, name: RunName) -> Answers<pb::WatchRunResponse> {
+fn watch(app: Arc<App>, caller: Arc<Caller>, name: RunName) -> Answers<pb::WatchRunResponse> {
     Box::pin(stream::try_unfold(Some(0), move |seen| {
         let (app, caller, name) = (Arc::clone(&app), caller.clone(), name.clone());
         async move {
@@ -234,7 +234,7 @@ fn watch(app: Arc<App>, caller: Caller, name: RunName) -> Answers<pb::WatchRunRe
     }))
 }
 
-fn tail(app: Arc<App>, caller: Caller, name: RunName, offset: i64, follow: bool) -> Answers<pb::TailRunLogsResponse> {
+fn tail(app: Arc<App>, caller: Arc<Caller>, name: RunName, offset: i64, follow: bool) -> Answers<pb::TailRunLogsResponse> {
     Box::pin(stream::try_unfold(Some(offset), move |from| {
         let (app, caller, name) = (Arc::clone(&app), caller.clone(), name.clone());
         async move {

@@ -6,14 +6,15 @@ use freehold_api::{
     authority::{Authority, Issued, Profile, Usage},
     policy::Surface,
 };
+use freehold_domain::time::Timestamp;
 use freehold_proto::{
     iam::v1::{GetCallerIdentityRequest, token_service_client::TokenServiceClient},
     meta::v1::{GetServerInfoRequest, server_info_service_client::ServerInfoServiceClient},
 };
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::HandshakeKind;
 use tokio::time::timeout;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-use tonic_types::StatusExt as _;
 
 use crate::support::{
     ADA, Installation, PATIENCE, Skewed, client_certificate, client_config, eventually, preface, server_certificate, tls_with,
@@ -112,19 +113,61 @@ async fn certificate_and_authority_are_exchanged_while_calls_go_on() {
     calls.get_server_info(GetServerInfoRequest {}).await.expect("the open connection went on");
 }
 
+/// An authority of somebody else's making, which signs whatever it is asked to.
+struct Stranger {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Stranger {
+    fn new(trust_domain: Option<&str>) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::OrganizationName, trust_domain.unwrap_or("nobody"));
+        params.subject_alt_names = trust_domain.map(|domain| uri(&format!("spiffe://{domain}"))).into_iter().collect();
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    fn issue(&self, spiffe_id: &str) -> Issued {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![uri(spiffe_id)];
+        let key = KeyPair::generate().expect("a key");
+        let cert_pem = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        Issued { cert_pem, key_pem: key.serialize_pem(), serial: String::new(), not_after: Timestamp::default() }
+    }
+}
+
+fn uri(text: &str) -> SanType {
+    SanType::URI(text.try_into().expect("ASCII"))
+}
+
 #[tokio::test]
-async fn a_certificate_of_another_trust_domain_names_nobody() {
+async fn an_identity_of_another_trust_domain_arrives_whole_and_its_authority_speaks_for_no_other() {
     let here = Installation::new();
-    // The same authority's key may sign for anybody; identity needs the trust domain as well.
-    let foreign = Authority::create(&here.path("foreign"), "foreign.example", Arc::new(Skewed(0))).expect("made");
-    write(&here.client_ca(), &format!("{}{}", here.authority.ca_pem(), foreign.ca_pem()));
+    let (mesh, nameless) = (Stranger::new(Some("mesh.example")), Stranger::new(None));
+    write(&here.client_ca(), &format!("{}{}{}", here.authority.ca_pem(), mesh.pem, nameless.pem));
     let server = here.serve(Surface::Api).await;
-    let stranger = foreign_client(&foreign);
 
-    let channel = server.channel(&here.authority, Some(&stranger)).await;
-    let refused = TokenServiceClient::new(channel).get_caller_identity(GetCallerIdentityRequest {}).await.expect_err("nobody");
-
-    assert_eq!(refused.get_details_error_info().expect("there").reason, "CERT_UNKNOWN");
+    for (authority, spiffe_id) in [
+        (&mesh, "spiffe://mesh.example/tenants/acme/users/ada"),
+        (&mesh, "spiffe://mesh.example/platform/admin"),
+        (&nameless, "spiffe://other.example/ci"),
+    ] {
+        let channel = server.channel(&here.authority, Some(&authority.issue(spiffe_id))).await;
+        let answer = TokenServiceClient::new(channel).get_caller_identity(GetCallerIdentityRequest {}).await.expect(spiffe_id);
+        assert_eq!(answer.into_inner().caller_identity.expect("an identity").principal, spiffe_id);
+    }
+    for (which, certificate) in [
+        ("the mesh's authority poses as ours", mesh.issue("spiffe://test.example/platform/admin")),
+        ("the mesh's authority poses as another", mesh.issue("spiffe://other.example/ci")),
+        ("a nameless authority poses as ours", nameless.issue("spiffe://test.example/platform/admin")),
+        ("a nameless authority poses as the mesh's", nameless.issue("spiffe://mesh.example/ci")),
+    ] {
+        let error = server.handshake(&here.authority, Some(&certificate)).await.expect_err(which);
+        assert!(error.contains("UnknownCA"), "{which}: {error}");
+    }
 }
 
 #[tokio::test]

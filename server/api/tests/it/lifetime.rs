@@ -5,30 +5,40 @@ use std::time::Duration;
 use freehold_api::{layers::Rate, listener::Settings, policy::Surface};
 use freehold_proto::meta::v1::{GetServerInfoRequest, server_info_service_client::ServerInfoServiceClient};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_types::StatusExt as _;
 
 use crate::support::{ADA, Installation, PATIENCE, eventually};
 
 #[tokio::test]
-async fn a_drain_lets_calls_finish_cuts_endless_streams_and_ends() {
+async fn a_drain_lets_calls_finish_ends_streams_and_waits_for_nothing_else() {
     let here = Installation::new();
-    let server = here.serve(Surface::Api).await;
+    // A drain that waited for the grace time would not end in time.
+    let settings = Settings { grace: 10 * PATIENCE, ..Settings::default() };
+    let server = here.serve_with(Surface::Api, settings, Rate::default()).await;
+    server.readiness.set(true);
     let channel = server.channel(&here.authority, Some(&here.client(ADA))).await;
     let mut endless = HealthClient::new(channel.clone()).watch(HealthCheckRequest::default()).await.expect("open").into_inner();
-    endless.message().await.expect("a status").expect("a status");
+    let serving = endless.message().await.expect("a status").expect("a status").status();
+    assert_eq!(serving, ServingStatus::Serving);
     let mut calls = freehold_proto::iam::v1::token_service_client::TokenServiceClient::new(channel);
     let call = tokio::spawn(async move {
         calls.exchange_token(freehold_proto::iam::v1::ExchangeTokenRequest { api_key: "wait".to_owned() }).await
     });
     timeout(PATIENCE, server.handlers.begun.notified()).await.expect("begun");
 
+    server.readiness.set(false);
     server.shutdown.cancel();
+    let last = endless.message().await.expect("what it had to say").expect("a status").status();
+    assert_eq!(last, ServingStatus::NotServing);
+    let cut = endless.message().await.expect_err("ended by the server");
+    let reason = cut.get_details_error_info().expect("a reason").reason;
+    assert_eq!((cut.code(), reason.as_str()), (tonic::Code::Unavailable, "SERVER_DRAINING"));
     eventually("nothing more is accepted", || async { TcpStream::connect(server.addr).await.is_err() }).await;
     server.handlers.go_on.notify_one();
 
     timeout(PATIENCE, call).await.expect("in time").expect("no panic").expect("a call in progress finishes");
     timeout(PATIENCE, server.serving).await.expect("the drain ends").expect("no panic");
-    endless.message().await.expect_err("cut");
     assert!(server.connections.is_empty());
 }
 

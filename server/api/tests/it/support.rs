@@ -162,6 +162,7 @@ impl Installation {
             tokens: self.tokens.clone(),
             random: Arc::new(Uuids),
             tasks: tasks.clone(),
+            drain: shutdown.clone(),
             rate,
             max_message_bytes: MAX_MESSAGE,
             origins: vec![ORIGIN.parse().expect("valid")],
@@ -179,11 +180,7 @@ impl Installation {
     }
 
     fn tls_files(&self, surface: Surface) -> TlsFiles {
-        let clients = ClientFiles {
-            ca: self.client_ca(),
-            revoked: Some(self.authority.revoked_path()),
-            trust_domain: TRUST_DOMAIN.to_owned(),
-        };
+        let clients = ClientFiles { ca: self.client_ca(), revoked: Some(self.authority.revoked_path()) };
         TlsFiles {
             cert: self.cert(),
             key: self.key(),
@@ -327,7 +324,10 @@ impl Identify for Names {
 
     async fn identify(&self, credentials: Credentials) -> freehold_domain::Result<Named> {
         let by_token = credentials.token.map(|token| token.principal);
-        let by_peer = || credentials.peer.as_ref().and_then(|peer| peer.spiffe_id()).map(|id| id.path().to_owned());
+        let by_peer = || {
+            let id = credentials.peer.as_ref().and_then(|peer| peer.spiffe_id())?;
+            Some(if id.trust_domain() == TRUST_DOMAIN { id.path().to_owned() } else { id.to_string() })
+        };
         let principal = by_token.or_else(by_peer).expect("the edge lets nobody through without a proof");
         Ok(Named { principal, trace_id: credentials.request.trace_id })
     }
@@ -383,7 +383,7 @@ impl TokenService for Handlers {
 
 /// Everything the process logs, as JSON lines.
 static LOG: LazyLock<()> = LazyLock::new(|| {
-    tracing_subscriber::fmt().json().with_writer(|| Sink).init();
+    tracing_subscriber::fmt().json().with_env_filter("info,freehold::access=debug").with_writer(|| Sink).init();
 });
 static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 

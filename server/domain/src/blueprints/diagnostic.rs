@@ -133,16 +133,20 @@ impl Diagnostics {
 const MAX_CANDIDATES: usize = 500;
 const MAX_COMPARED: usize = 32;
 
-/// The name out of `known` that somebody may have meant, ready to end a message: ``; did you mean `x`?``, or nothing.
-pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+/// The name out of `known` that somebody may have meant by a wrong one.
+pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (1 + name.chars().count() / 4).min(3);
     known
         .into_iter()
         .take(MAX_CANDIDATES)
         .filter_map(|candidate| Some((distance(name, candidate, allowed)?, candidate)))
         .min()
-        .map(|(_, candidate)| format!("; did you mean `{candidate}`?"))
-        .unwrap_or_default()
+        .map(|(_, candidate)| candidate)
+}
+
+/// The same, ready to end a message: ``; did you mean `x`?``, or nothing.
+pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    closest(name, known).map(|close| format!("; did you mean `{close}`?")).unwrap_or_default()
 }
 
 /// Levenshtein distance without regard to case; `None` when it is more than allowed or a name is very long.

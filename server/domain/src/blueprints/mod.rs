@@ -24,7 +24,7 @@ mod template;
 mod version;
 mod yaml;
 
-pub use diagnostic::{Diagnostic, Position, Range, Severity};
+pub use diagnostic::{Diagnostic, Position, Range, Severity, closest, did_you_mean};
 pub use diff::{Change, ChangeKind, Impact, diff};
 pub use digest::digest;
 pub use document::{API_VERSION, Document, MAX_OUTPUTS, MAX_RESOURCES, Output, Resource};

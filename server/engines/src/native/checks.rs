@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use freehold_domain::blueprints::{DOCUMENT_PATH, DeploymentFacts, Diagnostic, Document, Range, Resource, Scope, Template};
+use freehold_domain::blueprints::{
+    DOCUMENT_PATH, DeploymentFacts, Diagnostic, Document, Range, Resource, Scope, Template, closest, did_you_mean,
+};
 use serde_json::{Map, Value};
 
 use super::{
     NativeEngine,
     evaluation::{check, normal},
     provider::Provider,
-    schema::{Problem, closest},
+    schema::Problem,
     shown,
 };
 use crate::Planned;
@@ -103,7 +105,7 @@ fn references(engine: &NativeEngine, document: &Document, template: &Template) -
         let schema = provider.schema();
         if schema.get(&read.name).is_none() {
             let names = schema.attributes.iter().map(|attribute| attribute.name);
-            let hint = closest(&read.name, names).map(|close| format!("; did you mean `{close}`?")).unwrap_or_default();
+            let hint = did_you_mean(&read.name, names);
             wrong.push(format!("a `{}` has no attribute `{}`{hint}", schema.kind, shown(&read.name)));
         }
     }

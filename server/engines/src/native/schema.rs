@@ -1,5 +1,6 @@
 //! What attributes a resource type has, and whether given values fit.
 
+use freehold_domain::blueprints::closest;
 use serde_json::Value;
 
 use crate::Attributes;
@@ -277,28 +278,6 @@ fn type_name(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "a map",
     }
-}
-
-/// The name nearest to what was written, when it is near enough to be meant.
-pub(crate) fn closest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = 1 + written.chars().count() / 4;
-    names.map(|name| (distance(written, name), name)).filter(|(distance, _)| *distance <= limit).min().map(|(_, name)| name)
-}
-
-/// Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let next = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = row[j + 1];
-            row[j + 1] = next;
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

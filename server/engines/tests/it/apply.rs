@@ -62,6 +62,32 @@ async fn what_is_made_stays_until_something_changes_and_goes_in_the_end() {
 }
 
 #[tokio::test]
+async fn an_output_that_is_hidden_is_still_seen_to_change() {
+    const HIDDEN: &str = r#"
+inputs:
+  properties:
+    key: {type: string, sensitive: true}
+resources:
+  pet: {type: random_pet}
+outputs:
+  key: {value: "${inputs.key}", sensitive: true}
+"#;
+    let mut world = World::new();
+    let planned = async |world: &mut World, key: &str| {
+        world.inputs = json!({ "key": key }).as_object().expect("a map").clone();
+        let plan = world.plan(HIDDEN).await;
+        let [output] = <[_; 1]>::try_from(plan.summary_for_people().outputs).expect("one output");
+        assert!(output.sensitive && output.before.is_empty() && output.after.is_empty(), "{output:?}");
+        assert_eq!(plan.is_empty(), output.action == Action::Noop, "{plan:?}");
+        output.action
+    };
+    assert_eq!(planned(&mut world, "one").await, Action::Create);
+    world.apply(HIDDEN).await;
+    assert_eq!(planned(&mut world, "one").await, Action::Noop);
+    assert_eq!(planned(&mut world, "two").await, Action::Update);
+}
+
+#[tokio::test]
 async fn a_plan_is_the_same_to_the_byte_and_shows_no_secret() {
     let mut world = World::new();
     world.inputs = json!({ "words": 2, "banner": "hush hush" }).as_object().expect("a map").clone();

@@ -170,3 +170,19 @@ async fn environments_need_a_project_and_a_pool_and_take_their_roles_with_them()
     create("runnerPools/default").await.expect("the name is free");
     assert_eq!(server.call(&bob, "tenants.environments.get").await.grants.len(), 0, "the role was on the old one");
 }
+
+#[tokio::test]
+async fn a_project_takes_the_roles_on_it_with_it() {
+    let server = Installation::start().await;
+    let ada = server.acme("roles/tenant-admin").await;
+    server.shop().await;
+    let bob = server.user("tenants/acme", "bob").await;
+    server.give(&ada, "roles/developer", &bob, SHOP).await.expect("given");
+    server.reads_shop(&bob).await.expect("granted");
+
+    let caller = server.call(&ada, "tenants.projects.delete").await;
+    projects::delete(&server.app, &caller, &SHOP.parse().expect("valid"), false, &write()).await.expect("deleted");
+    assert_eq!(server.call(&bob, "tenants.projects.get").await.grants.len(), 0, "not even in this replica's memory");
+    server.shop().await;
+    assert_eq!(missing(&server.reads_shop(&bob).await.expect_err("the role was on the old one")), Some("tenants.projects.get"));
+}

@@ -38,7 +38,8 @@ fn nothing_is_left_undone_or_left_out() {
     none(&faults, "finish it, run it, or say what is expected and why:");
 }
 
-/// Statements are constants with places for values: nothing that a user wrote becomes SQL.
+/// Statements are constants with places for values: nothing that a user wrote becomes SQL. `BEGIN` with the tenant's UUID, which has
+/// no place for values, is the one that is put together.
 #[test]
 fn the_store_builds_no_sql_from_text() {
     const WORDS: [&str; 10] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WHERE", "ORDER BY", "VALUES", "FROM ", "LIMIT ", "AND "];
@@ -46,7 +47,8 @@ fn the_store_builds_no_sql_from_text() {
     for file in files(".rs").into_iter().filter(|file| file.starts_with("server/store/src/")) {
         let text = text(&file);
         let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
-        if shipped.contains("AssertSqlSafe") {
+        let allowed = usize::from(file == "server/store/src/postgres.rs");
+        if shipped.matches("AssertSqlSafe(").count() > allowed {
             faults.push(format!("{file}: AssertSqlSafe"));
         }
         for call in ["format!(", "write!(", "push_str(", "concat("] {

@@ -1,0 +1,69 @@
+//! What is not kept any longer, and goes by itself: answers to repeats, old events, deleted tenants.
+
+use std::time::Duration;
+
+use freehold_domain::{
+    Error, Result,
+    audit::Event,
+    tenants::{RETENTION, Tenant},
+    time::Timestamp,
+};
+use freehold_store::{INSTALLATION, forget_answers, retention, tenants};
+
+use crate::app::App;
+
+/// How long an event is kept in the outbox.
+pub const EVENTS: Duration = Duration::from_secs(7 * 86_400);
+
+/// Rows of one batch: a few milliseconds of work, behind which other writers wait.
+const BATCH: u32 = 500;
+/// Tenants that are purged side by side, so that one that cannot be does not keep the others.
+const TENANTS: u32 = 16;
+
+/// Removes a batch of everything whose time is over; answers whether there may be more.
+///
+/// What it removes, it removes for good: a deleted tenant goes with every row of it, its audit trail and its data key. That it did
+/// stays in the audit trail of the installation.
+pub async fn sweep(app: &App) -> Result<bool> {
+    let mut tx = app.store.begin_as("server", INSTALLATION).await?;
+    forget_answers(&mut tx).await?;
+    let events = retention::forget_events(&mut tx, earlier(app.now(), EVENTS), BATCH).await?;
+    tx.commit(&()).await?;
+
+    let due = tenants::deleted(&mut app.store.read().await?, earlier(app.now(), RETENTION), TENANTS).await?;
+    let mut failed: Option<Error> = None;
+    let mut purged = false;
+    for tenant in &due {
+        match purge(app, tenant).await {
+            Ok(()) => purged = true,
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if !purged => Err(error),
+        _ => Ok(purged || events == u64::from(BATCH)),
+    }
+}
+
+/// Removes a batch of the rows of a tenant, or the tenant itself when there are none left.
+async fn purge(app: &App, tenant: &Tenant) -> Result<()> {
+    let mut tx = app.store.begin_as("server", INSTALLATION).await?;
+    // Held against the other replicas, which do the same.
+    if !tenants::hold(&mut tx, tenant.meta.uid.0).await? {
+        return Ok(());
+    }
+    let gone = retention::purge(&mut tx, tenant.scope(), BATCH).await? == 0;
+    if gone {
+        tenants::purge(&mut tx, tenant.meta.uid.0).await?;
+        tx.announce(Event::new("tenant.purged", &tenant.name, tenant.meta.uid, tenant.meta.version + 1));
+    }
+    tx.commit(&()).await?;
+    if gone {
+        app.forget_tenant(&tenant.name);
+    }
+    Ok(())
+}
+
+fn earlier(now: Timestamp, by: Duration) -> Timestamp {
+    Timestamp::from_micros(now.as_micros().saturating_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
+}

@@ -1,0 +1,36 @@
+//! Programs of others that talk to the server.
+
+use std::path::PathBuf;
+
+/// grpcurl: `FREEHOLD_GRPCURL`, the one that `cargo xtask test` has installed, or the one on the path.
+///
+/// # Panics
+/// When there is none.
+pub fn grpcurl() -> PathBuf {
+    tool("FREEHOLD_GRPCURL", "grpcurl", "grpcurl-")
+}
+
+/// buf: `FREEHOLD_BUF`, the one that `cargo xtask test` has installed, or the one on the path.
+///
+/// # Panics
+/// When there is none.
+pub fn buf() -> PathBuf {
+    tool("FREEHOLD_BUF", "node_modules/.bin/buf", "buf-")
+}
+
+/// Looks for it where xtask keeps tools: in folders of `target/tools` that name a version.
+fn tool(variable: &str, file: &str, folder: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test knows its own file");
+    let target = test.ancestors().nth(3).expect("tests run from target/PROFILE/deps");
+    let installed = std::fs::read_dir(target.join("tools")).into_iter().flatten().flatten();
+    let ours =
+        installed.filter(|entry| entry.file_name().to_string_lossy().starts_with(folder)).map(|entry| entry.path().join(file));
+    let name = file.rsplit('/').next().unwrap_or(file);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|dir| dir.join(name));
+    let found = ours.chain(on_path).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is missing: `cargo xtask test` installs it, or set {variable} to the program"))
+}

@@ -1,0 +1,273 @@
+//! The command line, as a person uses it.
+
+use std::{
+    cell::RefCell,
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use freehold_tests::{Database, Database::Sqlite, World, binary, endpoint};
+use saphyr_parser::{Event, Parser, ScalarStyle};
+use serde_json::Value;
+
+/// A person at a shell: variables, and everything the program ever said to them.
+struct Shell {
+    variables: Vec<(&'static str, String)>,
+    said: RefCell<String>,
+}
+
+/// What one command did.
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Shell {
+    fn of(world: &World, certificate: &str) -> Self {
+        let file = |name: &str| world.installation.pki.path(name).display().to_string();
+        let variables = vec![
+            ("FREEHOLD_ENDPOINT", endpoint(world.replica.api)),
+            ("FREEHOLD_CA", file("ca.crt")),
+            ("FREEHOLD_CERT", file(&format!("{certificate}.crt"))),
+            ("FREEHOLD_KEY", file(&format!("{certificate}.key"))),
+            ("FREEHOLD_TENANT", "acme".to_owned()),
+        ];
+        Self { variables, said: RefCell::default() }
+    }
+
+    /// Runs a command line; words are parted by spaces.
+    fn run(&self, line: &str) -> Ran {
+        let mut command = Command::new(binary());
+        command.args(line.split_whitespace()).env_clear().env("HOME", "/nonexistent").envs(self.variables.iter().cloned());
+        let Output { status, stdout, stderr } = command.output().expect("it starts");
+        let text = |bytes| String::from_utf8(bytes).expect("it speaks UTF-8");
+        let ran = Ran { code: status.code(), out: text(stdout), err: text(stderr) };
+        for stream in [&ran.out, &ran.err] {
+            assert!(!stream.contains('\x1b'), "no terminal, no colours: {line}: {stream}");
+        }
+        self.said.borrow_mut().push_str(&format!("{}{}", ran.out, ran.err));
+        ran
+    }
+
+    /// Runs a command line that must work; answers what it printed.
+    fn ok(&self, line: &str) -> String {
+        let ran = self.run(line);
+        assert_eq!(ran.code, Some(0), "{line}: {}{}", ran.out, ran.err);
+        ran.out
+    }
+
+    /// Runs a command line that must fail with this code and say these words, and nothing where results go.
+    fn fails(&self, line: &str, code: i32, words: &[&str]) {
+        let ran = self.run(line);
+        assert_eq!(ran.code, Some(code), "{line}: {}{}", ran.out, ran.err);
+        for word in words {
+            assert!(ran.err.contains(word), "`{word}` is missing: {line}: {}", ran.err);
+        }
+    }
+
+    /// The same with another value of a variable, or without it.
+    fn with(&self, name: &'static str, value: Option<String>) -> Self {
+        let mut variables: Vec<_> = self.variables.iter().filter(|(other, _)| *other != name).cloned().collect();
+        variables.extend(value.map(|value| (name, value)));
+        Self { variables, said: RefCell::default() }
+    }
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+both_databases!(a_person_deploys_the_sample_from_the_command_line);
+
+async fn a_person_deploys_the_sample_from_the_command_line(database: Database) {
+    let world = World::new(database).await;
+    let _runner = world.runner();
+    let shell = Shell::of(&world, "admin");
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/samples/greeting");
+
+    assert!(shell.ok("whoami").contains("platform/admin"));
+    assert!(shell.ok("tenant create beta --display-name Beta").contains("tenants/beta"));
+    assert!(shell.ok("tenant list").contains("beta"));
+    shell.ok("project create shop");
+    shell.ok("environment create shop/dev --kind dev");
+    assert!(shell.ok("environment list shop").contains("shop/dev"));
+    shell.ok("quota set deployments 3");
+    let quotas = shell.ok("quota list");
+    let deployments = quotas.lines().find(|line| line.starts_with("deployments")).expect("a line of it");
+    assert!(deployments.contains('3'), "{quotas}");
+
+    shell.ok("blueprint create greeting");
+    let pushed = shell.ok(&format!("blueprint push {}", sample.display()));
+    assert!(pushed.contains("draft of greeting: 2 files"), "{pushed}");
+    shell.ok("blueprint publish greeting@1.0.0 --notes First");
+    assert!(shell.ok("blueprint versions greeting").contains("1.0.0"));
+    shell.ok("deployment create shop/dev/hello --blueprint greeting@1.0.0 --input name=world");
+
+    let plan = shell.ok("deployment plan shop/dev/hello");
+    assert!(plan.contains("Plan: 4 to create, 0 to change, 0 to destroy."), "{plan}");
+    shell.fails("deployment apply shop/dev/hello", 2, &["there is no terminal to ask on", "--yes"]);
+    let applied = shell.ok("deployment apply shop/dev/hello --yes --message First");
+    assert!(applied.contains("Done: 4 created, 0 changed, 0 destroyed."), "{applied}");
+    assert!(world.made("shop/dev/hello.txt").is_some_and(|text| text.contains("Hello world")));
+    let again = shell.ok("deployment apply shop/dev/hello --yes");
+    assert!(again.contains("No changes."), "{again}");
+    let outputs = shell.ok("deployment outputs shop/dev/hello");
+    assert!(outputs.contains("shop/dev/hello.txt") && outputs.contains("(sensitive)"), "{outputs}");
+
+    let runs = json(&shell.ok("run list shop/dev/hello --output json"));
+    let outcomes: Vec<_> = runs.as_array().expect("a list").iter().map(|run| run["outcome"].as_str().expect("a text")).collect();
+    assert_eq!(outcomes, ["NO_CHANGES", "SUCCEEDED", "SUCCEEDED"], "newest first");
+    let run = runs[1]["name"].as_str().expect("a name");
+    assert!(shell.ok(&format!("run plan {run}")).contains("Plan: 4 to create"));
+    assert!(shell.ok(&format!("run logs {run}")).contains("creation is done"));
+    assert!(shell.ok("run list shop/dev/hello").contains("SUCCEEDED"));
+    let audit = shell.ok("audit list");
+    for word in ["PlanDeployment", "ApplyRun", "CreateDeployment"] {
+        assert!(audit.contains(word), "{word} is missing in {audit}");
+    }
+
+    // Programs read the same in two languages.
+    for command in ["deployment get shop/dev/hello", "quota list", "blueprint get greeting@1.0.0", "whoami"] {
+        let as_json = json(&shell.ok(&format!("{command} --output json")));
+        let as_yaml = shell.ok(&format!("{command} --output yaml"));
+        assert_eq!(yaml(&as_yaml), as_json, "{command}: {as_yaml}");
+    }
+
+    shell.fails("deployment drift shop/dev/none", 3, &["RESOURCE_NOT_FOUND", "hint: "]);
+    std::fs::write(world.installation.path("files/acme/shop/dev/hello.txt"), "vandalised").expect("a vandal");
+    shell.fails("deployment drift shop/dev/hello", 1, &["not as it was made"]);
+    let destroyed = shell.ok("deployment destroy shop/dev/hello --yes");
+    assert!(destroyed.contains("Done: 0 created, 0 changed, 4 destroyed."), "{destroyed}");
+    assert_eq!(world.made("shop/dev/hello.txt"), None);
+    shell.ok("deployment delete shop/dev/hello");
+    assert!(shell.ok("completions bash").contains("complete -F"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_shown_to_who_asks_for_it_and_nowhere_else() {
+    let world = World::new(Sqlite).await.with_sample().await;
+    let _runner = world.runner();
+    let shell = Shell::of(&world, "admin");
+    shell.ok("deployment create shop/dev/hello --blueprint greeting@1.0.0 --input name=world");
+    shell.ok("deployment apply shop/dev/hello --yes");
+    let asked = shell.with("NO_COLOR", Some("1".to_owned()));
+    let revealed = json(&asked.ok("deployment outputs shop/dev/hello --reveal --output json"));
+    let password = revealed.as_array().expect("a list").iter().find(|output| output["name"] == "password").expect("it is there");
+    let password = password["value"].as_str().expect("a text");
+    assert_eq!(password.chars().count(), 24);
+
+    for output in ["table", "json", "yaml"] {
+        let run = json(&shell.ok("run list shop/dev/hello --output json"))[0]["name"].as_str().expect("a name").to_owned();
+        for command in [
+            "deployment get shop/dev/hello",
+            "deployment plan shop/dev/hello",
+            "deployment outputs shop/dev/hello",
+            "deployment state shop/dev/hello",
+            "deployment state shop/dev/hello --serial 1",
+            "deployment revisions shop/dev/hello",
+            "audit list",
+            &format!("run get {run}"),
+            &format!("run logs {run}"),
+            &format!("run plan {run}"),
+        ] {
+            shell.ok(&format!("{command} --output {output}"));
+        }
+    }
+    shell.ok("deployment destroy shop/dev/hello --yes");
+    assert!(!shell.said.borrow().contains(password), "it was not asked for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_exit_code_has_its_cause_and_every_error_its_next_step() {
+    let world = World::new(Sqlite).await.with_sample().await;
+    let _runner = world.runner();
+    let shell = Shell::of(&world, "admin");
+    world.person("acme", "vic", &["viewer"]).await;
+    let viewer = Shell::of(&world, "acme-vic");
+
+    shell.fails("project create Not_A_Name", 2, &["error: ", "project_id"]);
+    shell.fails("project frobnicate", 2, &["frobnicate", "--help"]);
+    shell.fails("quota set projects many", 2, &["give a number or `none`"]);
+    shell.with("FREEHOLD_ENDPOINT", None).fails("whoami", 2, &["FREEHOLD_ENDPOINT", "--endpoint"]);
+    shell.with("FREEHOLD_KEY", None).fails("whoami", 2, &["--key or FREEHOLD_KEY"]);
+    shell.fails("project get none", 3, &["RESOURCE_NOT_FOUND", "hint: check the name and the tenant"]);
+    shell.fails("tenant get nobody", 3, &["RESOURCE_NOT_FOUND"]);
+    viewer.fails("project create mine", 4, &["PERMISSION_MISSING", "hint: ask for a role with tenants.projects.create"]);
+    shell.ok("quota set projects 1");
+    shell.fails("project create second", 5, &["QUOTA_EXCEEDED", "hint: 1 of 1 projects are used"]);
+    shell.fails("project create shop", 6, &["RESOURCE_EXISTS", "hint: choose another name"]);
+    shell.fails("project delete shop", 6, &["RESOURCE_IN_USE"]);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+    let begun = std::time::Instant::now();
+    shell.with("FREEHOLD_ENDPOINT", Some(endpoint(closed))).fails("whoami", 7, &[&closed.to_string()]);
+    assert!(begun.elapsed() < Duration::from_secs(60), "nobody waits for ever: {:?}", begun.elapsed());
+
+    let broken = "apiVersion: freehold.dev/v1\nengine: native\nresources:\n  thing:\n    type: http\n    \
+                  create: { method: POST, url: \"http://127.0.0.1:1/\" }\n";
+    world.publish("broken", vec![freehold::BlueprintFile::new("blueprint.yaml", broken)]).await;
+    shell.ok("deployment create shop/dev/broken --blueprint broken@1.0.0");
+    shell.fails("deployment apply shop/dev/broken --yes", 8, &["http.thing", "freehold run logs shop/dev/broken/"]);
+    let run = json(&shell.ok("run list shop/dev/broken -o json"))[0]["name"].as_str().expect("a name").to_owned();
+    shell.fails(&format!("run watch {run}"), 8, &["the run ended as FAILED"]);
+    shell.fails(&format!("run approve {run} --yes"), 6, &["awaits no approval"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_says_where_to_connect_and_variables_win_over_it() {
+    let world = World::new(Sqlite).await;
+    world.person("acme", "ada", &["tenant-admin"]).await;
+    let dir = world.installation.pki.path("");
+    let profile = |name: &str, certificate: &str| {
+        let url = endpoint(world.replica.api);
+        let files = format!("ca = \"ca.crt\"\ncert = \"{certificate}.crt\"\nkey = \"{certificate}.key\"");
+        format!("[profiles.{name}]\nendpoint = \"{url}\"\n{files}\ntenant = \"acme\"\n")
+    };
+    let config = dir.join("config.toml");
+    let text = format!("default_profile = \"ops\"\n{}{}", profile("ops", "admin"), profile("ada", "acme-ada"));
+    std::fs::write(&config, text).expect("the folder can be written");
+    let shell = Shell { variables: vec![("FREEHOLD_CONFIG", config.display().to_string())], said: RefCell::default() };
+    assert!(shell.ok("whoami").contains("platform/admin"), "paths are relative to the file");
+    assert!(shell.ok("whoami --profile ada").contains("tenants/acme/users/ada"));
+    let ada = shell.with("FREEHOLD_PROFILE", Some("ada".to_owned()));
+    assert!(ada.ok("whoami").contains("tenants/acme/users/ada"));
+    ada.ok("project create shop");
+    ada.with("FREEHOLD_TENANT", Some("beta".to_owned())).fails("project get shop", 3, &["tenants/beta"]);
+    shell.fails("whoami --profile eve", 2, &["no profile `eve`", "it has ada, ops"]);
+    std::fs::write(&config, "[profiles.ops]\nendpont = \"x\"\n").expect("the folder can be written");
+    shell.fails("whoami", 2, &["config.toml", "endpont"]);
+    let nowhere = shell.with("FREEHOLD_CONFIG", Some("/nonexistent/config.toml".to_owned()));
+    nowhere.fails("whoami", 2, &["/nonexistent/config.toml", "freehold --help"]);
+}
+
+/// Reads a document of YAML by somebody else's parser.
+fn yaml(text: &str) -> Value {
+    let mut events = Parser::new_from_str(text).map(|event| event.unwrap_or_else(|error| panic!("{error} in {text}")).0);
+    let first = events.find(|event| !matches!(event, Event::StreamStart | Event::DocumentStart(_)));
+    node(first.expect("a document"), &mut events)
+}
+
+fn node<'a>(event: Event<'a>, events: &mut impl Iterator<Item = Event<'a>>) -> Value {
+    match event {
+        Event::Scalar(text, ScalarStyle::Plain, ..) => serde_json::from_str(&text).unwrap_or_else(|_| text.into()),
+        Event::Scalar(text, ..) => text.into(),
+        Event::SequenceStart(..) => {
+            let mut items = Vec::new();
+            while let Some(item) = events.next().filter(|event| *event != Event::SequenceEnd) {
+                items.push(node(item, events));
+            }
+            items.into()
+        }
+        Event::MappingStart(..) => {
+            let mut fields = serde_json::Map::new();
+            while let Some(key) = events.next().filter(|event| *event != Event::MappingEnd) {
+                let key = node(key, events).as_str().expect("keys are texts").to_owned();
+                let value = events.next().expect("a key has a value");
+                fields.insert(key, node(value, events));
+            }
+            fields.into()
+        }
+        other => panic!("{other:?} is not for data"),
+    }
+}

@@ -1,0 +1,148 @@
+//! What is not kept any longer: a deleted tenant goes with every row of it, and nothing else goes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use freehold::{Timestamp, raw::proto::runners::v1 as pb};
+use freehold_domain::time::Clock;
+use freehold_service::{App, AppSettings, MasterKey, Store, StoreSettings, SystemClock, SystemRandom, retention};
+use freehold_tests::{Database, World};
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
+use uuid::Uuid;
+
+/// A clock that can be put forward, by days.
+#[derive(Default)]
+struct Later(AtomicU64);
+
+impl Clock for Later {
+    fn now(&self) -> freehold_domain::time::Timestamp {
+        SystemClock.now().plus(Duration::from_secs(self.0.load(Ordering::SeqCst) * 86_400))
+    }
+}
+
+/// How many rows a tenant has in each table, by the schema's own word on which tables there are.
+async fn rows(database_url: &str, tenant: &str) -> BTreeMap<String, i64> {
+    let tenant: Uuid = tenant.parse().expect("a UUID");
+    macro_rules! count {
+        ($session:expr, $tables:literal) => {{
+            let mut session = $session.expect("a session");
+            let tables: Vec<String> = sqlx::query_scalar($tables).fetch_all(&mut session).await.expect("the tables");
+            let mut counts = BTreeMap::new();
+            for table in tables {
+                let key = if table == "tenants" { "uid" } else { "tenant_id" };
+                let count = AssertSqlSafe(format!("SELECT COUNT(*) FROM {table} WHERE {key} = $1"));
+                let count: i64 = sqlx::query_scalar(count).bind(tenant).fetch_one(&mut session).await.expect("a count");
+                counts.insert(table, count);
+            }
+            counts
+        }};
+    }
+    match database_url.strip_prefix("sqlite:") {
+        Some(path) => count!(
+            sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await,
+            "SELECT t.name FROM sqlite_master AS t, pragma_table_info(t.name) AS c
+             WHERE t.type = 'table' AND (c.name = 'tenant_id' OR t.name = 'tenants' AND c.name = 'uid')"
+        ),
+        None => count!(
+            database_url.parse::<sqlx::postgres::PgConnectOptions>().expect("a URL").connect().await,
+            "SELECT CAST(table_name AS TEXT) FROM information_schema.columns
+             WHERE table_schema = 'public' AND (column_name = 'tenant_id' OR table_name = 'tenants' AND column_name = 'uid')"
+        ),
+    }
+}
+
+both_databases!(a_deleted_tenant_goes_with_every_row_when_its_time_is_over_and_nothing_else_does);
+
+async fn a_deleted_tenant_goes_with_every_row_when_its_time_is_over_and_nothing_else_does(database: Database) {
+    let mut world = World::new(database).await.with_sample().await;
+    let rival = world.tenant("rival").await;
+    rival.projects().create("shop").send().await.expect("a project");
+    fill(&world).await;
+    let uid = world.admin.tenants().get("acme").send().await.expect("a tenant").uid;
+    let rival = rival.tenants().get("rival").send().await.expect("a tenant").uid;
+    world.admin.tenants().delete("acme").force().send().await.expect("deleted");
+    world.replica.process.signal("TERM");
+    world.replica.process.wait().await;
+    let url = world.installation.database_url.as_str();
+    let (before, of_rival) = (rows(url, &uid).await, rows(url, &rival).await);
+    assert!(before.len() > 20 && before.values().all(|count| *count > 0), "the story fills every table: {before:?}");
+
+    let (app, clock) = open(url).await;
+    let sweep = async |days: u64| {
+        clock.0.store(days, Ordering::SeqCst);
+        loop {
+            // Every replica does this at the same time.
+            let (one, other) = tokio::join!(retention::sweep(&app), retention::sweep(&app));
+            if !one.expect("swept") && !other.expect("swept") {
+                return;
+            }
+        }
+    };
+    let kept_for_less = |counts: &BTreeMap<String, i64>| {
+        let short = |table: &str| ["idempotency", "outbox"].contains(&table);
+        counts.iter().map(|(table, count)| (table.clone(), if short(table) { 0 } else { *count })).collect::<BTreeMap<_, _>>()
+    };
+    sweep(6).await;
+    assert_eq!(rows(url, &uid).await["outbox"], before["outbox"], "events are kept for a week");
+    sweep(29).await;
+    assert_eq!(rows(url, &uid).await, kept_for_less(&before), "a deleted tenant is kept for 30 days");
+    sweep(31).await;
+    let left = rows(url, &uid).await;
+    assert!(left.values().all(|count| *count == 0), "nothing is left: {left:?}");
+    assert_eq!(rows(url, &rival).await, kept_for_less(&of_rival), "nothing of another tenant goes");
+    app.store().close().await;
+    drop(app);
+
+    let replica = world.installation.replica(&[]).await;
+    let admin = world.installation.client(&[replica.api], world.installation.pki.credentials("admin"), "acme").await;
+    let again = admin.tenants().create("acme").send().await.expect("the name is free");
+    assert_ne!(again.uid, uid);
+    assert!(admin.projects().list().send().await.expect("a list").items.is_empty());
+}
+
+/// Puts rows of `acme` into every table.
+async fn fill(world: &World) {
+    let acme = &world.admin;
+    acme.service_accounts().create("ci").send().await.expect("a service account");
+    acme.service_accounts().create_identity("ci", "spiffe://mesh.example/ci").send().await.expect("an identity");
+    world.person("acme", "ada", &["tenant-admin"]).await;
+    let end = Timestamp::now() + Duration::from_secs(3600);
+    acme.api_keys().create("serviceAccounts/ci", end).send().await.expect("a key");
+    acme.deployments().create("shop/dev/hello", "greeting@1.0.0").input("name", "world").send().await.expect("a deployment");
+    let runner = world.runner();
+    let run = acme.runs().plan("shop/dev/hello").auto_apply().send().await.expect("a run");
+    run.wait_done().await.expect("it ends").into_result().expect("well");
+    drop(runner);
+    // A run under way keeps a place among the concurrent ones reserved.
+    acme.runs().detect_drift("shop/dev/hello").send().await.expect("a run");
+    let credentials = world.installation.pki.credentials("runner");
+    let runner = world.installation.client(&[world.replica.runner], credentials, "acme").await;
+    let mut runner = pb::runner_service_client::RunnerServiceClient::new(runner.raw().expect("a channel"));
+    let ask = pb::AcquireJobRequest { request_id: Uuid::now_v7().to_string(), engines: vec!["native".to_owned()] };
+    runner.acquire_job(ask).await.expect("an answer").into_inner().job.expect("a job");
+}
+
+async fn open(database_url: &str) -> (App, Arc<Later>) {
+    let settings = match database_url.strip_prefix("sqlite:") {
+        Some(path) => StoreSettings::Sqlite(path.into()),
+        None => StoreSettings::Postgres { url: database_url.to_owned(), connections: 4 },
+    };
+    let (clock, random) = (Arc::new(Later::default()), Arc::new(SystemRandom::new()));
+    let store = Store::open(&settings, clock.clone(), random.clone()).await.expect("the database opens");
+    let app = App::new(AppSettings {
+        store,
+        clock: clock.clone(),
+        random,
+        master_key: MasterKey::new(&[42; 32]).expect("32 bytes"),
+        trust_domain: "freehold.test".to_owned(),
+        lease: Duration::from_secs(30),
+        validators: Vec::new(),
+    });
+    (app, clock)
+}

@@ -1,0 +1,132 @@
+//! A suspended tenant: what runs is finished, nothing begins, and the platform puts right what has to be.
+
+use std::time::Duration;
+
+use freehold::{
+    Client, RunOutcome, RunPhase,
+    raw::{RawChannel, proto::deployments::v1 as runs, proto::runners::v1 as pb, tonic::Request},
+};
+use freehold_tests::{Database, World, until};
+use pb::{complete_job_request::Result as End, runner_service_client::RunnerServiceClient};
+use uuid::Uuid;
+
+/// A runner that does what the story says.
+struct Runner(RunnerServiceClient<RawChannel>);
+
+impl Runner {
+    async fn new(world: &World) -> Self {
+        let credentials = world.installation.pki.credentials("runner");
+        let client = world.installation.client(&[world.replica.runner], credentials, "acme").await;
+        Self(RunnerServiceClient::new(client.raw().expect("a channel")))
+    }
+
+    /// Asks for work for a moment.
+    async fn ask(&mut self) -> Option<pb::Job> {
+        let ask = pb::AcquireJobRequest { request_id: Uuid::now_v7().to_string(), engines: vec!["native".to_owned()] };
+        let mut request = Request::new(ask);
+        request.set_timeout(Duration::from_millis(1200));
+        self.0.acquire_job(request).await.expect("an answer").into_inner().job
+    }
+
+    async fn complete(&mut self, job: &pb::Job, result: End) {
+        let request = pb::CompleteJobRequest { run: job.run.clone(), epoch: job.epoch, result: Some(result) };
+        self.0.complete_job(request).await.expect("a report is taken, whatever becomes of the tenant");
+    }
+}
+
+fn refused(answer: freehold::Result<impl Sized>) -> Option<String> {
+    answer.err().and_then(|error| error.reason().map(str::to_owned))
+}
+
+async fn plan(client: &Client, deployment: &str) -> String {
+    client.deployments().create(deployment, "greeting@1.0.0").input("name", "world").send().await.expect("a deployment");
+    client.runs().plan(deployment).auto_apply().send().await.expect("a run").into_run().name
+}
+
+both_databases!(a_suspended_tenant_finishes_what_runs_and_begins_nothing);
+
+async fn a_suspended_tenant_finishes_what_runs_and_begins_nothing(database: Database) {
+    let world = World::with(database, &["--lease", "3"]).await.with_sample().await;
+    let platform = &world.admin;
+    let ada = world.person("acme", "ada", &["tenant-admin"]).await;
+    let mut runner = Runner::new(&world).await;
+    let (one, two) = (plan(&ada, "shop/dev/one").await, plan(&ada, "shop/dev/two").await);
+    let job = runner.ask().await.expect("work");
+    assert_eq!(job.run, one, "the oldest first");
+
+    platform.tenants().suspend("acme", "unpaid").send().await.expect("suspended");
+    let summary = runs::RunPlan {
+        summary: Some(runs::PlanSummary { create: 1, ..Default::default() }),
+        changes: vec![runs::ResourceChange {
+            address: "random_pet.pet".to_owned(),
+            action: runs::ChangeAction::Create.into(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    runner.complete(&job, End::Plan(pb::PlanResult { plan: b"the plan".into(), summary: Some(summary) })).await;
+    assert!(runner.ask().await.is_none(), "nothing begins");
+    for (name, phase) in [(&one, RunPhase::ApplyQueued), (&two, RunPhase::Queued)] {
+        let run = ada.runs().get(name).send().await.expect("reads go on").into_run();
+        let why = run.waiting_on.map(|on| on.detail).unwrap_or_default();
+        assert_eq!((run.phase, why.as_str()), (phase, "tenants/acme to be active again; it is SUSPENDED"));
+    }
+
+    platform.tenants().resume("acme").send().await.expect("resumed");
+    let job = runner.ask().await.expect("it goes on");
+    assert_eq!((job.run.as_str(), job.kind(), job.payload.as_slice()), (one.as_str(), pb::JobKind::Apply, &b"the plan"[..]));
+    let step = pb::JournalEntry {
+        address: "random_pet.pet".to_owned(),
+        step_id: "1".to_owned(),
+        state: "intended".to_owned(),
+        ..Default::default()
+    };
+    let report = pb::ReportJobProgressRequest {
+        run: one.clone(),
+        epoch: job.epoch,
+        entries: vec![step],
+        state: Vec::new(),
+        addresses: Vec::new(),
+    };
+    runner.0.report_job_progress(report).await.expect("an intent is recorded");
+    platform.tenants().suspend("acme", "still unpaid").send().await.expect("suspended");
+    until("the run to be taken back", || async {
+        let run = ada.runs().get(&one).send().await.expect("a run");
+        run.run().phase == RunPhase::Recovering
+    })
+    .await;
+    let job = runner.ask().await.expect("what has begun is finished");
+    assert_eq!((job.run.as_str(), job.journal.len()), (one.as_str(), 1));
+    let end = pb::ApplyResult { changed: true, state: b"{}".into(), outputs: b"{}".into(), ..Default::default() };
+    runner.complete(&job, End::Apply(end)).await;
+    let run = ada.runs().get(&one).send().await.expect("a run").into_run();
+    assert_eq!((run.phase, run.outcome), (RunPhase::Done, Some(RunOutcome::Succeeded)));
+    assert!(runner.ask().await.is_none(), "the other one still waits");
+}
+
+both_databases!(of_a_suspended_tenant_the_platform_changes_limits_and_people_only);
+
+async fn of_a_suspended_tenant_the_platform_changes_limits_and_people_only(database: Database) {
+    let world = World::new(database).await.with_sample().await;
+    let platform = &world.admin;
+    let ada = world.person("acme", "ada", &["tenant-admin"]).await;
+    platform.tenants().suspend("acme", "unpaid").send().await.expect("suspended");
+    let suspended = Some("TENANT_SUSPENDED".to_owned());
+
+    platform.quotas().set_limit("projects", 7).send().await.expect("a limit");
+    platform.quotas().recount("projects").send().await.expect("a count");
+    let bob = platform.users().invite("bob@acme.example").id("bob").send().await.expect("an invitation");
+    let binding = platform.access().bind("viewer", "users/bob").send().await.expect("a role");
+    platform.access().unbind(&binding.name).send().await.expect("no role");
+    platform.users().deactivate(&bob.name).send().await.expect("out");
+    assert_eq!(refused(platform.projects().create("two").send().await), suspended);
+    assert_eq!(refused(platform.runs().plan("shop/dev/none").send().await), suspended);
+
+    assert_eq!(refused(ada.users().invite("eve@acme.example").send().await), suspended);
+    assert_eq!(refused(ada.access().bind("viewer", "users/bob").send().await), suspended);
+    assert_eq!(refused(ada.tenants().update("acme").display_name("x").send().await), suspended);
+    assert_eq!(ada.quotas().get("projects").send().await.expect("reads go on").limit, Some(7));
+    assert_eq!(ada.users().list().send().await.expect("reads go on").items.len(), 2);
+
+    platform.tenants().delete("acme").send().await.expect("deleted without being resumed");
+}
