@@ -20,7 +20,7 @@ use std::{
 
 use freehold_domain::Error;
 use futures::future::BoxFuture;
-use tonic::body::Body;
+use tonic::{body::Body, service::Routes};
 use tower::{Layer, Service, ServiceExt as _};
 
 use crate::status;
@@ -38,25 +38,13 @@ pub type Response = http::Response<Body>;
 /// One concern: looks at a call, lets it pass or answers itself, and looks at the answer.
 pub(crate) trait Step: Send + Sync + 'static {
     /// Handles a call. `next` is all that comes after.
-    fn run(&self, request: Request, next: impl Next) -> impl Future<Output = Response> + Send;
+    fn run(&self, request: Request, next: &impl Next) -> impl Future<Output = Response> + Send;
 }
 
 /// What comes after a step.
 pub(crate) trait Next: Clone + Send + Sync + 'static {
     /// Passes a call on.
-    fn run(self, request: Request) -> impl Future<Output = Response> + Send;
-}
-
-impl<S> Next for S
-where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
-{
-    async fn run(self, request: Request) -> Response {
-        match self.oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
-    }
+    fn run(&self, request: Request) -> impl Future<Output = Response> + Send;
 }
 
 /// A step as a layer of tower.
@@ -76,7 +64,7 @@ impl<T, S> Layer<S> for Around<T> {
     }
 }
 
-/// A service with a step before it.
+/// A step before what comes after it.
 pub(crate) struct Wrapped<T, S> {
     step: Arc<T>,
     next: S,
@@ -88,7 +76,36 @@ impl<T, S: Clone> Clone for Wrapped<T, S> {
     }
 }
 
-impl<T: Step, S: Next> Service<Request> for Wrapped<T, S> {
+impl<T: Step, S: Next> Next for Wrapped<T, S> {
+    fn run(&self, request: Request) -> impl Future<Output = Response> + Send {
+        self.step.run(request, &self.next)
+    }
+}
+
+/// The handlers, after all steps.
+#[derive(Clone)]
+pub(crate) struct Handlers(pub(crate) Routes);
+
+impl Next for Handlers {
+    async fn run(&self, request: Request) -> Response {
+        match self.0.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// All steps and the handlers as a service. A call passes them as one future that refers to them, so that the number of steps
+/// costs neither copies nor allocations.
+pub(crate) struct Chain<N>(pub(crate) Arc<N>);
+
+impl<N> Clone for Chain<N> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<N: Next> Service<Request> for Chain<N> {
     type Response = Response;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
@@ -98,8 +115,8 @@ impl<T: Step, S: Next> Service<Request> for Wrapped<T, S> {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let (step, next) = (self.step.clone(), self.next.clone());
-        Box::pin(async move { Ok(step.run(request, next).await) })
+        let chain = Arc::clone(&self.0);
+        Box::pin(async move { Ok(chain.run(request).await) })
     }
 }
 

@@ -13,9 +13,9 @@ use tower_http::cors::CorsLayer;
 use crate::{
     identity::Identify,
     layers::{
-        Around, Rate, Request, Response, authenticate::Authenticate, catch_panic::CatchPanic, deadline::KeepDeadline,
-        message_limit::LimitMessages, policy::FindMethod, rate_limit::LimitRate, request_id, request_id::GiveRequestId,
-        shield::Shield, tenant::ReadTenant, trace::Trace,
+        Around, Chain, Handlers, Rate, Request, Response, authenticate::Authenticate, catch_panic::CatchPanic,
+        deadline::KeepDeadline, message_limit::LimitMessages, policy::FindMethod, rate_limit::LimitRate, request_id,
+        request_id::GiveRequestId, shield::Shield, tenant::ReadTenant, trace::Trace,
     },
     policy::Surface,
     tokens::TokenKeys,
@@ -71,7 +71,8 @@ impl<I: Identify> Edge<I> {
             .layer(Around::new(LimitMessages { most: self.max_message_bytes }))
             // Handlers that write run to their end, whoever still waits.
             .layer(Around::new(Shield { tasks: self.tasks }))
-            .service(routes.prepare());
+            .service(Handlers(routes.prepare()));
+        let calls = Chain(Arc::new(calls));
         match surface {
             // Browsers ask first (CORS), and speak gRPC-web over HTTP/1.1 or HTTP/2.
             Surface::Web => BoxCloneSyncService::new(

@@ -22,7 +22,7 @@ pub(crate) struct Authenticate<I> {
 }
 
 impl<I: Identify> Step for Authenticate<I> {
-    async fn run(&self, mut request: Request, next: impl Next) -> Response {
+    async fn run(&self, mut request: Request, next: &impl Next) -> Response {
         let method = *request.extensions().get::<&'static Method>().expect("found by the policy layer");
         if !method.public && self.surface != Surface::Admin {
             // Not one expression: a request is not `Sync`, so nothing may borrow it across the await.

@@ -19,7 +19,7 @@ use crate::status;
 pub(crate) struct CatchPanic;
 
 impl Step for CatchPanic {
-    async fn run(&self, request: Request, next: impl Next) -> Response {
+    async fn run(&self, request: Request, next: &impl Next) -> Response {
         let id = request.extensions().get::<RequestId>().cloned();
         // Whatever the call has touched half way is dropped with it; shared state is behind locks that recover.
         match AssertUnwindSafe(next.run(request)).catch_unwind().await {

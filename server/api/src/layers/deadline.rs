@@ -39,7 +39,7 @@ pub(crate) struct KeepDeadline {
 }
 
 impl Step for KeepDeadline {
-    async fn run(&self, mut request: Request, next: impl Next) -> Response {
+    async fn run(&self, mut request: Request, next: &impl Next) -> Response {
         let id = request.extensions().get::<RequestId>().cloned();
         let method = *request.extensions().get::<&'static Method>().expect("found by the policy layer");
         let wanted = match wanted(request.headers()) {
@@ -49,11 +49,12 @@ impl Step for KeepDeadline {
         let end = Instant::now() + wanted.min(method.max_deadline).max(SHORTEST);
         request.extensions_mut().insert(Deadline(end));
         match timeout_at(end, next.run(request)).await {
-            Ok(response) => {
-                let drain = method.streams.then(|| Box::pin(self.drain.clone().cancelled_owned()));
-                response
-                    .map(|body| Body::new(Cut { body, timer: Box::pin(sleep_until(end)), drain, last: false, id, over: false }))
-            }
+            Ok(response) if method.streams => response.map(|body| {
+                let (timer, drain) = (Box::pin(sleep_until(end)), Box::pin(self.drain.clone().cancelled_owned()));
+                Body::new(Cut { body, timer, drain, last: false, id, over: false })
+            }),
+            // The one message of an answer is there already.
+            Ok(response) => response,
             Err(_) => refuse(id.as_ref(), &missed()),
         }
     }
@@ -91,12 +92,11 @@ fn draining() -> Error {
     Error::new(Reason::ServerDraining, "this server is stopping; open the stream again, at another one or at its successor")
 }
 
-/// The body of an answer, which ends with DEADLINE_EXCEEDED when its time is over, and that of a stream with UNAVAILABLE when the
-/// server drains.
+/// The body of a stream, which ends with DEADLINE_EXCEEDED when its time is over, and with UNAVAILABLE when the server drains.
 struct Cut {
     body: Body,
     timer: Pin<Box<Sleep>>,
-    drain: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    drain: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The server drains, and this has sent what it had.
     last: bool,
     id: Option<RequestId>,
@@ -126,12 +126,12 @@ impl http_body::Body for Cut {
         if this.timer.as_mut().poll(cx).is_ready() {
             return this.end(&missed());
         }
-        let drained = this.drain.as_mut().map(|drain| drain.as_mut().poll(cx).is_ready());
-        if drained == Some(true) && this.last {
+        let drained = this.drain.as_mut().poll(cx).is_ready();
+        if drained && this.last {
             return this.end(&draining());
         }
         let polled = Pin::new(&mut this.body).poll_frame(cx);
-        if drained == Some(true) {
+        if drained {
             // One message that is ready still goes out: to a watcher of health, that the server is not ready any more.
             this.last = true;
             if polled.is_pending() {

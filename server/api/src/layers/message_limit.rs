@@ -21,7 +21,7 @@ pub(crate) struct LimitMessages {
 }
 
 impl Step for LimitMessages {
-    async fn run(&self, request: Request, next: impl Next) -> Response {
+    async fn run(&self, request: Request, next: &impl Next) -> Response {
         let id = request.extensions().get::<RequestId>().cloned();
         let frames = Frames::new(self.most);
         let answer = next.run(request.map(|body| Body::new(Limited { body, id: id.clone(), frames }))).await;

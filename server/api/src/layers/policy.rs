@@ -9,7 +9,7 @@ pub(crate) struct FindMethod {
 }
 
 impl Step for FindMethod {
-    async fn run(&self, mut request: Request, next: impl Next) -> Response {
+    async fn run(&self, mut request: Request, next: &impl Next) -> Response {
         let Some(method) = self.surface.method(request.uri().path()) else {
             // Not an error of the domain: the contract has no reason for what is outside of it.
             let text =

@@ -66,7 +66,7 @@ impl LimitRate {
 }
 
 impl Step for LimitRate {
-    async fn run(&self, request: Request, next: impl Next) -> Response {
+    async fn run(&self, request: Request, next: &impl Next) -> Response {
         let extensions = request.extensions();
         let method = *extensions.get::<&'static Method>().expect("found by the policy layer");
         // Heartbeats and results are the last thing to refuse: a runner that cannot report loses its lease.

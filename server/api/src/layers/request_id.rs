@@ -44,7 +44,7 @@ pub(crate) struct GiveRequestId {
 }
 
 impl Step for GiveRequestId {
-    async fn run(&self, mut request: Request, next: impl Next) -> Response {
+    async fn run(&self, mut request: Request, next: &impl Next) -> Response {
         let id = given(request.headers()).unwrap_or_else(|| RequestId(self.random.uid().to_string().into()));
         let header = HeaderValue::from_str(id.as_str()).expect("made of visible ASCII");
         if let Some(trace) = trace(request.headers()) {

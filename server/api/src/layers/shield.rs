@@ -19,7 +19,7 @@ pub(crate) struct Shield {
 }
 
 impl Step for Shield {
-    async fn run(&self, mut request: Request, next: impl Next) -> Response {
+    async fn run(&self, mut request: Request, next: &impl Next) -> Response {
         let method = *request.extensions().get::<&'static Method>().expect("found by the policy layer");
         if method.kind == MethodKind::Read || fault::mutant("shield") {
             // A read that nobody waits for is best dropped.
@@ -29,6 +29,7 @@ impl Step for Shield {
         let hung_up = CancellationToken::new();
         request.extensions_mut().insert(HungUp(hung_up.clone()));
         let _told_when_dropped = hung_up.drop_guard();
+        let next = next.clone();
         match self.tasks.spawn(async move { next.run(request).await }.in_current_span()).await {
             Ok(response) => response,
             Err(error) => match error.try_into_panic() {

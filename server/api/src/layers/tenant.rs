@@ -11,7 +11,7 @@ pub struct TenantHeader(pub Id);
 pub(crate) struct ReadTenant;
 
 impl Step for ReadTenant {
-    async fn run(&self, mut request: Request, next: impl Next) -> Response {
+    async fn run(&self, mut request: Request, next: &impl Next) -> Response {
         let mut values = request.headers().get_all("x-freehold-tenant").iter();
         let read = match (values.next(), values.next()) {
             (None, _) => None,

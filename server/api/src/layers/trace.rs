@@ -50,7 +50,7 @@ impl Who {
 }
 
 impl Step for Trace {
-    async fn run(&self, mut request: Request, next: impl Next) -> Response {
+    async fn run(&self, mut request: Request, next: &impl Next) -> Response {
         let who = Who::default();
         request.extensions_mut().insert(who.clone());
         let line = Line {
