@@ -6,6 +6,7 @@
 
 mod admission;
 mod connection;
+mod gathered;
 mod registry;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};

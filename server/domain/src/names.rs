@@ -103,7 +103,12 @@ macro_rules! name {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut separator = "";
-                $(write!(f, "{separator}{}/{}", $collection, self.$field)?; separator = "/";)+
+                $(
+                    f.write_str(separator)?;
+                    f.write_str(concat!($collection, "/"))?;
+                    self.$field.fmt(f)?;
+                    separator = "/";
+                )+
                 let _ = separator;
                 Ok(())
             }

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::{Service, ServiceExt as _, service_fn};
 
-use super::{Security, Settings, Shared, registry::Entry};
+use super::{Security, Settings, Shared, gathered::Gathered, registry::Entry};
 use crate::{
     peer::{Peer, SourceAddr},
     tls::ServerTls,
@@ -60,7 +60,7 @@ where
     if peer.as_ref().is_some_and(|peer| tls.current().revoked.has(peer)) {
         return;
     }
-    http(shared, stream, tls.http1(), addr, peer, entry, service, shutdown).await;
+    http(shared, Gathered(stream), tls.http1(), addr, peer, entry, service, shutdown).await;
 }
 
 /// `None` when it failed or took too long.
