@@ -11,6 +11,7 @@ mod wait;
 mod witness;
 
 pub use faults::{armed, faults_binary};
+pub use people::furnish;
 pub use pki::Pki;
 pub use process::{Process, binary};
 pub use server::{Database, Installation, Replica, RunnerProcess, World, endpoint};

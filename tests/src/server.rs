@@ -6,9 +6,14 @@ use std::{
     process::Command,
 };
 
-use freehold::{Client, Credentials, EnvironmentKind};
+use freehold::{Client, Credentials};
 
-use crate::{Pki, Process, binary, eventually, pki::TRUST_DOMAIN, postgres, sample};
+use crate::{
+    Pki, Process, binary, eventually,
+    people::{furnish, publish, shop},
+    pki::TRUST_DOMAIN,
+    postgres,
+};
 
 /// Which database an installation is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,28 +189,19 @@ impl World {
 
     /// Adds project `shop` and environment `shop/dev`.
     pub async fn shop(self) -> Self {
-        self.admin.projects().create("shop").send().await.expect("a project");
-        self.admin.environments().create("shop/dev", EnvironmentKind::Dev).send().await.expect("an environment");
+        shop(&self.admin).await;
         self
     }
 
     /// Publishes these files as `{name}@1.0.0`.
     pub async fn publish(&self, name: &str, files: Vec<freehold::BlueprintFile>) {
-        self.admin.blueprints().create(name).send().await.expect("a blueprint");
-        let written = self.admin.blueprints().write_draft(name, files).send().await.expect("a draft");
-        self.admin
-            .blueprints()
-            .publish(format!("{name}@1.0.0"), &written.blueprint_draft.etag)
-            .send()
-            .await
-            .unwrap_or_else(|error| panic!("{name} can be published: {error:?}; {:?}", written.diagnostics));
+        publish(&self.admin, name, files).await;
     }
 
     /// Adds `shop/dev` and the sample as `greeting@1.0.0`.
     pub async fn with_sample(self) -> Self {
-        let world = self.shop().await;
-        world.publish("greeting", sample()).await;
-        world
+        furnish(&self.admin).await;
+        self
     }
 
     /// Starts the runner `r1`.

@@ -155,22 +155,29 @@ pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Ui
     }
     let pool = runner.runner_pool_name().to_string();
     let look = || async {
-        let waiting = runs::claimable(&mut app.store.read().await?, &pool, 64).await?;
-        for ((scope, uid), engine) in waiting {
-            if !engines.contains(&engine) {
-                continue;
+        let mut last = None;
+        loop {
+            let waiting = runs::claimable(&mut app.store.read().await?, &pool, last.as_ref(), 64).await?;
+            for runs::Claimable { run: (scope, uid), .. } in waiting.iter().filter(|waiting| engines.contains(&waiting.engine)) {
+                let place = app.place_by_scope(&mut app.store.read().await?, *scope).await?;
+                match claim(app, &place, *uid, runner, ask).await {
+                    Ok(Some(run)) => return job(app, &mut app.store.read().await?, &place, run).await.map(Some),
+                    Ok(None) => {}
+                    // Another runner was faster, or the tenant's places are taken: the next one, then.
+                    Err(error)
+                        if matches!(
+                            error.reason(),
+                            Reason::EtagMismatch | Reason::OperationInProgress | Reason::QuotaExceeded
+                        ) => {}
+                    Err(error) => return Err(error),
+                }
             }
-            let place = app.place_by_scope(&mut app.store.read().await?, scope).await?;
-            match claim(app, &place, uid, runner, ask).await {
-                Ok(Some(run)) => return job(app, &mut app.store.read().await?, &place, run).await.map(Some),
-                Ok(None) => {}
-                // Another runner was faster, or the tenant's places are taken: the next one, then.
-                Err(error)
-                    if matches!(error.reason(), Reason::EtagMismatch | Reason::OperationInProgress | Reason::QuotaExceeded) => {}
-                Err(error) => return Err(error),
+            // What keeps these from being taken does not keep those behind them.
+            match waiting.into_iter().last() {
+                Some(run) => last = Some(run),
+                None => return Ok(None),
             }
         }
-        Ok(None)
     };
     app.wakeups.wait_for(pool.clone(), end, look).await
 }

@@ -104,23 +104,36 @@ pub async fn list(db: &mut Session, tenant: TenantScope, deployment: Uid, page: 
     Ok(Listed::from_rows(items, page, Run::uid))
 }
 
-/// A run that waits for a runner of a pool.
-pub type Claimable = (TenantScope, Uid);
+/// A run of a tenant.
+pub type RunKey = (TenantScope, Uid);
 
-/// Reads runs that wait for a runner of this pool, with their engines. Tenants take turns, each with its oldest first, so that a
-/// long queue of one does not keep the others waiting.
-pub async fn claimable(db: &mut Session, pool: &str, most: u32) -> Result<Vec<(Claimable, String)>> {
+/// A run that waits for a runner of a pool.
+pub struct Claimable {
+    /// Which run.
+    pub run: RunKey,
+    /// What the runner must have.
+    pub engine: String,
+    /// How many runs of the same tenant, with this one, are as old or older.
+    pub turn: i64,
+}
+
+/// Reads a page of the runs that wait for a runner of this pool. Tenants take turns, each with its oldest first, so that a long
+/// queue of one does not keep the others waiting.
+pub async fn claimable(db: &mut Session, pool: &str, after: Option<&Claimable>, most: u32) -> Result<Vec<Claimable>> {
     let rows = fetch_all!(
-        (Uuid, Uuid, String),
+        (Uuid, Uuid, String, i64),
         db,
-        "SELECT tenant_id, uid, engine FROM (
+        "SELECT tenant_id, uid, engine, turn FROM (
              SELECT tenant_id, uid, engine, ROW_NUMBER() OVER (PARTITION BY tenant_id ORDER BY uid) AS turn FROM runs
              WHERE pool = $1 AND phase IN ('QUEUED', 'APPLY_QUEUED', 'RECOVERING')
-         ) AS waiting ORDER BY turn, uid LIMIT $2",
+         ) AS waiting WHERE (turn, uid) > ($2, $3) ORDER BY turn, uid LIMIT $4",
         pool,
+        after.map_or(0, |last| last.turn),
+        after.map_or(Uuid::nil(), |last| last.run.1.0),
         i64::from(most),
     )?;
-    Ok(rows.into_iter().map(|(tenant, uid, engine)| ((TenantScope(Uid(tenant)), Uid(uid)), engine)).collect())
+    let claimable = |(tenant, uid, engine, turn)| Claimable { run: (TenantScope(Uid(tenant)), Uid(uid)), engine, turn };
+    Ok(rows.into_iter().map(claimable).collect())
 }
 
 /// Reads the runs of a deployment that have not ended.
@@ -136,13 +149,13 @@ pub async fn unfinished(db: &mut Session, tenant: TenantScope, deployment: Uid) 
 }
 
 /// The run that was the answer to this ask and still is under its lease.
-pub async fn asked(db: &mut Session, ask: Uid) -> Result<Option<Claimable>> {
+pub async fn asked(db: &mut Session, ask: Uid) -> Result<Option<RunKey>> {
     let row = fetch_optional!((Uuid, Uuid), db, "SELECT tenant_id, uid FROM runs WHERE ask = $1", ask.0)?;
     Ok(row.map(|(tenant, uid)| (TenantScope(Uid(tenant)), Uid(uid))))
 }
 
 /// Runs whose lease has ended.
-pub async fn expired(db: &mut Session, now: Timestamp, most: u32) -> Result<Vec<Claimable>> {
+pub async fn expired(db: &mut Session, now: Timestamp, most: u32) -> Result<Vec<RunKey>> {
     let rows = fetch_all!(
         (Uuid, Uuid),
         db,
@@ -154,7 +167,7 @@ pub async fn expired(db: &mut Session, now: Timestamp, most: u32) -> Result<Vec<
 }
 
 /// Runs whose phase has taken too long.
-pub async fn overdue(db: &mut Session, now: Timestamp, most: u32) -> Result<Vec<Claimable>> {
+pub async fn overdue(db: &mut Session, now: Timestamp, most: u32) -> Result<Vec<RunKey>> {
     let rows = fetch_all!(
         (Uuid, Uuid),
         db,

@@ -6,7 +6,7 @@ use freehold::{
     Client, RunOutcome, RunPhase,
     raw::{RawChannel, proto::deployments::v1 as runs, proto::runners::v1 as pb, tonic::Request},
 };
-use freehold_tests::{Database, World, until};
+use freehold_tests::{Database, World, furnish, until};
 use pb::{complete_job_request::Result as End, runner_service_client::RunnerServiceClient};
 use uuid::Uuid;
 
@@ -102,6 +102,30 @@ async fn a_suspended_tenant_finishes_what_runs_and_begins_nothing(database: Data
     let run = ada.runs().get(&one).send().await.expect("a run").into_run();
     assert_eq!((run.phase, run.outcome), (RunPhase::Done, Some(RunOutcome::Succeeded)));
     assert!(runner.ask().await.is_none(), "the other one still waits");
+}
+
+both_databases!(many_suspended_tenants_keep_nobody_waiting);
+
+async fn many_suspended_tenants_keep_nobody_waiting(database: Database) {
+    // More than a runner's look at the queue reads at once.
+    const SUSPENDED: usize = 70;
+    let world = World::new(database).await.with_sample().await;
+    for number in 0..SUSPENDED {
+        let tenant = world.tenant(&format!("late-{number}")).await;
+        furnish(&tenant).await;
+        plan(&tenant, "shop/dev/one").await;
+        tenant.tenants().suspend(format!("late-{number}"), "unpaid").send().await.expect("suspended");
+    }
+    let last = plan(&world.admin, "shop/dev/one").await;
+    let mut runner = Runner::new(&world).await;
+    let mut given = None;
+    for _ in 0..10 {
+        given = runner.ask().await;
+        if given.is_some() {
+            break;
+        }
+    }
+    assert_eq!(given.map(|job| job.run), Some(last));
 }
 
 both_databases!(of_a_suspended_tenant_the_platform_changes_limits_and_people_only);
