@@ -8,7 +8,7 @@ use freehold_domain::{
     tenants::{RETENTION, Tenant},
     time::Timestamp,
 };
-use freehold_store::{INSTALLATION, forget_answers, retention, tenants};
+use freehold_store::{INSTALLATION, retention, tenants};
 
 use crate::app::App;
 
@@ -26,7 +26,7 @@ const TENANTS: u32 = 16;
 /// stays in the audit trail of the installation.
 pub async fn sweep(app: &App) -> Result<bool> {
     let mut tx = app.store.begin_as("server", INSTALLATION).await?;
-    forget_answers(&mut tx).await?;
+    let answers = retention::forget_answers(&mut tx, BATCH).await?;
     let events = retention::forget_events(&mut tx, earlier(app.now(), EVENTS), BATCH).await?;
     tx.commit(&()).await?;
 
@@ -41,7 +41,7 @@ pub async fn sweep(app: &App) -> Result<bool> {
     }
     match failed {
         Some(error) if !purged => Err(error),
-        _ => Ok(purged || events == u64::from(BATCH)),
+        _ => Ok(purged || answers.max(events) == u64::from(BATCH)),
     }
 }
 

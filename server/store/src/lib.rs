@@ -34,4 +34,4 @@ pub mod users;
 
 pub use session::Session;
 pub use store::{Store, StoreSettings};
-pub use tx::{INSTALLATION, RequestKey, Tx, forget_answers};
+pub use tx::{INSTALLATION, RequestKey, Tx};

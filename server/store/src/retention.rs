@@ -54,6 +54,19 @@ pub async fn purge(tx: &mut Tx, tenant: TenantScope, most: u32) -> Result<u64> {
     Ok(0)
 }
 
+/// Forgets answers to requests whose time is over, at most so many; answers how many.
+pub async fn forget_answers(tx: &mut Tx, most: u32) -> Result<u64> {
+    let now = tx.now().as_micros();
+    let rows = execute!(
+        tx,
+        "DELETE FROM idempotency WHERE (tenant_id, principal, method, request_id) IN
+         (SELECT tenant_id, principal, method, request_id FROM idempotency WHERE expires <= $1 ORDER BY expires LIMIT $2)",
+        now,
+        i64::from(most),
+    )?;
+    Ok(rows)
+}
+
 /// Removes events that were announced before this time from the outbox, at most so many; answers how many.
 pub async fn forget_events(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64> {
     let rows = execute!(

@@ -280,9 +280,3 @@ impl Tx {
         Ok(())
     }
 }
-
-/// Forgets answers whose time is over; answers how many.
-pub async fn forget_answers(tx: &mut Tx) -> Result<u64> {
-    let now = tx.now().as_micros();
-    Ok(execute!(tx, "DELETE FROM idempotency WHERE expires <= $1", now)?)
-}

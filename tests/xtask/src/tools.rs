@@ -222,7 +222,9 @@ fn install_buf() -> Result<(), Failure> {
     fs::create_dir_all(&dir)?;
     let package = format!("@bufbuild/buf@{BUF}");
     run(Command::new("npm")
-        .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
+        .args(["install", "--no-audit", "--no-fund", "--loglevel=error"])
+        // By default npm waits for five minutes, three times.
+        .args(["--fetch-timeout=60000", "--fetch-retries=2", "--prefix"])
         .arg(&dir)
         .arg(package)
         .current_dir(target()))
