@@ -158,7 +158,7 @@ impl Wire {
             Err(error) => {
                 server.failed();
                 let error = match server.watch().refusal() {
-                    Some(alert) => refused(&server.name(), server.has_identity(), alert),
+                    Some(refusal) => refused(&server.name(), server.has_identity(), refusal),
                     None => status::from_transport(error, &server.name()),
                 };
                 server.budget.spend(&error);

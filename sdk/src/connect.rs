@@ -66,7 +66,7 @@ impl Connector {
         // Calls are small and wait for their answer; Nagle's algorithm would only delay them.
         tcp.set_nodelay(true).map_err(|error| self.unreachable(&error.to_string()))?;
         let Some(tls) = &self.tls else {
-            return Ok(Link { io: Io::Plain(tcp), watch: self.watch.clone(), answered: true });
+            return Ok(Link { io: Io::Plain(tcp), watch: self.watch.clone(), answered: false });
         };
         let name = ServerName::try_from(self.host.clone())
             .map_err(|error| Error::new(Code::InvalidArgument, format!("{}: {error}", self.host)).started(Started::Never))?;
@@ -78,7 +78,7 @@ impl Connector {
     fn handshake_failed(&self, tls: &Tls, error: &io::Error) -> Error {
         match tls_error(error) {
             Some(rustls::Error::AlertReceived(alert)) if refuses_identity(*alert) => {
-                refused(&self.to_string(), tls.has_identity(), *alert)
+                refused(&self.to_string(), tls.has_identity(), Refusal::Identity(*alert))
             }
             Some(error @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) => Error::new(
                 Code::Unavailable,
@@ -104,8 +104,25 @@ impl fmt::Display for Connector {
     }
 }
 
-/// The error when the server does not take the client's certificate, or misses one.
-pub(crate) fn refused(server: &str, has_identity: bool, alert: AlertDescription) -> Error {
+/// Why a server refused a connection.
+#[derive(Clone, Copy)]
+pub(crate) enum Refusal {
+    /// It does not take the client's certificate, or misses one.
+    Identity(AlertDescription),
+    /// It speaks TLS, and the client did not.
+    Plaintext,
+}
+
+/// The error when the server refused the connection.
+pub(crate) fn refused(server: &str, has_identity: bool, refusal: Refusal) -> Error {
+    let alert = match refusal {
+        Refusal::Identity(alert) => alert,
+        Refusal::Plaintext => {
+            let better = server.replacen("http://", "https://", 1);
+            let message = format!("{server} speaks TLS; use https:// for it: {better}");
+            return Error::new(Code::Unavailable, message).started(Started::Never);
+        }
+    };
     let message = if has_identity {
         format!(
             "the server refused the client certificate ({server} sent the TLS alert {alert:?}); check that it is of a CA that \
@@ -147,18 +164,21 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 /// alert on what looks like a working connection, and the first call fails as if it had been cancelled. The alert is the only
 /// sign of the true cause, and it passes by here.
 #[derive(Default)]
-pub(crate) struct Watch(Mutex<Option<AlertDescription>>);
+pub(crate) struct Watch(Mutex<Option<Refusal>>);
 
 impl Watch {
-    fn set(&self, alert: Option<AlertDescription>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = alert;
+    fn set(&self, refusal: Option<Refusal>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
 
-    /// The alert by which the server refused the client's identity, if that is what happened last.
-    pub(crate) fn refusal(&self) -> Option<AlertDescription> {
+    /// How the server refused the connection, if that is what happened last.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What a TLS alert begins with (RFC 8446, 5.1): its type and the version of the record. No HTTP/2 does.
+const TLS_ALERT: [u8; 2] = [21, 3];
 
 /// A connection.
 pub(crate) struct Link {
@@ -174,7 +194,7 @@ enum Io {
 }
 
 impl Link {
-    fn observe(&mut self, result: &Poll<io::Result<()>>) {
+    fn observe(&mut self, result: &Poll<io::Result<()>>, bytes: &[u8]) {
         if self.answered {
             return;
         }
@@ -182,13 +202,14 @@ impl Link {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => {
                 self.answered = true;
-                self.watch.set(None);
+                let refused = matches!(self.io, Io::Plain(_)) && bytes.starts_with(&TLS_ALERT);
+                self.watch.set(refused.then_some(Refusal::Plaintext));
             }
             Poll::Ready(Err(error)) => {
                 if let Some(rustls::Error::AlertReceived(alert)) = tls_error(error)
                     && refuses_identity(*alert)
                 {
-                    self.watch.set(Some(*alert));
+                    self.watch.set(Some(Refusal::Identity(*alert)));
                 }
             }
         }
@@ -207,11 +228,12 @@ impl Link {
 
 impl AsyncRead for Link {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let result = match &mut self.io {
             Io::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Io::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         };
-        self.observe(&result);
+        self.observe(&result, buf.filled().get(before..).unwrap_or_default());
         result
     }
 }

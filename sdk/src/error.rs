@@ -317,6 +317,8 @@ impl fmt::Display for Error {
         f.write_str(&self.0.message)?;
         match &self.0.reason {
             Some(reason) => write!(f, " ({reason})"),
+            // The message names the outcome, which says more than a code.
+            None if self.0.outcome.is_some() => Ok(()),
             None => write!(f, " ({})", self.0.code),
         }
     }

@@ -102,7 +102,9 @@ pub use quotas::{
     Dimension, GetQuota, ListQuotas, Quota, Quotas, Recount, RecountQuota, Reservation, ReservationState, SetQuotaLimit,
 };
 pub use run_handle::RunHandle;
-pub use runner_pools::{CreateRunnerPool, DrainRunner, GetRunnerPool, Runner, RunnerPool, RunnerPools, RunnerState};
+pub use runner_pools::{
+    CreateRunnerPool, DrainRunner, GetRunnerPool, ResumeRunner, Runner, RunnerPool, RunnerPools, RunnerState,
+};
 pub use runs::{
     ApplyRun, Approval, ApprovalDecision, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan,
     PlanDeployment, RejectRun, RollbackDeployment, Run, RunError, RunKind, RunOutcome, RunPhase, RunStep, Runs, StepState,

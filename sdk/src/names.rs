@@ -105,11 +105,17 @@ pub(crate) fn full(kind: Kind, name: &str, tenant: Option<&str>) -> Result<Strin
         (true, None) => Err(Violation::new(
             "tenant",
             format!(
-                "`{name}` is short for a {} of a tenant, and no tenant is set; set it (FREEHOLD_TENANT) or give the full name",
-                kind.pattern().0
+                "`{name}` is short for {} of a tenant, and no tenant is set; set it (FREEHOLD_TENANT) or give the full name",
+                with_article(kind.pattern().0)
             ),
         )),
     }
+}
+
+fn with_article(noun: &str) -> String {
+    // A user is spoken with a consonant.
+    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'A']) { "an" } else { "a" };
+    format!("{article} {noun}")
 }
 
 /// What a short form stands for, without the part that names the tenant.
@@ -161,7 +167,12 @@ fn unreadable(kind: Kind, name: &str) -> Violation {
     }
     Violation::new(
         "name",
-        format!("`{name}` does not name a {word}; write it like `{}` or `{}`", kind.short(), pattern.replace('*', "…")),
+        format!(
+            "`{name}` does not name {}; write it like `{}` or `{}`",
+            with_article(word),
+            kind.short(),
+            pattern.replace('*', "…")
+        ),
     )
 }
 

@@ -107,9 +107,16 @@ impl RunHandle {
     /// Reads the plan.
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found), also while there is no plan yet.
+    /// [`is_failed_precondition`](Error::is_failed_precondition) while there is no plan yet. When the run has ended without one,
+    /// an error with [`run_outcome`](Error::run_outcome) that says why, as [`into_result`](Self::into_result) does.
     pub async fn plan(&self) -> Result<RunPlan> {
-        Runs::new(self.core.clone()).get_plan(&self.run.name).send().await
+        match Runs::new(self.core.clone()).get_plan(&self.run.name).send().await {
+            Err(error) if error.is_failed_precondition() => {
+                let run = self.clone().refresh().await?.run;
+                Err(run.outcome.filter(|outcome| !outcome.is_good()).map_or(error, |outcome| bad_end(&run, outcome)))
+            }
+            read => read,
+        }
     }
 
     /// Approves the plan as it was read; see [`Runs::approve`].
@@ -183,11 +190,25 @@ fn bad_end(run: &Run, outcome: RunOutcome) -> Error {
             let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
             format!(": {address}{}{hint}", error.message)
         }
-        None => {
-            run.approval.as_ref().and_then(|approval| approval.comment.as_ref()).map(|why| format!(": {why}")).unwrap_or_default()
-        }
+        None => match run.approval.as_ref().and_then(|approval| approval.comment.as_ref()) {
+            Some(why) if outcome == RunOutcome::Rejected => format!(": {why}"),
+            _ => why(outcome).to_owned(),
+        },
     };
     Error::new(code, format!("the run ended as {outcome}{what}")).with_metadata("run", &run.name).with_outcome(outcome)
+}
+
+/// What an end without an error of its own means, and what to do next.
+fn why(outcome: RunOutcome) -> &'static str {
+    match outcome {
+        RunOutcome::Cancelled => ": somebody stopped it; start another run when it is wanted",
+        RunOutcome::QuotaBlocked => ": a quota did not allow it, and nothing was changed; free some, or ask for a higher limit",
+        RunOutcome::Superseded => ": a newer run took its place, and this one changed nothing; follow that one",
+        RunOutcome::Stale => ": the deployment has changed since the plan was made, and nothing was done; plan again",
+        RunOutcome::Expired => ": it waited too long, and nothing was done; plan again",
+        RunOutcome::Rejected => ": an approver said no, and nothing was done; change what they object to and plan again",
+        _ => "; its log says more",
+    }
 }
 
 /// Where a task puts what it reads.
@@ -452,6 +473,20 @@ mod tests {
         assert!(error.is_invalid_argument() && error.message().contains("PLANNING"), "{error}");
     }
 
+    #[tokio::test]
+    async fn a_plan_that_there_will_never_be_is_told_as_the_end_of_its_run() {
+        let none = || vec![Err(Error::new(Code::FailedPrecondition, "the run has no plan").with_reason("STATE_NOT_ALLOWED"))];
+        let got = |run| vec![Ok(pb::GetRunResponse { run: Some(run) }.encode_to_vec().into())];
+        let early = Script::new([none(), got(run(RunPhase::Planning, "1"))]);
+        let error = early.handle(run(RunPhase::Queued, "")).plan().await.expect_err("not yet");
+        assert!(error.is_failed_precondition() && error.run_outcome().is_none(), "{error}");
+
+        let why = pb::RunError { message: "no such file".to_owned(), ..Default::default() };
+        let failed = pb::Run { outcome: RunOutcome::Failed.number(), error: Some(why), ..run(RunPhase::Done, "2") };
+        let error = Script::new([none(), got(failed)]).handle(run(RunPhase::Done, "2")).plan().await.expect_err("never");
+        assert_eq!((error.run_outcome(), error.message()), (Some(RunOutcome::Failed), "the run ended as FAILED: no such file"));
+    }
+
     #[test]
     fn a_bad_end_says_what_and_what_to_do() {
         let error = pb::RunError {
@@ -464,6 +499,10 @@ mod tests {
         let error = Script::default().handle(failed).into_result().expect_err("failed");
         assert_eq!(error.run_outcome(), Some(RunOutcome::Failed));
         assert_eq!(error.message(), "the run ended as FAILED: file.a: disk full; free some");
+
+        let stale = pb::Run { outcome: RunOutcome::Stale.number(), ..run(RunPhase::Done, "") };
+        let error = Script::default().handle(stale).into_result().expect_err("stale").to_string();
+        assert!(error.contains("has changed since the plan was made") && error.ends_with("plan again"), "{error}");
 
         let good = pb::Run { outcome: RunOutcome::NoChanges.number(), ..run(RunPhase::Done, "") };
         assert!(Script::default().handle(good).into_result().is_ok());

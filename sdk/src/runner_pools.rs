@@ -113,13 +113,24 @@ impl RunnerPools {
         list!(call, "/freehold.runners.v1.RunnerPoolService/ListRunners", pb::ListRunnersResponse { runners })
     }
 
-    /// Lets a runner, `pool/runner`, finish what it has and take no more.
+    /// Lets a runner, `pool/runner`, finish what it has and take no more, also after a restart, until it is resumed.
     ///
     /// # Errors
     /// [`is_not_found`](crate::Error::is_not_found).
     pub fn drain_runner(&self, name: impl AsRef<str>) -> DrainRunner {
         let request = pb::DrainRunnerRequest { request_id: new_id(), ..Default::default() };
         DrainRunner {
+            call: Call::new(&self.core, request).name(Kind::Runner, name.as_ref(), |request, name| request.name = name),
+        }
+    }
+
+    /// Lets a runner, `pool/runner`, that was told to drain take work again, once it runs.
+    ///
+    /// # Errors
+    /// [`is_not_found`](crate::Error::is_not_found).
+    pub fn resume_runner(&self, name: impl AsRef<str>) -> ResumeRunner {
+        let request = pb::ResumeRunnerRequest { request_id: new_id(), ..Default::default() };
+        ResumeRunner {
             call: Call::new(&self.core, request).name(Kind::Runner, name.as_ref(), |request, name| request.name = name),
         }
     }
@@ -150,3 +161,10 @@ request! {
         "/freehold.runners.v1.RunnerPoolService/DrainRunner", pb::DrainRunnerResponse { runner }
 }
 options!(DrainRunner: request_id);
+
+request! {
+    /// A runner that takes work again; see [`RunnerPools::resume_runner`].
+    ResumeRunner(pb::ResumeRunnerRequest) -> Runner =
+        "/freehold.runners.v1.RunnerPoolService/ResumeRunner", pb::ResumeRunnerResponse { runner }
+}
+options!(ResumeRunner: request_id);

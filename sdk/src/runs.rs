@@ -420,8 +420,7 @@ impl Runs {
     /// Asks a run to stop. Before the apply it ends at once; in the apply, steps under way are finished and no new one begun.
     ///
     /// # Errors
-    /// [`is_not_found`](crate::Error::is_not_found), [`is_failed_precondition`](crate::Error::is_failed_precondition) when it
-    /// has ended.
+    /// [`is_not_found`](crate::Error::is_not_found). Cancelling a run that has ended changes nothing and is no error.
     pub fn cancel(&self, name: impl AsRef<str>) -> CancelRun {
         let request = pb::CancelRunRequest { request_id: new_id(), ..Default::default() };
         CancelRun { call: Call::new(&self.core, request).name(Kind::Run, name.as_ref(), |request, name| request.name = name) }
@@ -430,7 +429,8 @@ impl Runs {
     /// Reads the plan of a run; sensitive values are hidden.
     ///
     /// # Errors
-    /// [`is_not_found`](crate::Error::is_not_found), also while there is no plan yet.
+    /// [`is_not_found`](crate::Error::is_not_found), [`is_failed_precondition`](crate::Error::is_failed_precondition) while there
+    /// is no plan.
     pub fn get_plan(&self, run: impl AsRef<str>) -> GetRunPlan {
         let call = Call::new(&self.core, pb::GetRunPlanRequest::default());
         GetRunPlan { call: call.name(Kind::Run, run.as_ref(), |request, name| request.name = name) }

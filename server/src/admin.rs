@@ -7,7 +7,7 @@ use freehold_domain::access::Principal;
 use freehold_service::{Store, SystemClock, SystemRandom};
 
 use crate::{
-    Failure,
+    Failure, Mistake,
     args::{AdminCommand, CaCommand, DatabaseArgs},
     serve::store_settings,
 };
@@ -28,7 +28,11 @@ pub fn run(command: AdminCommand) -> Result<(), Failure> {
             let authority = Authority::create(&dir, &trust_domain, Arc::new(SystemClock))?;
             println!("{}", authority.ca_path().display());
         }
-        CaCommand::Issue { dir, identity, host, hours, cert, key } => {
+        CaCommand::Issue { dir, identity, host, hours, cert, key, force } => {
+            if key.exists() && !force {
+                let key = key.display();
+                return Err(mistake(format!("{key} holds a key already; choose another file, or add --force to write over it")));
+            }
             let authority = Authority::open(&dir, Arc::new(SystemClock))?;
             let issued = authority.issue(&profile(&authority, &identity, &host, hours)?)?;
             issued.save(&cert, &key)?;
@@ -45,13 +49,17 @@ pub fn run(command: AdminCommand) -> Result<(), Failure> {
     Ok(())
 }
 
+fn mistake(error: impl ToString) -> Failure {
+    Mistake(error.to_string()).into()
+}
+
 /// What a certificate for this identity says.
 pub(crate) fn profile(authority: &Authority, identity: &str, hosts: &[String], hours: u32) -> Result<Profile, Failure> {
     let server = identity.starts_with("server/");
     if !server {
-        identity.parse::<Principal>()?;
+        identity.parse::<Principal>().map_err(mistake)?;
     } else if hosts.is_empty() {
-        return Err("a server's certificate names its hosts; give --host".into());
+        return Err(mistake("a server's certificate names its hosts; give --host"));
     }
     let (ips, dns_names): (Vec<_>, Vec<_>) = hosts.iter().partition(|host| host.parse::<IpAddr>().is_ok());
     Ok(Profile {

@@ -26,7 +26,7 @@ pub enum Command {
     Dev(DevArgs),
     /// A replica of the server
     Serve(ServeArgs),
-    /// A runner, anywhere
+    /// A runner, anywhere; --endpoint names the runner listener, --cert a runner's certificate
     Runner(RunnerArgs),
     /// Brings a database to the schema of this version
     Migrate(DatabaseArgs),
@@ -122,10 +122,11 @@ pub struct ServeArgs {
     /// File with serial numbers and SPIFFE ids that are no longer accepted, one a line
     #[arg(long, value_name = "FILE")]
     pub revoked: Option<PathBuf>,
-    /// File with the key that signs tokens; the same for all replicas
+    /// File with the key that signs tokens; the same for all replicas. Made if it is missing
     #[arg(long, value_name = "FILE")]
     pub token_key: PathBuf,
-    /// File with the key that all data keys are wrapped with; the same for all replicas
+    /// File with the key that all data keys are wrapped with: 32 random bytes, the same for all replicas and for ever; a server
+    /// with another one does not start
     #[arg(long, value_name = "FILE")]
     pub master_key: PathBuf,
     /// Where the listeners are.
@@ -199,6 +200,9 @@ pub enum CaCommand {
         /// File for its key
         #[arg(id = "out-key", long = "out-key", value_name = "FILE")]
         key: PathBuf,
+        /// Writes over a key that is in that file already
+        #[arg(long)]
+        force: bool,
     },
     /// Lists what was issued
     List {

@@ -82,8 +82,15 @@ impl System {
         let pki = dir.join("pki");
         let authority = certificates(&pki)?;
         let native = runner::native(dir.join("files"), true)?;
+        let (database, master_key) = (dir.join("freehold.db"), pki.join("master.key"));
+        // A new key would open nothing in a database that is there.
+        let master_key = if database.exists() {
+            keys::read_master_key(&master_key)?
+        } else {
+            keys::master_key(&master_key, &SystemRandom::new())?
+        };
         let server = Server::start(ServerSettings {
-            store: StoreSettings::Sqlite(dir.join("freehold.db")),
+            store: StoreSettings::Sqlite(database),
             trust_domain: TRUST_DOMAIN.to_owned(),
             files: KeyFiles {
                 cert: pki.join("server.crt"),
@@ -92,7 +99,7 @@ impl System {
                 revoked: Some(authority.revoked_path()),
                 token_key: pki.join("token.key"),
             },
-            master_key: keys::master_key(&pki.join("master.key"), &SystemRandom::new())?,
+            master_key,
             listen,
             rate_limit,
             engines: vec![Arc::clone(&native)],
@@ -104,7 +111,12 @@ impl System {
         let client = Client::builder(endpoint).credentials(credentials).build().await?;
         let runner = runner::build(&client, native, 4)?;
         let stop = CancellationToken::new();
-        let runner = tokio::spawn(runner.run(stop.clone()));
+        let told = stop.clone();
+        let runner = tokio::spawn(async move {
+            if let Err(error) = runner.run(told).await {
+                tracing::error!(%error, "there is no runner");
+            }
+        });
         let Addresses { api, web, runner: runners, admin } = server.addresses();
         fs::write(&ready, format!("api={api}\nweb={web}\nrunner={runners}\nadmin={admin}\n"))?;
         Ok(Self { dir, server, stop, runner, _lock: lock })

@@ -1,6 +1,11 @@
 //! Files that hold a key: made once, readable by their owner only.
 
-use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
 
 use freehold_domain::time::Random;
 
@@ -31,4 +36,11 @@ pub fn master_key(path: &Path, random: &dyn Random) -> Result<Vec<u8>, Failure> 
     file.write_all(&bytes)?;
     file.sync_all()?;
     Ok(bytes)
+}
+
+/// Warns of a file with a key that everybody on this machine can read. A group may: that is how orchestrators hand out secrets.
+pub fn warn_if_open(path: &Path) {
+    if fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o007 != 0) {
+        tracing::warn!(file = %path.display(), "everybody on this machine can read this key; run `chmod o= FILE`");
+    }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 use freehold_cli::Command as ClientCommand;
 use freehold_server::{
-    Failure, admin,
+    Failure, Mistake, admin,
     args::{Command, Program},
     dev, init_telemetry, runner, serve,
 };
@@ -30,8 +30,8 @@ fn main() -> ExitCode {
                 init_telemetry(args.log);
                 ended(runner::run(&program.global, args).await)
             }
-            Command::Migrate(args) => ended(admin::migrate(args).await),
-            Command::Admin(command) => ended(admin::run(command)),
+            Command::Migrate(args) => told(admin::migrate(args).await),
+            Command::Admin(command) => told(admin::run(command)),
             Command::Client(ClientCommand::Completions { shell }) => {
                 freehold_cli::completions(shell, &mut Program::command());
                 ExitCode::SUCCESS
@@ -41,12 +41,24 @@ fn main() -> ExitCode {
     })
 }
 
+/// How a process that stays ends: its last line names the program, among those of others.
 fn ended(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("freehold: {failure}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// How a command for a person ends: as those of the client do.
+fn told(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            if failure.is::<Mistake>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

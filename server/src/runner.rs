@@ -21,8 +21,7 @@ pub async fn run(global: &GlobalArgs, args: RunnerArgs) -> Result<(), Failure> {
         terminated().await;
         signal.cancel();
     });
-    runner.run(stop).await;
-    Ok(())
+    Ok(runner.run(stop).await?)
 }
 
 /// A runner of the server that the client reaches.

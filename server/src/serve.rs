@@ -18,7 +18,9 @@ use freehold_domain::{
     time::{Clock, Random},
 };
 use freehold_engines::Engine;
-use freehold_service::{App, AppSettings, MasterKey, Store, StoreSettings, SystemClock, SystemRandom, Validator, runners};
+use freehold_service::{
+    App, AppSettings, MasterKey, Store, StoreSettings, SystemClock, SystemRandom, Validator, master_key, runners,
+};
 use http::HeaderValue;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -121,6 +123,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
         drain_delay,
         ..
     } = args;
+    let keys = [master_key.clone(), token_key.clone()];
     let server = Server::start(ServerSettings {
         store: store_settings(&database),
         trust_domain,
@@ -131,6 +134,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
         engines: vec![crate::runner::checks()],
     })
     .await?;
+    keys.iter().for_each(|key| keys::warn_if_open(key));
     let Addresses { api, web, runner, admin } = server.addresses();
     tracing::info!(%api, %web, %runner, %admin, "serving");
     terminated().await;
@@ -163,7 +167,7 @@ pub async fn terminated() {
 impl Server {
     /// Opens the database, takes the addresses, and serves.
     pub async fn start(settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { store, trust_domain, files, master_key, listen, rate_limit, engines } = settings;
+        let ServerSettings { store, trust_domain, files, master_key: wraps, listen, rate_limit, engines } = settings;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
 
@@ -181,18 +185,24 @@ impl Server {
         let addresses =
             Addresses { api: api.local_addr(), web: web.local_addr(), runner: runner.local_addr(), admin: admin.local_addr() };
 
-        let tokens = Arc::new(TokenKeys::load_or_create(&files.token_key, &trust_domain, Arc::clone(&clock))?);
         let store = Store::open(&store, Arc::clone(&clock), Arc::clone(&random)).await?;
         let app = Arc::new(App::new(AppSettings {
             store,
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
-            master_key: MasterKey::new(&master_key)?,
+            master_key: MasterKey::new(&wraps)?,
             trust_domain,
             lease: listen.lease,
             validators: engines.into_iter().map(|engine| Arc::new(EngineValidator(engine)) as Arc<dyn Validator>).collect(),
         }));
+        master_key::check(&app).await?;
         runners::ensure_default_pool(&app).await?;
+        let first = !files.token_key.exists();
+        let tokens = Arc::new(TokenKeys::load_or_create(&files.token_key, app.trust_domain(), Arc::clone(&clock))?);
+        if first {
+            let file = files.token_key.display();
+            tracing::info!(%file, "there was no key to sign tokens with; a new one is in this file, which all replicas need");
+        }
 
         let wire = Wire::new(Arc::clone(&app), Arc::clone(&tokens), MESSAGE);
         let readiness = Readiness::new();

@@ -1,5 +1,7 @@
 //! How the log is written.
 
+use std::io::{self, IsTerminal as _};
+
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -19,7 +21,8 @@ pub fn init(format: LogFormat) {
     // What Postgres notes about statements that had nothing to do is no news to an operator.
     let default = if format == LogFormat::Warnings { "warn" } else { "info,sqlx::postgres::notice=warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr);
     let begun = match format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
         LogFormat::Text | LogFormat::Warnings => lines.compact().try_init(),

@@ -2,8 +2,8 @@
 
 use std::{
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
-    process::Command,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -19,6 +19,7 @@ pub struct Server {
     port: u16,
     dir: tempfile::TempDir,
     process: Mutex<Process>,
+    _cleaner: Child,
 }
 
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -56,10 +57,11 @@ fn url(port: u16, role: &str, database: &str) -> String {
 }
 
 impl Server {
-    /// Starts a server on a free port. It belongs to this process and ends with it: the data directory is temporary, and the
-    /// kernel tells the server of the end of its parent, so a test that is killed leaves nothing running.
+    /// Starts a server on a free port. It belongs to this process and ends with it, and its data goes with it: the kernel tells
+    /// the server of the end of its parent, so a test that is killed leaves nothing behind.
     pub fn start() -> Self {
         let dir = tempfile::Builder::new().prefix("freehold-pg-").tempdir().expect("a temporary folder");
+        let cleaner = clean_up_after_this_process(dir.path());
         let data = dir.path().join("data");
         std::fs::create_dir(&data).expect("an empty folder");
         if is_root() {
@@ -73,7 +75,7 @@ impl Server {
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
         let process = Mutex::new(run(&dir, port));
-        Self { port, dir, process }
+        Self { port, dir, process, _cleaner: cleaner }
     }
 
     /// Address of one of its databases, for the superuser.
@@ -94,6 +96,15 @@ impl Server {
     pub fn start_again(&self) {
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = run(&self.dir, self.port);
     }
+}
+
+/// Removes a folder when this process has ended, however it does: nobody drops what is static, and nothing is dropped by a kill.
+/// What ends with it is the pipe that the shell reads from.
+fn clean_up_after_this_process(dir: &Path) -> Child {
+    let script = r#"trap '' INT TERM HUP; cat > /dev/null; until rm -rf "$0"; do sleep 1; done"#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).arg(dir).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    shell.spawn().expect("a shell")
 }
 
 /// Starts the program from a thread that never ends: to the kernel, the thread that starts a process is its parent.

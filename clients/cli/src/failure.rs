@@ -11,8 +11,14 @@ pub(crate) enum Failure {
     Usage(String),
     /// A call failed, or a run ended badly.
     Call(Error),
+    /// A call failed, and this command knows what to do next.
+    Hinted(Error, String),
     /// A check found something; it has been shown.
     Found(String),
+    /// What was waited for goes on; the time to wait is over.
+    StillGoing(String),
+    /// Somebody pressed Ctrl-C; this is what has become of what was under way.
+    Interrupted(String),
     /// The result could not be written.
     Output(io::Error),
 }
@@ -27,7 +33,9 @@ impl Failure {
         match self {
             Self::Usage(_) => 2,
             Self::Found(_) | Self::Output(_) => 1,
-            Self::Call(error) => exit_code(error),
+            Self::StillGoing(_) => 9,
+            Self::Interrupted(_) => 130,
+            Self::Call(error) | Self::Hinted(error, _) => exit_code(error),
         }
     }
 }
@@ -64,9 +72,11 @@ impl From<io::Error> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(message) | Self::Found(message) => f.write_str(message),
+            Self::Usage(message) | Self::Found(message) | Self::StillGoing(message) | Self::Interrupted(message) => {
+                f.write_str(message)
+            }
             Self::Output(error) => write!(f, "cannot write the result: {error}"),
-            Self::Call(error) => {
+            Self::Call(error) | Self::Hinted(error, _) => {
                 if error.violations().is_empty() {
                     write!(f, "{error}")?;
                 } else {
@@ -75,7 +85,8 @@ impl fmt::Display for Failure {
                 for violation in error.violations() {
                     write!(f, "\n  {}: {}", violation.field, violation.description)?;
                 }
-                if let Some(hint) = hint(error) {
+                let known = if let Self::Hinted(_, hint) = self { Some(hint.clone()) } else { hint(error) };
+                if let Some(hint) = known {
                     write!(f, "\nhint: {hint}")?;
                 }
                 if let Some(id) = error.request_id() {
@@ -99,6 +110,8 @@ fn hint(error: &Error) -> Option<String> {
             "let a service account have this identity: freehold service-account identity add ACCOUNT SPIFFE-ID".into()
         }
         "CERT_REVOKED" => "get a new certificate from the operator of the installation".into(),
+        // A reviewer is wanted, not a role; the message says so.
+        "PERMISSION_MISSING" if error.message().starts_with("the author of a run") => return None,
         "PERMISSION_MISSING" => {
             format!("ask for a role with {} on {}; `freehold whoami` shows yours", of("permission"), of("resource"))
         }
@@ -138,6 +151,8 @@ mod tests {
         let table = [
             (Failure::usage("").code(), 2),
             (Failure::Found(String::new()).code(), 1),
+            (Failure::StillGoing(String::new()).code(), 9),
+            (Failure::Interrupted(String::new()).code(), 130),
             (call(Code::InvalidArgument, "FIELD_INVALID"), 2),
             (call(Code::NotFound, "RESOURCE_NOT_FOUND"), 3),
             (call(Code::PermissionDenied, "PERMISSION_MISSING"), 4),

@@ -1,11 +1,13 @@
 //! A run from its start to its end, live.
 
-use std::future::ready;
+use std::future::{pending, ready};
 
-use freehold::{LogLevel, LogLine, Run, RunHandle, RunKind, RunOutcome, RunPhase, RunPlan};
+use freehold::{Client, LogLevel, LogLine, Run, RunHandle, RunKind, RunOutcome, RunPhase, RunPlan};
 use futures::{StreamExt as _, TryStreamExt as _, future::Either, stream};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
+    commands::Patience,
     failure::Failure,
     plan::{drift, plan},
     screen::Screen,
@@ -13,26 +15,122 @@ use crate::{
     table::clean,
 };
 
+/// Shows a run that was started and is left to itself.
+pub(crate) fn started(run: &Run, screen: &mut Screen) -> Result<(), Failure> {
+    let name = short(&run.name);
+    screen.text(run, || format!("run {name}\n{}\nTo follow it: freehold run watch {name}\n", phase_line(run)))
+}
+
 /// Follows the run until its plan waits for a decision, shows it, asks unless `yes` has answered already, approves, and follows
-/// the run to its end. A no cancels it.
-pub(crate) async fn decide_and_apply(run: RunHandle, yes: bool, screen: &mut Screen) -> Result<(), Failure> {
+/// the run to its end. A no cancels it, and so does Ctrl-C before the decision: a run that nobody decides on is in the way of others.
+/// Where only somebody else may approve, it is left to them.
+pub(crate) async fn decide_and_apply(
+    client: &Client,
+    run: RunHandle,
+    yes: bool,
+    patience: Patience,
+    screen: &mut Screen,
+) -> Result<(), Failure> {
     screen.note(&format!("run {}", short(&run.run().name)));
+    let (name, until) = (run.run().name.clone(), patience.until());
+    let (run, written) = match attend(&name, until, decide(client, run.clone(), yes, screen)).await {
+        Err(Failure::Interrupted(_)) => return Err(Failure::Interrupted(give_up(&run).await)),
+        decided => match decided? {
+            Some(goes_on) => goes_on,
+            None => return Ok(()),
+        },
+    };
+    attend(&name, until, follow_to_end(run, written, screen)).await
+}
+
+/// Brings the run to the decision, and answers it with the length of the log so far if it goes on after it.
+async fn decide(client: &Client, run: RunHandle, yes: bool, screen: &mut Screen) -> Result<Option<(RunHandle, i64)>, Failure> {
     let run = follow_until(run, RunPhase::AwaitingApproval, screen).await?;
     if run.run().is_done() {
-        return end(run, screen);
+        end(run, screen)?;
+        return Ok(None);
     }
-    screen.aside(&plan(&run.plan().await?), !yes)?;
-    if run.run().phase != RunPhase::AwaitingApproval {
-        return follow_to_end(run, 0, screen).await;
+    let waits = run.run().phase == RunPhase::AwaitingApproval;
+    let others = waits && run.run().approval_required && !may_approve_own(client, run.run()).await;
+    screen.aside(&plan(&run.plan().await?), !yes && !others)?;
+    if others {
+        let name = short(&run.run().name);
+        screen.text(run.run(), || {
+            let wait = run.run().waiting_on.as_ref().map_or("an approval by somebody else", |wait| wait.detail.as_str());
+            let wait = clean(wait);
+            format!("The run {name} waits for {wait}.\nTo review and approve it: freehold run approve {name}\n")
+        })?;
+        return Ok(None);
     }
-    if yes || screen.ask("Do you want to do this?")? {
-        if run.run().approval_required {
-            return approve(run, None, screen).await;
+    if !waits {
+        return Ok(Some((run, 0)));
+    }
+    if !yes && !screen.ask("Do you want to do this?").await? {
+        return Err(Failure::Found(give_up(&run).await));
+    }
+    if run.run().approval_required {
+        return Ok(Some(approved(run, None, screen).await?));
+    }
+    let written = lines_so_far(&run).await?;
+    Ok(Some((run.apply().send().await?, written)))
+}
+
+/// Whether the author of a run may approve it: its environment says. Who may not read that finds out by trying.
+async fn may_approve_own(client: &Client, run: &Run) -> bool {
+    let environment = run.name.split("/deployments/").next().unwrap_or_default();
+    client.environments().get(environment).send().await.map_or(true, |environment| environment.allow_self_approval)
+}
+
+/// Cancels a run that nobody decides on any more; answers what has become of it.
+async fn give_up(run: &RunHandle) -> String {
+    let name = short(&run.run().name);
+    match run.cancel().send().await {
+        Ok(run) if run.run().outcome == Some(RunOutcome::Cancelled) && !run.run().changed => {
+            "nothing was done; the run is cancelled".to_owned()
         }
-        let written = lines_so_far(&run).await?;
-        return follow_to_end(run.apply().send().await?, written, screen).await;
+        Ok(_) => format!("the run was asked to stop; see what becomes of it: freehold run watch {name}"),
+        Err(error) => format!("the run could not be cancelled: {error}; do it with: freehold run cancel {name}"),
     }
-    end(run.cancel().send().await?, screen)
+}
+
+/// Does what there is to do with a run, until it is done, the time is over, or somebody presses Ctrl-C. The run goes on after these.
+pub(crate) async fn attend<T>(
+    run: &str,
+    until: Option<Instant>,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let goes_on = || {
+        let name = short(run);
+        format!("the run goes on; follow it: freehold run watch {name}; stop it: freehold run cancel {name}")
+    };
+    tokio::select! {
+        done = in_time(until, work) => match done {
+            Some(done) => done,
+            None => Err(Failure::StillGoing(format!("the time is over, and {}", goes_on()))),
+        },
+        () = interrupted() => Err(Failure::Interrupted(goes_on())),
+    }
+}
+
+/// What the work comes to, or nothing if that takes longer than somebody wants to wait.
+pub(crate) async fn in_time<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        match until {
+            Some(until) => sleep_until(until).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        done = work => Some(done),
+        () = late => None,
+    }
+}
+
+/// Ctrl-C. Where that cannot be heard, it ends the program at once as ever.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        pending().await
+    }
 }
 
 /// How long the log of the planning is, which is of no use any more.
@@ -41,7 +139,19 @@ async fn lines_so_far(run: &RunHandle) -> Result<i64, Failure> {
 }
 
 /// Approves the plan as it was read and follows the run to its end.
-pub(crate) async fn approve(run: RunHandle, comment: Option<String>, screen: &mut Screen) -> Result<(), Failure> {
+pub(crate) async fn approve(
+    run: RunHandle,
+    comment: Option<String>,
+    until: Option<Instant>,
+    screen: &mut Screen,
+) -> Result<(), Failure> {
+    let name = run.run().name.clone();
+    let (run, written) = approved(run, comment, screen).await?;
+    attend(&name, until, follow_to_end(run, written, screen)).await
+}
+
+/// Approves the plan as it was read; answers the length of the log so far, too.
+async fn approved(run: RunHandle, comment: Option<String>, screen: &mut Screen) -> Result<(RunHandle, i64), Failure> {
     let written = lines_so_far(&run).await?;
     let request = run.approve();
     let request = match comment {
@@ -49,7 +159,7 @@ pub(crate) async fn approve(run: RunHandle, comment: Option<String>, screen: &mu
         None => request,
     };
     match request.send().await {
-        Ok(run) => follow_to_end(run, written, screen).await,
+        Ok(run) => Ok((run, written)),
         Err(error) => {
             if error.is_permission_denied() {
                 let name = short(&run.run().name);
@@ -61,9 +171,10 @@ pub(crate) async fn approve(run: RunHandle, comment: Option<String>, screen: &mu
 }
 
 /// Follows a run that only looks, and shows what it found. Drift is something found by a check.
-pub(crate) async fn look(run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
+pub(crate) async fn look(run: RunHandle, patience: Patience, screen: &mut Screen) -> Result<(), Failure> {
     screen.note(&format!("run {}", short(&run.run().name)));
-    let run = follow_until(run, RunPhase::Done, screen).await?;
+    let name = run.run().name.clone();
+    let run = attend(&name, patience.until(), follow_until(run, RunPhase::Done, screen)).await?;
     if run.run().plan_digest.is_some() {
         let found = run.plan().await?;
         screen.text(&found, || text(run.run(), &found))?;
@@ -264,8 +375,9 @@ mod tests {
 
     async fn apply(outcome: RunOutcome, output: Output, quiet: bool) -> (Result<(), Failure>, String, String) {
         let (mut screen, out, err) = screen(output, quiet);
-        let run = server(outcome).runs().plan("shop/dev/web").send().await.expect("a run");
-        let result = decide_and_apply(run, true, &mut screen).await;
+        let client = server(outcome);
+        let run = client.runs().plan("shop/dev/web").send().await.expect("a run");
+        let result = decide_and_apply(&client, run, true, Patience::default(), &mut screen).await;
         (result, out.text(), err.text())
     }
 

@@ -1,12 +1,12 @@
 //! What people give on the command line: inputs, labels, files.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use clap::Args;
-use freehold::BlueprintFile;
+use freehold::{BlueprintFile, Error, Violation};
 use serde_json::{Map, Value};
 
-use crate::failure::Failure;
+use crate::{document, failure::Failure};
 
 /// Inputs of a deployment.
 #[derive(Args, Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct Inputs {
     /// One input; the value is JSON if it reads as JSON, else a text. Can be given several times
     #[arg(long = "input", value_name = "NAME=VALUE", value_parser = input)]
     pub one: Vec<(String, Value)>,
-    /// JSON file with inputs, one object; --input goes over it
+    /// JSON or YAML file with inputs, one object, or - for standard input; --input goes over it
     #[arg(long = "inputs", value_name = "FILE")]
     pub file: Option<std::path::PathBuf>,
 }
@@ -34,12 +34,30 @@ impl Inputs {
         all.extend(self.one.iter().cloned());
         Ok(all)
     }
+
+    /// The failure of a call with these inputs. What was taken for JSON may have been meant as a text.
+    pub(crate) fn refused(&self, error: Error) -> Failure {
+        let wants_text = |name: &str| {
+            let of = |it: &Violation| it.field.ends_with(&format!("inputs.{name}")) && it.description.contains("string");
+            error.violations().iter().any(of)
+        };
+        let meant = self.one.iter().find(|(name, value)| !value.is_string() && wants_text(name));
+        match meant.map(|(name, value)| format!("if the value of {name} is meant as a text, write --input '{name}=\"{value}\"'"))
+        {
+            Some(hint) => Failure::Hinted(error, hint),
+            None => error.into(),
+        }
+    }
 }
 
 fn object(path: &Path) -> Result<Map<String, Value>, Failure> {
     let wrong = |why: String| Failure::usage(format!("{}: {why}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    serde_json::from_str(&text).map_err(|error| wrong(format!("not one JSON object with the inputs: {error}")))
+    let text = if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
+    let text = text.map_err(|error| wrong(error.to_string()))?;
+    match document::read(&text).map_err(|error| wrong(format!("neither JSON nor YAML with the inputs: {error}")))? {
+        Value::Object(inputs) => Ok(inputs),
+        _ => Err(wrong("not one object with the inputs".to_owned())),
+    }
 }
 
 fn input(text: &str) -> Result<(String, Value), String> {
@@ -71,7 +89,7 @@ pub(crate) fn blueprint_files(dir: &Path) -> Result<Vec<BlueprintFile>, Failure>
 }
 
 fn collect(dir: &Path, prefix: &str, files: &mut Vec<BlueprintFile>, bytes: &mut usize) -> Result<(), Failure> {
-    let unreadable = |path: &Path, error: std::io::Error| Failure::usage(format!("cannot read {}: {error}", path.display()));
+    let unreadable = |path: &Path, error: io::Error| Failure::usage(format!("cannot read {}: {error}", path.display()));
     let entries = fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(|error| unreadable(dir, error))?;
     let mut entries: Vec<_> =
         entries.into_iter().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry)).collect();
@@ -129,7 +147,7 @@ mod tests {
         assert_eq!(merged(Some(path.clone())), json!({"a": 1, "b": 3}));
         assert_eq!(merged(None), json!({"a": 0, "c": 0, "b": 3}));
         fs::write(&path, "[]").expect("a file");
-        assert!(Inputs { one, file: Some(path) }.over(base).expect_err("a list").to_string().contains("one JSON object"));
+        assert!(Inputs { one, file: Some(path) }.over(base).expect_err("a list").to_string().contains("one object"));
     }
 
     #[test]

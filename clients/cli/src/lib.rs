@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 mod commands;
 mod config;
+mod document;
 mod failure;
 mod follow;
 mod input;
@@ -64,7 +65,9 @@ Exit codes:
   5  a quota is used up
   6  its state does not allow it, it exists already, or somebody else was first
   7  the server cannot be reached, is too busy or too slow
-  8  the run ended badly";
+  8  the run ended badly
+  9  it still goes on, and --timeout is over
+  130  Ctrl-C; the last line says what has become of what was under way";
 
 /// Options that every command takes.
 #[derive(Args, Clone, Debug, Default)]
@@ -247,7 +250,7 @@ mod tests {
             (Some("acme"), Output::Json, true)
         );
         let help = command().render_long_help().to_string();
-        for code in 0..=8 {
+        for code in (0..=9).chain([130]) {
             assert!(help.lines().any(|line| line.starts_with(&format!("  {code}  "))), "{code}");
         }
     }

@@ -108,6 +108,7 @@ fn values(action: ChangeAction, attribute: &AttributeChange) -> String {
     if attribute.sensitive {
         return "(sensitive)".to_owned();
     }
+    let value = |it: Option<&Value>| value(it, 8);
     let after = || if attribute.unknown_after { "(known after apply)".to_owned() } else { value(attribute.after.as_ref()) };
     match (&attribute.before, action) {
         (_, ChangeAction::Create) | (None, _) => after(),
@@ -116,8 +117,17 @@ fn values(action: ChangeAction, attribute: &AttributeChange) -> String {
     }
 }
 
-fn value(value: Option<&Value>) -> String {
-    value.map_or_else(|| "null".to_owned(), ToString::to_string)
+/// A value as JSON; a text of several lines as they are, below the line it belongs to.
+fn value(value: Option<&Value>, indent: usize) -> String {
+    match value {
+        None => "null".to_owned(),
+        Some(Value::String(text)) if text.trim_end_matches('\n').contains('\n') => {
+            let gap = " ".repeat(indent);
+            let lines: String = text.trim_end_matches('\n').split('\n').map(|line| format!("{gap}  {}\n", clean(line))).collect();
+            format!("<<END\n{lines}{gap}END")
+        }
+        Some(value) => value.to_string(),
+    }
 }
 
 fn outputs(outputs: &[OutputChange], out: &mut String) {
@@ -127,6 +137,7 @@ fn outputs(outputs: &[OutputChange], out: &mut String) {
     }
     out.push_str("Outputs:\n\n");
     let width = changed.iter().map(|output| output.name.chars().count()).max().unwrap_or(0);
+    let value = |it: Option<&Value>| value(it, 4);
     for output in changed {
         let mark = match output.action {
             ChangeAction::Create => paint("+", green()),
@@ -210,6 +221,7 @@ mod tests {
                     vec![
                         attribute("content", "", "\"hello \\\"world\\\"\""),
                         pb::AttributeChange { unknown_after: true, ..attribute("id", "", "") },
+                        attribute("key", "", "\"BEGIN\\n  END\\n\""),
                         pb::AttributeChange { sensitive: true, ..attribute("password", "", "") },
                     ],
                 ),
@@ -254,6 +266,10 @@ mod tests {
   + file.motd
       + content  = "hello \"world\""
       + id       = (known after apply)
+      + key      = <<END
+          BEGIN
+            END
+        END
       + password = (sensitive)
 
   # file.page will be updated in place

@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use crate::{
     Output,
@@ -38,6 +39,19 @@ impl Screen {
         let value = value(item)?;
         match self.output {
             Output::Table => self.print(&fields(&value)),
+            _ => self.value(&value),
+        }
+    }
+
+    /// Shows one resource, a list in it as a table.
+    pub(crate) fn item_with<T: Show>(&mut self, item: &impl Serialize, name: &str, list: &[T]) -> Result<(), Failure> {
+        let mut value = value(item)?;
+        match (self.output, value.as_object_mut()) {
+            (Output::Table, Some(all)) => {
+                all.remove(name);
+                let rows = list.iter().map(Show::row).collect::<Vec<_>>();
+                self.print(&format!("{}\n{}", fields(&value), table(T::HEAD, &rows)))
+            }
             _ => self.value(&value),
         }
     }
@@ -115,6 +129,10 @@ impl Screen {
     }
 
     pub(crate) fn failure(&mut self, failure: &Failure) {
+        // Nothing went wrong: somebody wanted it to end.
+        if let Failure::Interrupted(what) = failure {
+            return self.say(&format!("\n{what}"));
+        }
         let red = AnsiColor::Red.on_default().bold();
         self.say(&format!("{}error:{} {failure}", red.render(), red.render_reset()));
     }
@@ -125,21 +143,26 @@ impl Screen {
     }
 
     /// Asks; only `yes` is yes.
-    pub(crate) fn ask(&mut self, question: &str) -> Result<bool, Failure> {
+    pub(crate) async fn ask(&mut self, question: &str) -> Result<bool, Failure> {
         let bold = Style::new().bold();
         write!(self.err, "\n{}{question}{} Only `yes` is accepted: ", bold.render(), bold.render_reset())?;
         self.err.flush()?;
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
+        // Nobody waits for a thread of its own when the program ends, as it does when somebody answers with Ctrl-C.
+        let (answered, answer) = oneshot::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            answered.send(io::stdin().lock().read_line(&mut line).map(|_| line))
+        });
+        let answer = answer.await.map_err(io::Error::other)??;
         Ok(answer.trim() == "yes")
     }
 
     /// Asks before something that cannot be undone, unless `--yes` has answered already.
-    pub(crate) fn confirm(&mut self, yes: bool, question: &str) -> Result<(), Failure> {
+    pub(crate) async fn confirm(&mut self, yes: bool, question: &str) -> Result<(), Failure> {
         match () {
             () if yes => Ok(()),
             () if !self.can_ask() => Err(Failure::usage("there is no terminal to ask on; add --yes if you mean it")),
-            () if self.ask(question)? => Ok(()),
+            () if self.ask(question).await? => Ok(()),
             () => Err(Failure::Found("nothing was done".to_owned())),
         }
     }

@@ -2,9 +2,9 @@
 
 use anstyle::{AnsiColor, Style};
 use freehold::{
-    ApiKey, AuditRecord, Blueprint, BlueprintChange, BlueprintVersion, Deployment, DeploymentOutput, Environment, Operation,
-    Project, Quota, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool, ServiceAccount, StateVersion, Tenant,
-    Timestamp, User, WorkloadIdentity,
+    ApiKey, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion, Deployment, DeploymentOutput, Environment,
+    Operation, Project, Quota, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool, ServiceAccount, StateVersion,
+    Tenant, Timestamp, User, WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -122,6 +122,7 @@ show! {
     Blueprint => ["NAME", "LATEST", "DISPLAY NAME", "CREATED"], |it| [
         short(&it.name), it.latest_version.as_deref().unwrap_or("-"), it.display_name.as_str(), time(it.create_time),
     ];
+    BlueprintFile => ["FILE", "BYTES"], |it| [it.path.as_str(), it.content.len().to_string()];
     BlueprintVersion => ["NAME", "ENGINE", "PUBLISHED", "BY", "NOTES"], |it| [
         short(&it.name), it.engine.as_str(), time(it.create_time), short(&it.create_principal), it.notes.as_str(),
     ];

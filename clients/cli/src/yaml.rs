@@ -35,8 +35,7 @@ fn block(value: &Value, depth: usize, out: &mut String) {
                     Value::Array(inner) if !inner.is_empty() => nested(value, depth + 1, out),
                     scalar => {
                         out.push(' ');
-                        out.push_str(&inline(scalar));
-                        out.push('\n');
+                        line(scalar, depth + 1, out);
                     }
                 }
             }
@@ -48,10 +47,7 @@ fn block(value: &Value, depth: usize, out: &mut String) {
                 match item {
                     Value::Object(inner) if !inner.is_empty() => block(item, depth + 1, out),
                     Value::Array(inner) if !inner.is_empty() => block(item, depth + 1, out),
-                    scalar => {
-                        out.push_str(&inline(scalar));
-                        out.push('\n');
-                    }
+                    scalar => line(scalar, depth + 1, out),
                 }
             }
         }
@@ -63,6 +59,32 @@ fn nested(value: &Value, depth: usize, out: &mut String) {
     out.push('\n');
     out.push_str(&"  ".repeat(depth));
     block(value, depth, out);
+}
+
+/// The rest of a line; a text of several lines goes on below it.
+fn line(scalar: &Value, depth: usize, out: &mut String) {
+    match scalar {
+        Value::String(text) if is_readable_block(text) => {
+            let end = text.len() - text.trim_end_matches('\n').len();
+            out.push_str(["|-", "|", "|+"][end.min(2)]);
+            for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
+                out.push('\n');
+                if !line.is_empty() {
+                    out.push_str(&"  ".repeat(depth));
+                    out.push_str(line);
+                }
+            }
+        }
+        other => out.push_str(&inline(other)),
+    }
+    out.push('\n');
+}
+
+/// Several lines that a literal block keeps as they are: it cannot escape anything, and its first line says how far it is indented.
+fn is_readable_block(text: &str) -> bool {
+    text.trim_end_matches('\n').contains('\n')
+        && !text.starts_with(char::is_whitespace)
+        && text.chars().all(|c| c == '\n' || !(c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')))
 }
 
 fn inline(value: &Value) -> String {
@@ -96,6 +118,7 @@ mod tests {
             "labels": {},
             "digest": "sha256:77",
             "runs": [{"phase": "DONE", "steps": [{"address": "file.a"}, {}]}, [1, [2, 3]], "x y", null],
+            "key": "BEGIN\n  END\n",
             "limit": 3,
         });
         assert_eq!(
@@ -113,6 +136,9 @@ runs:
       - 3
   - "x y"
   - null
+key: |
+  BEGIN
+    END
 limit: 3
 "#
         );
@@ -144,6 +170,15 @@ limit: 3
             "[",
             "{",
             "a\nb",
+            "a\nb\n",
+            "a\n\n  b: |\n\n",
+            "a\n \n#b\n--- c",
+            "a\n",
+            "\n",
+            " a\nb",
+            "\na\nb",
+            "a\r\nb",
+            "a\n\tb",
             "tab\t",
             "\u{7}",
             "é",

@@ -3,7 +3,7 @@
 //! Code and reason follow `freehold.common.v1.ErrorReason`; details are the messages of `google.rpc` (AIP-193). What goes
 //! over the wire stays under 4 KiB: several clients lose a status that is larger.
 
-use std::{collections::HashMap, error::Error as _};
+use std::collections::HashMap;
 
 use freehold_domain::{Error, Reason};
 use http::HeaderMap;
@@ -26,7 +26,7 @@ const MAX_VIOLATIONS: usize = 32;
 pub fn render(error: &Error, request_id: &str) -> Status {
     let (code, reason) = code_and_reason(error.reason());
     if matches!(error.reason(), Reason::Internal | Reason::DependencyDown) {
-        tracing::error!(request_id, reason, error = chain(error), "a call failed for a fault of the server");
+        tracing::error!(request_id, reason, error = error.chain(), "a call failed for a fault of the server");
     }
     let mut shown = error.violations().len().min(MAX_VIOLATIONS);
     loop {
@@ -181,16 +181,6 @@ fn cut(text: &str, most: usize) -> String {
         Some(at) => format!("{}…", &text[..at]),
         None => text.to_owned(),
     }
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.message().to_owned();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text += &format!(": {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -211,6 +211,11 @@ impl Content {
 
     fn build(&self, files: &TlsFiles) -> Result<Current> {
         let chain: Vec<_> = certificates(&files.cert, &self.cert)?;
+        if !chain.first().is_none_or(may_serve) {
+            let why =
+                "is a client's certificate, which every client refuses; give one for servers (extended key usage serverAuth)";
+            return Err(SetupError::file(&files.cert, why));
+        }
         let key = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|e| SetupError::file(&files.key, "holds no private key").caused_by(e))?;
         let provider = Arc::new(default_provider());
@@ -247,6 +252,13 @@ fn certificates(path: &Path, content: &[u8]) -> Result<Vec<CertificateDer<'stati
         .collect::<std::result::Result<_, _>>()
         .map_err(|e| SetupError::file(path, "holds something that is no certificate").caused_by(e))?;
     if all.is_empty() { Err(SetupError::file(path, "holds no certificate")) } else { Ok(all) }
+}
+
+/// What a certificate may be used for is whatever it does not restrict. One that cannot be read is told of by rustls.
+fn may_serve(cert: &CertificateDer<'_>) -> bool {
+    let Ok((_, cert)) = X509Certificate::from_der(cert) else { return true };
+    let usage = cert.extended_key_usage().ok().flatten();
+    usage.is_none_or(|usage| usage.value.server_auth || usage.value.any)
 }
 
 fn verifier(

@@ -114,6 +114,17 @@ impl Error {
         Self::new(Reason::Internal, "an internal fault; give the operator this request id").caused_by(source)
     }
 
+    /// What happened and what it came of, for the operator's log.
+    pub fn chain(&self) -> String {
+        let mut text = self.0.message.clone();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            text += &format!(": {cause}");
+            next = cause.source();
+        }
+        text
+    }
+
     /// Adds a fact for programs.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {

@@ -94,9 +94,11 @@ macro_rules! name {
 
             fn from_str(text: &str) -> Result<Self, String> {
                 let pattern = Self::PATTERN.trim_end_matches('/');
-                let wrong = || format!("`{}` is not a name of the form `{pattern}`", shown(text));
-                let [$($field),+] = parts(text, [$($collection),+]).ok_or_else(wrong)?;
-                Ok(Self { $($field: $field.parse::<$type>().map_err(|why| format!("{}: {why}", wrong()))?),+ })
+                let [$($field),+] = parts(text, [$($collection),+])
+                    .ok_or_else(|| format!("`{}` is not a name of the form `{pattern}`", shown(text)))?;
+                // The reason comes first: where there is room for a part only, it is the part that helps.
+                let wrong = |why: &dyn fmt::Display| format!("{why} (in `{}`, whose form is `{pattern}`)", shown(text));
+                Ok(Self { $($field: $field.parse::<$type>().map_err(|why| wrong(&why))?),+ })
             }
         }
 
@@ -141,6 +143,15 @@ name! {
     /// `tenants/acme`.
     TenantName { tenant: Id => "tenants" }
 }
+
+impl TenantName {
+    /// The tenant that a resource of this name belongs to, if it belongs to one.
+    pub fn of(resource: &str) -> Option<Self> {
+        let tenant = resource.strip_prefix("tenants/")?.split('/').next()?;
+        tenant.parse().ok().map(|tenant| Self { tenant })
+    }
+}
+
 name! {
     /// `tenants/acme/projects/shop`.
     ProjectName { tenant: Id => "tenants", project: Id => "projects" }

@@ -73,8 +73,11 @@ impl Tenant {
     /// Takes over a new display name and new labels, where there are some.
     pub fn describe(&mut self, display_name: Option<String>, labels: Option<Labels>, now: Timestamp) -> Result<()> {
         self.alive()?;
+        let before = self.meta.clone();
         self.meta.describe(display_name, labels);
-        self.meta.touch(now);
+        if self.meta != before {
+            self.meta.touch(now);
+        }
         Ok(())
     }
 
@@ -108,9 +111,9 @@ impl Tenant {
     }
 
     /// Fails when the caller may not write to it. Of a suspended tenant, platform administrators still change the limits, and the
-    /// people and what they may do: that is often what has to be put right before it can go on.
+    /// people and what they may do, and cancel runs: that is often what has to be put right before it can go on.
     pub fn expect_writable(&self, caller: &Caller) -> Result<()> {
-        let mending = ["quotas.", "iam."].iter().any(|area| caller.call.permission.starts_with(area));
+        let mending = ["quotas.", "iam.", "deployments.runs.cancel"].iter().any(|area| caller.call.permission.starts_with(area));
         match self.state {
             TenantState::Active => Ok(()),
             TenantState::Suspended if caller.is_platform() && mending => Ok(()),

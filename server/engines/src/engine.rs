@@ -27,7 +27,16 @@ pub trait Engine: Send + Sync {
     fn drift<'a>(&'a self, request: PlanRequest, sink: &'a dyn Sink) -> BoxFuture<'a, Result<Plan, StepError>>;
 
     /// Carries out a plan, or goes on where the attempt that left this journal stopped.
-    fn apply<'a>(&'a self, plan: Plan, journal: Vec<JournalEntry>, sink: &'a dyn Sink) -> BoxFuture<'a, Outcome>;
+    ///
+    /// # Errors
+    /// `plan-invalid`, `blueprint-invalid` or `journal-invalid` when it cannot even begin. This attempt has changed nothing then
+    /// and knows no state: the newest one is what an earlier attempt recorded.
+    fn apply<'a>(
+        &'a self,
+        plan: Plan,
+        journal: Vec<JournalEntry>,
+        sink: &'a dyn Sink,
+    ) -> BoxFuture<'a, Result<Outcome, StepError>>;
 }
 
 /// Where an engine reports to.

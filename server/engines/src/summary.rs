@@ -122,6 +122,8 @@ impl Plan {
 }
 
 fn resource(change: &Change) -> ResourceChange {
+    // What was secret when it was made stays so, whatever the blueprint makes of the attribute now.
+    let was_sensitive = |name: &String| change.before.as_ref().is_some_and(|resource| resource.sensitive.contains(name));
     let before = change.before.as_ref().map(|resource| &resource.attributes);
     let mut names: Vec<&String> =
         before.into_iter().flat_map(|attributes| attributes.keys()).chain(change.after.keys()).collect();
@@ -135,7 +137,7 @@ fn resource(change: &Change) -> ResourceChange {
         if before == known && !unknown_after {
             return None;
         }
-        let sensitive = change.sensitive.contains(name);
+        let sensitive = change.sensitive.contains(name) || was_sensitive(name);
         Some(AttributeChange {
             path: name.clone(),
             before: shown(before, sensitive),

@@ -136,7 +136,7 @@ async fn apply(engine: &dyn Engine, sink: &JobSink, job: Job) -> Result<Ended, S
             error: entry.error,
         });
     }
-    Ok(Ended::Apply(result(engine.apply(plan, journal, sink).await)))
+    Ok(Ended::Apply(result(engine.apply(plan, journal, sink).await?)))
 }
 
 fn result(outcome: Outcome) -> ApplyResult {

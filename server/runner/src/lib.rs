@@ -4,6 +4,7 @@
 //! protocol.
 
 mod job;
+mod patience;
 mod sink;
 mod summary;
 
@@ -15,19 +16,26 @@ use std::{
     time::Duration,
 };
 
-use freehold::raw::{
-    RawChannel,
-    proto::runners::v1::{AcquireJobRequest, HeartbeatRequest, runner_service_client::RunnerServiceClient},
+use freehold::{
+    Code, Error,
+    raw::{
+        RawChannel,
+        proto::runners::v1::{
+            AcquireJobRequest, HeartbeatRequest, HeartbeatResponse, runner_service_client::RunnerServiceClient,
+        },
+    },
 };
 use freehold_domain::fault;
 use freehold_engines::Engines;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::patience::{Patience, Troubles};
+
 /// Largest message of a job: a plan with its state.
 const MESSAGE: usize = 16 << 20;
-/// Pause after a call that failed, so that a server that is down is not asked without end.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Between two heartbeats, when the server does not say.
+const BEAT: Duration = Duration::from_millis(500);
 
 pub(crate) type Server = RunnerServiceClient<RawChannel>;
 
@@ -41,84 +49,150 @@ pub struct Runner {
     pub capacity: u16,
 }
 
+/// What all tasks of a runner share.
+#[derive(Clone)]
+struct Shared {
+    server: Server,
+    engines: Engines,
+    capacity: u16,
+    running: Arc<AtomicI32>,
+    troubles: Arc<Troubles>,
+    stop: CancellationToken,
+}
+
 impl Runner {
-    /// Takes and does jobs until it is told to stop; then finishes what it has.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Takes and does jobs until it is told to stop; then finishes what it has. A server that is away is waited for.
+    ///
+    /// # Errors
+    /// When the server refuses it for good before it has ever accepted it: the address is no runner listener, or the certificate
+    /// is not a runner's.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let server = RunnerServiceClient::new(self.channel).max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE);
-        let running = Arc::new(AtomicI32::new(0));
+        let shared = Shared {
+            server,
+            engines: self.engines,
+            capacity: self.capacity,
+            running: Arc::default(),
+            troubles: Arc::default(),
+            stop,
+        };
+        let Some(wait) = register(shared.clone()).await? else { return Ok(()) };
+        tracing::info!(engines = shared.names().join(","), capacity = shared.capacity, "registered; waiting for work");
         let mut tasks = JoinSet::new();
-        tasks.spawn(heartbeats(server.clone(), self.engines.clone(), self.capacity, Arc::clone(&running), stop.clone()));
-        for _ in 0..self.capacity.max(1) {
-            tasks.spawn(work(server.clone(), self.engines.clone(), Arc::clone(&running), stop.clone()));
+        tasks.spawn(heartbeats(shared.clone(), wait));
+        for _ in 0..shared.capacity.max(1) {
+            tasks.spawn(work(shared.clone()));
         }
         while tasks.join_next().await.is_some() {}
+        Ok(())
     }
 }
 
+impl Shared {
+    fn names(&self) -> Vec<String> {
+        self.engines.names().into_iter().map(str::to_owned).collect()
+    }
+
+    /// Says that this runner is there; answers when to say so again.
+    async fn beat(&mut self) -> Result<Duration, Error> {
+        let beat = HeartbeatRequest {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            engines: self.names(),
+            capacity: self.capacity.into(),
+            running: self.running.load(Ordering::Relaxed),
+        };
+        let answer = self.server.heartbeat(beat).await.map_err(freehold::raw::error)?;
+        self.troubles.over();
+        let HeartbeatResponse { drain, interval, .. } = answer.into_inner();
+        if drain && !self.stop.is_cancelled() {
+            tracing::info!("told to drain: finishing what is under way");
+            self.stop.cancel();
+        }
+        Ok(interval.and_then(|interval| Duration::try_from(interval).ok()).unwrap_or(BEAT))
+    }
+}
+
+/// The first heartbeat; answers when the next one is due, or nothing when it is told to stop before.
+async fn register(mut shared: Shared) -> Result<Option<Duration>, Error> {
+    let stop = shared.stop.clone();
+    let mut patience = Patience::default();
+    loop {
+        let beat = tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            beat = shared.beat() => beat,
+        };
+        match beat {
+            Ok(wait) => return Ok(Some(wait)),
+            Err(error) => {
+                if let Some(refusal) = refusal(&error) {
+                    return Err(refusal);
+                }
+                shared.troubles.note(&error);
+                patience.pause(&error, &stop).await;
+            }
+        }
+    }
+}
+
+/// What a person has to mend before this server takes this runner; nothing for what may pass.
+fn refusal(error: &Error) -> Option<Error> {
+    let what = match error.code() {
+        Code::Unimplemented => {
+            "this address takes no runners: it is the api listener, or no Freehold at all; --endpoint must name the runner \
+             listener, port 7445 unless `serve --runner-addr` says otherwise"
+                .to_owned()
+        }
+        Code::PermissionDenied => format!("{}: one that names runnerPools/POOL/runners/NAME", error.message()),
+        Code::Unauthenticated => error.message().to_owned(),
+        _ => return None,
+    };
+    Some(Error::new(error.code(), what))
+}
+
 /// Asks for work and does it, one job after the other.
-async fn work(mut server: Server, engines: Engines, running: Arc<AtomicI32>, stop: CancellationToken) {
-    let names: Vec<String> = engines.names().into_iter().map(str::to_owned).collect();
+async fn work(mut shared: Shared) {
+    let (names, stop) = (shared.names(), shared.stop.clone());
     while !stop.is_cancelled() {
         // The same id until there is an answer: a job whose answer was lost comes again.
         let ask = AcquireJobRequest { request_id: uuid::Uuid::now_v7().to_string(), engines: names.clone() };
+        let mut patience = Patience::default();
         let job = loop {
             let answer = tokio::select! {
                 () = stop.cancelled() => return,
-                answer = server.acquire_job(ask.clone()) => answer,
+                answer = shared.server.acquire_job(ask.clone()) => answer,
             };
             match answer {
                 Ok(answer) => break answer.into_inner().job,
                 Err(status) => {
-                    tracing::warn!(error = %freehold::raw::error(status), "no answer to the ask for work");
-                    pause(&stop).await;
+                    let error = freehold::raw::error(status);
+                    shared.troubles.note(&error);
+                    patience.pause(&error, &stop).await;
                     if stop.is_cancelled() {
                         return;
                     }
                 }
             }
         };
+        shared.troubles.over();
         if let Some(job) = job {
             fault::point("runner.acquired");
-            running.fetch_add(1, Ordering::Relaxed);
-            job::execute(&server, &engines, job).await;
-            running.fetch_sub(1, Ordering::Relaxed);
+            shared.running.fetch_add(1, Ordering::Relaxed);
+            job::execute(&shared.server, &shared.engines, job).await;
+            shared.running.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
-async fn heartbeats(mut server: Server, engines: Engines, capacity: u16, running: Arc<AtomicI32>, stop: CancellationToken) {
-    let names: Vec<String> = engines.names().into_iter().map(str::to_owned).collect();
-    loop {
-        let beat = HeartbeatRequest {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            engines: names.clone(),
-            capacity: capacity.into(),
-            running: running.load(Ordering::Relaxed),
-        };
-        let wait = match server.heartbeat(beat).await {
-            Ok(answer) => {
-                let answer = answer.into_inner();
-                if answer.drain && !stop.is_cancelled() {
-                    tracing::info!("told to drain: finishing what is under way");
-                    stop.cancel();
-                }
-                answer.interval.and_then(|interval| Duration::try_from(interval).ok()).unwrap_or(PAUSE)
+async fn heartbeats(mut shared: Shared, mut wait: Duration) {
+    let stop = shared.stop.clone();
+    let mut patience = Patience::default();
+    while stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
+        match shared.beat().await {
+            Ok(next) => (wait, patience) = (next, Patience::default()),
+            Err(error) => {
+                shared.troubles.note(&error);
+                wait = patience.next(&error);
             }
-            Err(status) => {
-                tracing::warn!(error = %freehold::raw::error(status), "heartbeat failed");
-                PAUSE
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
         }
-    }
-}
-
-async fn pause(stop: &CancellationToken) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = tokio::time::sleep(PAUSE) => {}
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -37,6 +37,8 @@ pub(crate) struct JobSink {
     epoch: i64,
     lost: AtomicBool,
     cancelled: AtomicBool,
+    /// Reports of steps so far. An engine makes one after the other.
+    reports: AtomicI64,
     log: Mutex<Log>,
     wake: Notify,
 }
@@ -56,6 +58,7 @@ impl JobSink {
             epoch: job.epoch,
             lost: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
+            reports: AtomicI64::new(0),
             log: Mutex::new(Log { lines: Vec::new(), offset: job.log_offset, dropped: 0, closed: false }),
             wake: Notify::new(),
         }
@@ -179,6 +182,7 @@ impl Sink for JobSink {
                 entries: entries.iter().map(message).collect(),
                 state: state.map(State::to_bytes).unwrap_or_default(),
                 addresses: state.map(State::addresses).unwrap_or_default(),
+                sequence: self.reports.fetch_add(1, Ordering::SeqCst) + 1,
             };
             let sent = retried(|| {
                 let (mut server, report) = (self.server.clone(), report.clone());

@@ -49,13 +49,14 @@ pub async fn denied(app: &App, caller: &Caller, error: &Error) {
 }
 
 async fn keep(app: &App, caller: &Caller, error: &Error) -> Result<()> {
-    let place = match caller.principal.tenant() {
+    let resource = error.metadata().get("resource").cloned().unwrap_or_default();
+    // What the platform's people tried with a tenant is for that tenant to see, as what they did is.
+    let place = match caller.principal.tenant().or_else(|| TenantName::of(&resource)) {
         Some(tenant) => app.place(&tenant).await?,
         None => None,
     };
     let scope = place.map_or(INSTALLATION, |place| place.scope);
     let mut tx = app.store.begin_as(&caller.principal.to_string(), scope).await?;
-    let resource = error.metadata().get("resource").cloned().unwrap_or_default();
     let record = record(caller, tx.uid(), tx.now(), resource);
     // A refusal that comes from a rule inside of a method names the permission that the rule asks for.
     let permission = error.metadata().get("permission").cloned().unwrap_or(record.permission);

@@ -24,7 +24,7 @@ use freehold_store::{
 };
 use semver::Version;
 
-use crate::app::{App, Place, Write};
+use crate::app::{App, Place, Validator, Write};
 
 /// Parsed versions that are kept at hand. They never change, so neither do these.
 const PARSED: usize = 128;
@@ -109,13 +109,16 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateBlueprint, write: &Wr
     }
     let mut blueprint = find(&mut tx, &place, &cmd.name).await?;
     blueprint.meta.expect_etag(write.etag.as_deref())?;
+    let before = blueprint.clone();
     blueprint.meta.describe(cmd.display_name, cmd.labels);
     if let Some(description) = cmd.description {
         blueprint.description = description;
     }
-    blueprint.meta.touch(tx.now());
-    blueprints::update(&mut tx, place.scope, &blueprint).await?;
-    tx.announce(Event::new("blueprint.updated", &blueprint.name, blueprint.meta.uid, blueprint.meta.version));
+    if blueprint != before {
+        blueprint.meta.touch(tx.now());
+        blueprints::update(&mut tx, place.scope, &blueprint).await?;
+        tx.announce(Event::new("blueprint.updated", &blueprint.name, blueprint.meta.uid, blueprint.meta.version));
+    }
     app.finish(tx, write, &blueprint).await?;
     Ok(blueprint)
 }
@@ -128,7 +131,7 @@ pub async fn delete(app: &App, caller: &Caller, name: &BlueprintName, allow_miss
         return Ok(());
     }
     let blueprint = match blueprints::get(&mut tx, place.scope, name).await? {
-        None if allow_missing => return Ok(()),
+        None if allow_missing => return app.finish(tx, write, &()).await,
         None => return Err(Error::not_found(name)),
         Some(blueprint) => blueprint,
     };
@@ -216,6 +219,9 @@ pub async fn publish(app: &App, caller: &Caller, cmd: PublishVersion, write: &Wr
         return Err(Error::exists(&version_name));
     }
     if let Some((previous, before)) = predecessor(app, &mut tx, &place, name, &cmd.version).await? {
+        if cmd.version.cmp_precedence(&previous).is_le() {
+            return Err(Error::field("version", format!("higher than {previous}, which is published already")));
+        }
         let impact = Impact::of(&language::diff(&before, &document));
         language::check_step(Some(&previous), &cmd.version, impact)
             .map_err(|required| too_low(&cmd.version, &previous, impact, &required))?;
@@ -320,7 +326,7 @@ async fn find_version(db: &mut Session, place: &Place, name: &VersionName) -> Re
     blueprint_versions::get(db, place.scope, name).await?.ok_or_else(|| Error::not_found(name))
 }
 
-/// The version that a new one is measured against: the highest below it.
+/// The version that a new one is measured against: the highest of its major, and where that has none the highest below.
 async fn predecessor(
     app: &App,
     db: &mut Session,
@@ -334,7 +340,8 @@ async fn predecessor(
         let listed = blueprint_versions::list(db, place.scope, &name.to_string(), page).await?;
         for version in listed.items {
             let number = &version.name.version;
-            if number < new && highest.as_ref().is_none_or(|known| known.name.version < *number) {
+            let is_higher = |known: &BlueprintVersion| known.name.version.cmp_precedence(number).is_lt();
+            if number.major <= new.major && highest.as_ref().is_none_or(is_higher) {
                 highest = Some(version);
             }
         }
@@ -359,26 +366,27 @@ fn expect_draft(blueprint: &Blueprint, etag: &str) -> Result<()> {
 
 /// Reads the files as the language and the engine see them.
 fn diagnose(app: &App, files: &Files) -> (Option<Document>, Vec<Diagnostic>) {
-    let (document, mut diagnostics) = Document::parse(files);
-    if let Some(document) = &document {
-        match app.validators.iter().find(|validator| validator.engine() == document.engine()) {
-            Some(validator) => diagnostics.extend(validator.validate(document)),
-            None => {
-                let engines: Vec<&str> = app.validators.iter().map(|validator| validator.engine()).collect();
-                diagnostics.push(Diagnostic {
-                    severity: Severity::Error,
-                    code: "unknown-engine",
-                    message: format!("there is no engine `{}`; there are {}", document.engine(), engines.join(", ")),
-                    path: language::DOCUMENT_PATH.to_owned(),
-                    line: 0,
-                    column: 0,
-                    end_line: 0,
-                    end_column: 0,
-                });
-            }
-        }
+    Document::parse_with(files, |document| validate_with(&app.validators, document))
+}
+
+/// What the engine of a document finds in it. One whose engine is not known is checked by the engine that was most likely meant,
+/// so that its author hears of everything at once.
+fn validate_with(validators: &[Arc<dyn Validator>], document: &Document) -> Vec<Diagnostic> {
+    let named = |name: &str| validators.iter().find(|validator| validator.engine() == name);
+    if let Some(validator) = named(document.engine()) {
+        return validator.validate(document);
     }
-    (document, diagnostics)
+    let engines: Vec<&str> = validators.iter().map(|validator| validator.engine()).collect();
+    let close = language::closest(document.engine(), engines.iter().copied());
+    let meant = close.and_then(named).or(if let [only] = validators { Some(only) } else { None });
+    let mut found = meant.map(|validator| validator.validate(document)).unwrap_or_default();
+    // An engine without a name is reported already.
+    if !document.engine().is_empty() {
+        let hint = close.map_or_else(|| format!("there are {}", engines.join(", ")), |close| format!("did you mean `{close}`?"));
+        let message = format!("there is no engine `{}`; {hint}", document.engine());
+        found.push(Diagnostic::error("unknown-engine", language::DOCUMENT_PATH, document.engine_range(), message));
+    }
+    found
 }
 
 fn invalid(diagnostics: Vec<Diagnostic>) -> Error {

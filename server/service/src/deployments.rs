@@ -109,6 +109,7 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
     }
     let mut deployment = find(&mut tx, &place, &cmd.name).await?;
     deployment.meta.expect_etag(write.etag.as_deref())?;
+    let seen = deployment.clone();
     deployment.meta.describe(cmd.display_name, cmd.labels);
     deployment.deletion_protection = cmd.deletion_protection.unwrap_or(deployment.deletion_protection);
     deployment.auto_apply = cmd.auto_apply.unwrap_or(deployment.auto_apply);
@@ -124,26 +125,32 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
         }
         let version = usable_version(&mut tx, &place, &deployment.blueprint_version).await?;
         let before = inputs_of(app, &mut tx, &place, deployment.meta.uid).await?;
-        let given = match cmd.inputs {
-            None => before.clone(),
-            // Sensitive inputs are never returned, so whoever reads, changes and writes would lose them.
-            Some(mut given) => {
-                let hidden = before.iter().filter(|(name, _)| !deployment.inputs.contains_key(*name));
-                let kept: Vec<_> =
-                    hidden.filter(|(name, _)| !given.contains_key(*name)).map(|(n, v)| (n.clone(), v.clone())).collect();
-                given.extend(kept);
-                given
-            }
-        };
+        let mut given = cmd.inputs.unwrap_or_else(|| deployment.inputs.clone());
+        // Sensitive inputs are never returned, so whoever reads, changes and writes would lose them. Those that the version does not
+        // have are not wanted any more, and nobody but this could take them away.
+        let document = blueprints::document(app, &mut tx, &place, &version).await?;
+        let mut kept = before.clone();
+        kept.retain(|name, _| {
+            let hidden = !deployment.inputs.contains_key(name) && given.get(name).is_none_or(Value::is_null);
+            hidden && document.inputs().get(name).is_some()
+        });
+        for (name, value) in &kept {
+            given.entry(name).or_insert_with(|| value.clone());
+        }
         let made = deployment.observed_revision > 0;
         let (inputs, shown) = resolve(app, &mut tx, &place, &version, &given, made.then_some(&before)).await?;
+        expect_hidden(&kept, &shown)?;
         deployment.inputs = shown;
-        deployment.generation += 1;
-        app.put(&mut tx, &place, deployment.meta.uid, Kind::Inputs, 0, &bytes(&inputs)?).await?;
+        if inputs != before || deployment.blueprint_version != seen.blueprint_version {
+            deployment.generation += 1;
+            app.put(&mut tx, &place, deployment.meta.uid, Kind::Inputs, 0, &bytes(&inputs)?).await?;
+        }
     }
-    deployment.meta.touch(tx.now());
-    deployments::update(&mut tx, place.scope, &deployment).await?;
-    tx.announce(Event::new("deployment.updated", &deployment.name, deployment.meta.uid, deployment.meta.version));
+    if deployment != seen {
+        deployment.meta.touch(tx.now());
+        deployments::update(&mut tx, place.scope, &deployment).await?;
+        tx.announce(Event::new("deployment.updated", &deployment.name, deployment.meta.uid, deployment.meta.version));
+    }
     app.finish(tx, write, &deployment).await?;
     Ok(deployment)
 }
@@ -163,7 +170,7 @@ pub async fn delete(
         return Ok(());
     }
     let deployment = match deployments::get(&mut tx, place.scope, name).await? {
-        None if allow_missing => return Ok(()),
+        None if allow_missing => return app.finish(tx, write, &()).await,
         None => return Err(Error::not_found(name)),
         Some(deployment) => deployment,
     };
@@ -218,6 +225,15 @@ async fn usable_version(db: &mut Session, place: &Place, name: &VersionName) -> 
         return Err(Error::field("deployment.blueprint_version", "a blueprint version of the same tenant"));
     }
     blueprint_versions::get(db, place.scope, name).await?.ok_or_else(|| Error::not_found(name))
+}
+
+/// Checks that no value that was kept because nobody could read it would show from now on.
+fn expect_hidden(kept: &Map<String, Value>, shown: &Map<String, Value>) -> Result<()> {
+    let exposed = kept.iter().filter(|(name, value)| shown.get(*name) == Some(value));
+    let why = "is no longer sensitive in this blueprint version, which would show its secret value to everybody who reads the \
+               deployment; give a value that may be seen, or use a version in which the input is sensitive";
+    let violations: Vec<_> = exposed.map(|(name, _)| Violation::new(format!("deployment.inputs.{name}"), why)).collect();
+    if violations.is_empty() { Ok(()) } else { Err(Error::invalid(violations)) }
 }
 
 /// Fills in defaults and checks all inputs; answers all of them, and those that may be shown.

@@ -90,6 +90,7 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateEnvironment, write: &
     let found = environments::get(&mut tx, place.scope, &cmd.name).await?;
     let mut environment = found.ok_or_else(|| Error::not_found(&cmd.name))?;
     environment.meta.expect_etag(write.etag.as_deref())?;
+    let before = environment.clone();
     environment.meta.describe(cmd.display_name, cmd.labels);
     environment.kind = cmd.kind.unwrap_or(environment.kind);
     environment.allow_self_approval = cmd.allow_self_approval.unwrap_or(environment.allow_self_approval);
@@ -98,9 +99,11 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateEnvironment, write: &
         expect_pool(&mut tx, &pool).await?;
         environment.runner_pool = pool;
     }
-    environment.meta.touch(tx.now());
-    environments::update(&mut tx, place.scope, &environment).await?;
-    tx.announce(Event::new("environment.updated", &environment.name, environment.meta.uid, environment.meta.version));
+    if environment != before {
+        environment.meta.touch(tx.now());
+        environments::update(&mut tx, place.scope, &environment).await?;
+        tx.announce(Event::new("environment.updated", &environment.name, environment.meta.uid, environment.meta.version));
+    }
     app.finish(tx, write, &environment).await?;
     Ok(environment)
 }
@@ -113,7 +116,7 @@ pub async fn delete(app: &App, caller: &Caller, name: &EnvironmentName, allow_mi
         return Ok(());
     }
     let environment = match environments::get(&mut tx, place.scope, name).await? {
-        None if allow_missing => return Ok(()),
+        None if allow_missing => return app.finish(tx, write, &()).await,
         None => return Err(Error::not_found(name)),
         Some(environment) => environment,
     };

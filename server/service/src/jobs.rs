@@ -7,10 +7,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use freehold_domain::{
     Error, Reason, Result,
-    deployments::StateVersion,
+    deployments::{Deployment, StateVersion},
     fault,
     jobs::PlanWork,
     names::{RunName, RunnerName},
+    quotas::Dimension,
     runners::Runner,
     runs::{ApplyEnd, ChangeAction, PlanFacts, Progress, Run, RunError, RunEvent, RunKind, RunPhase, StepState, WaitingReason},
     tenants::TenantState,
@@ -30,12 +31,14 @@ use tokio::time::Instant;
 use crate::{
     app::{App, Place},
     blueprints, deployments as desired,
-    runs::{advance, find, slot_refusal, woken},
+    runs::{advance, advance_with, deployment_of, environment_of, find, slot_refusal, woken},
     seal::SealedPlace,
 };
 
 /// Lines of log that are kept of one run.
 const LOG_LINES: i64 = 200_000;
+/// Bytes of a plan, at most: with the journal of its apply, which may be as large, it goes to a runner in one message.
+const PLAN_BYTES: usize = 6 << 20;
 
 /// Work for a runner, under a lease.
 pub struct Job {
@@ -145,7 +148,8 @@ pub async fn heartbeat(
 /// a run that is taken back from a runner that was lost or frozen is not given to another ask that is left of that runner.
 pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Uid, end: Instant) -> Result<Option<Job>> {
     let end = end.min(Instant::now() + app.lease / 2);
-    if let Some((scope, uid)) = runs::asked(&mut app.store.read().await?, ask).await? {
+    let asked = runs::asked(&mut app.store.read().await?, ask).await?;
+    if let Some((scope, uid)) = asked {
         let mut db = app.store.read().await?;
         let place = app.place_by_scope(&mut db, scope).await?;
         let run = runs::get(&mut db, scope, uid).await?.filter(|run| run.runner.as_ref() == Some(runner));
@@ -155,6 +159,9 @@ pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Ui
     }
     let pool = runner.runner_pool_name().to_string();
     let look = || async {
+        if runners::get(&mut app.store.read().await?, runner).await?.is_some_and(|runner| runner.draining) {
+            return Ok(None);
+        }
         let mut last = None;
         loop {
             let waiting = runs::claimable(&mut app.store.read().await?, &pool, last.as_ref(), 64).await?;
@@ -169,6 +176,10 @@ pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Ui
                             error.reason(),
                             Reason::EtagMismatch | Reason::OperationInProgress | Reason::QuotaExceeded
                         ) => {}
+                    // One that cannot be read must not keep the others waiting.
+                    Err(error) if error.reason() == Reason::Internal => {
+                        tracing::error!(run = %uid, error = error.chain(), "a run cannot be given to a runner");
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -186,7 +197,10 @@ async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
     let Some(run) = runs::get(&mut tx, place.scope, uid).await?.filter(|run| run.phase.is_claimable()) else { return Ok(None) };
     let now = tx.now();
-    let event = match refusal(&mut tx, place, &run).await? {
+    let deployment = deployment_of(&mut tx, place, &run).await?;
+    let environment = environment_of(&mut tx, place, &run.name.deployment_name()).await?;
+    let run = run.under(&environment);
+    let event = match refusal(&mut tx, place, &run, &deployment).await? {
         Some(event) => event,
         None => RunEvent::Claimed { runner: runner.clone(), ask },
     };
@@ -194,7 +208,7 @@ async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid
     let seen = run.version;
     let lease = tx.database_now().await?.plus(app.lease);
     fault::point("claim.begun");
-    let run = advance(app, &mut tx, place, run, event, now, Some(lease)).await?;
+    let run = advance_with(app, &mut tx, place, run, Some(deployment), event, now, Some(lease)).await?;
     if run.version == seen {
         return Ok(None);
     }
@@ -206,7 +220,7 @@ async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid
 }
 
 /// What keeps a run from being taken now.
-async fn refusal(tx: &mut Tx, place: &Place, run: &Run) -> Result<Option<RunEvent>> {
+async fn refusal(tx: &mut Tx, place: &Place, run: &Run, deployment: &Deployment) -> Result<Option<RunEvent>> {
     // An apply that has begun is finished whatever becomes of its tenant: what it left half made is somebody's.
     if run.phase != RunPhase::Recovering {
         let tenant = tenants::get_by_uid(tx, place.scope.0.0).await?;
@@ -221,21 +235,19 @@ async fn refusal(tx: &mut Tx, place: &Place, run: &Run) -> Result<Option<RunEven
     if run.phase != RunPhase::ApplyQueued {
         return Ok(None);
     }
-    let deployment = deployments::get_by_uid(tx, place.scope, run.deployment).await?;
-    let deployment = deployment.ok_or_else(|| Error::internal(format!("{} has no deployment", run.name)))?;
     if let Some(holder) = deployment.active_run.filter(|holder| *holder != run.uid()) {
         let detail = format!("the end of {}", deployment.run_name(holder));
+        return Ok(Some(RunEvent::Waits(WaitingReason::Lock, detail)));
+    }
+    if run.kind == RunKind::Destroy && deployment.deletion_protection {
+        let detail = format!("the deletion protection of {} to be switched off", deployment.name);
         return Ok(Some(RunEvent::Waits(WaitingReason::Lock, detail)));
     }
     let plan = run.plan.as_ref().ok_or_else(|| Error::internal(format!("{} is to be applied without a plan", run.name)))?;
     if plan.base_serial != deployment.state_serial {
         return Ok(Some(RunEvent::WentStale));
     }
-    let approved = run.approval.as_ref().is_some_and(|approval| approval.approved && approval.plan_digest == plan.digest);
-    if !approved && (run.approval_required || !run.auto_apply) {
-        return Err(Error::internal(format!("{} is to be applied without an approval of its plan", run.name)));
-    }
-    Ok(None)
+    Ok((!run.is_approved()).then_some(RunEvent::ApprovalVoided))
 }
 
 async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job> {
@@ -243,8 +255,7 @@ async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job
         let plan = app.open(db, place, run.uid(), Kind::Plan, 0).await?;
         Work::Apply(plan.ok_or_else(|| Error::internal(format!("the plan of {} is gone", run.name)))?)
     } else {
-        let deployment = deployments::get_by_uid(db, place.scope, run.deployment).await?;
-        let deployment = deployment.ok_or_else(|| Error::internal(format!("{} has no deployment", run.name)))?;
+        let deployment = deployment_of(db, place, &run).await?;
         let version = blueprint_versions::get(db, place.scope, &run.blueprint_version).await?;
         let version = version.ok_or_else(|| Error::internal(format!("{} is gone", run.blueprint_version)))?;
         let state = app.open(db, place, run.deployment, Kind::State, deployment.state_serial).await?;
@@ -310,6 +321,7 @@ pub async fn append_log(
     let new: Vec<Value> = lines.into_iter().skip(known).take(room).collect();
     let count = i64::try_from(new.len()).unwrap_or(0);
     if count == 0 {
+        tx.confirm().await?;
         return Ok(committed);
     }
     let body = serde_json::to_string(&new).map_err(Error::internal)?;
@@ -321,12 +333,14 @@ pub async fn append_log(
     Ok(committed + count)
 }
 
-/// Records steps, and the state after them; answers whether the run should stop.
+/// Records steps, and the state after them; answers whether the run should stop. Of one lease, a report whose number is not above
+/// the last one changes nothing: it was taken already, or it was overtaken.
 pub async fn progress(
     app: &App,
     runner: &RunnerName,
     name: &RunName,
     epoch: i64,
+    number: i64,
     entries: Vec<Entry>,
     state: Option<NewState>,
 ) -> Result<bool> {
@@ -343,6 +357,18 @@ pub async fn progress(
         woken(app, &run);
         return Ok(run.cancel_requested);
     }
+    if number < 1 {
+        return Err(Error::field("sequence", "counts the reports of a lease, from 1"));
+    }
+    if number <= run.reported && !fault::mutant("fence") {
+        tx.confirm().await?;
+        return Ok(run.cancel_requested);
+    }
+    // What is real already is kept whatever the quota says.
+    tx.lift(Dimension::StorageBytes);
+    if let Some(state) = state {
+        write_state(app, &mut tx, &place, &run, &state).await?;
+    }
     for entry in &entries {
         let data = place.key.seal(app.random.as_ref(), &step_place(&place, &run, &entry.step_id), &entry.data)?;
         let row = StepRow {
@@ -355,10 +381,7 @@ pub async fn progress(
         runs::put_step(&mut tx, place.scope, run.uid(), &row).await?;
     }
     let steps = entries.iter().map(|entry| Ok((entry.address.clone(), step(entry)?))).collect::<Result<Vec<_>>>()?;
-    let run = advance(app, &mut tx, &place, run, RunEvent::Progressed(steps), now, Some(lease)).await?;
-    if let Some(state) = state {
-        write_state(app, &mut tx, &place, &run, &state).await?;
-    }
+    let run = advance(app, &mut tx, &place, run, RunEvent::Progressed(number, steps), now, Some(lease)).await?;
     fault::point("progress.written");
     tx.commit(&()).await?;
     fault::point("progress.committed");
@@ -385,8 +408,7 @@ fn step(entry: &Entry) -> Result<Progress> {
 
 /// Writes the next state version. Of one run only the newest content is kept; the versions all are.
 async fn write_state(app: &App, tx: &mut Tx, place: &Place, run: &Run, state: &NewState) -> Result<()> {
-    let deployment = deployments::get_by_uid(tx, place.scope, run.deployment).await?;
-    let mut deployment = deployment.ok_or_else(|| Error::internal(format!("{} has no deployment", run.name)))?;
+    let mut deployment = deployment_of(tx, place, run).await?;
     let before = deployments::get_state(tx, place.scope, run.deployment, deployment.state_serial).await?;
     let sum = format!("sha256:{}", hex(digest(&SHA256, &state.bytes).as_ref()));
     if before.as_ref().is_some_and(|before| before.digest == sum) {
@@ -423,27 +445,40 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
             let run = held_by(&mut tx, &place, runner, name).await?;
             let ended_by_this =
                 !run.phase.is_leased() && run.phase != RunPhase::Recovering && (run.epoch == epoch || run.epoch == epoch + 1);
-            return if ended_by_this && !run.cancel_requested { Ok(()) } else { Err(lost) };
+            return if ended_by_this && !run.cancel_requested { tx.confirm().await } else { Err(lost) };
         }
     };
     let now = tx.now();
     fault::point("complete.begun");
+    let mut deployment = deployment_of(&mut tx, &place, &run).await?;
+    let environment = environment_of(&mut tx, &place, &run.name.deployment_name()).await?;
+    let run = run.under(&environment);
     let event = match ended {
+        Ended::Planned { facts, .. } if run.is_outdated(&facts, &deployment) => RunEvent::WentStale,
+        Ended::Planned { plan, .. } if plan.len() > PLAN_BYTES => {
+            let why = format!("the plan has {} bytes; {PLAN_BYTES} are possible", plan.len());
+            RunEvent::Failed(RunError::new("plan-too-large", why, "split the blueprint, or put less into its resources", false))
+        }
         Ended::Planned { plan, summary, mut facts, changes } => {
+            if run.kind == RunKind::Destroy {
+                tx.lift(Dimension::StorageBytes);
+            }
             facts.digest = format!("sha256:{}", hex(digest(&SHA256, &plan).as_ref()));
             app.put(&mut tx, &place, run.uid(), Kind::Plan, 0, &plan).await?;
             app.put(&mut tx, &place, run.uid(), Kind::PlanSummary, 0, &summary).await?;
             RunEvent::Planned(facts, changes)
         }
         Ended::Applied { end, state, outputs } => {
+            tx.lift(Dimension::StorageBytes);
             write_state(app, &mut tx, &place, &run, &state).await?;
+            deployment = deployment_of(&mut tx, &place, &run).await?;
             app.put(&mut tx, &place, run.deployment, Kind::Outputs, 0, &outputs).await?;
             RunEvent::Applied(end)
         }
         Ended::Failed(error) => RunEvent::Failed(error),
     };
     let planning = matches!(event, RunEvent::Planned(..));
-    let run = advance(app, &mut tx, &place, run, event, now, Some(lease)).await?;
+    let run = advance_with(app, &mut tx, &place, run, Some(deployment), event, now, Some(lease)).await?;
     fault::point("complete.written");
     match tx.commit(&()).await {
         Ok(()) => {
@@ -477,12 +512,18 @@ pub async fn reap(app: &App) -> Result<usize> {
     let expired = runs::expired(&mut db, now, 100).await?;
     let overdue = runs::overdue(&mut db, app.now(), 100).await?;
     drop(db);
+    let expired = expired.into_iter().map(|run| (run, RunEvent::LeaseExpired));
+    let overdue = overdue.into_iter().map(|run| (run, RunEvent::DeadlinePassed));
     let mut moved = 0;
-    for (scope, uid) in expired {
-        moved += usize::from(move_on(app, scope, uid, RunEvent::LeaseExpired).await?);
-    }
-    for (scope, uid) in overdue {
-        moved += usize::from(move_on(app, scope, uid, RunEvent::DeadlinePassed).await?);
+    for ((scope, uid), event) in expired.chain(overdue) {
+        match move_on(app, scope, uid, event).await {
+            Ok(has_moved) => moved += usize::from(has_moved),
+            // One that cannot be read must not keep the others where they are.
+            Err(error) if error.reason() == Reason::Internal => {
+                tracing::error!(run = %uid, error = error.chain(), "a run cannot be moved on");
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(moved)
 }

@@ -10,6 +10,7 @@ pub mod deployments;
 pub mod environments;
 pub mod identify;
 pub mod jobs;
+pub mod master_key;
 pub mod operations;
 pub mod projects;
 pub mod quotas;

@@ -76,13 +76,16 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateProject, write: &Writ
     }
     let mut project = projects::get(&mut tx, place.scope, &cmd.name).await?.ok_or_else(|| Error::not_found(&cmd.name))?;
     project.meta.expect_etag(write.etag.as_deref())?;
+    let before = project.clone();
     project.meta.describe(cmd.display_name, cmd.labels);
     if let Some(description) = cmd.description {
         project.description = description;
     }
-    project.meta.touch(tx.now());
-    projects::update(&mut tx, place.scope, &project).await?;
-    tx.announce(Event::new("project.updated", &project.name, project.meta.uid, project.meta.version));
+    if project != before {
+        project.meta.touch(tx.now());
+        projects::update(&mut tx, place.scope, &project).await?;
+        tx.announce(Event::new("project.updated", &project.name, project.meta.uid, project.meta.version));
+    }
     app.finish(tx, write, &project).await?;
     Ok(project)
 }
@@ -95,7 +98,7 @@ pub async fn delete(app: &App, caller: &Caller, name: &ProjectName, allow_missin
         return Ok(());
     }
     let project = match projects::get(&mut tx, place.scope, name).await? {
-        None if allow_missing => return Ok(()),
+        None if allow_missing => return app.finish(tx, write, &()).await,
         None => return Err(Error::not_found(name)),
         Some(project) => project,
     };

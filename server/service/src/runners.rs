@@ -69,22 +69,27 @@ pub async fn list_pools(app: &App, caller: &Caller, page: Page) -> Result<Listed
 /// Lists the runners of a pool.
 pub async fn list(app: &App, caller: &Caller, parent: &RunnerPoolName, page: Page) -> Result<Listed<Runner>> {
     caller.require(&parent.to_string(), app.now())?;
-    runners::list(&mut app.store.read().await?, parent, page).await
+    let mut db = app.store.read().await?;
+    if runners::get_pool(&mut db, parent).await?.is_none() {
+        return Err(Error::not_found(parent));
+    }
+    runners::list(&mut db, parent, page).await
 }
 
-/// Lets a runner finish what it has and take no more; changes nothing when it does so already.
-pub async fn drain(app: &App, caller: &Caller, name: &RunnerName, write: &Write) -> Result<Runner> {
+/// Lets a runner finish what it has and take no more, or take work again; changes nothing when it does so already.
+pub async fn drain(app: &App, caller: &Caller, name: &RunnerName, draining: bool, write: &Write) -> Result<Runner> {
     caller.require(&name.to_string(), app.now())?;
     let mut tx = app.store.begin(caller, INSTALLATION, &write.key).await?;
     if let Some(done) = tx.replayed()? {
         return Ok(done);
     }
     let mut runner = runners::hold(&mut tx, name).await?.ok_or_else(|| Error::not_found(name))?;
-    if !runner.draining {
-        runner.draining = true;
+    if runner.draining != draining {
+        runner.draining = draining;
         runners::put(&mut tx, &runner).await?;
-        tx.announce(Event::new("runner.draining", name, tx.uid(), 1));
+        tx.announce(Event::new(if draining { "runner.draining" } else { "runner.resumed" }, name, tx.uid(), 1));
     }
     app.finish(tx, write, &runner).await?;
+    app.wakeups.wake(name.runner_pool_name().to_string());
     Ok(runner)
 }

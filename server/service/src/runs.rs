@@ -5,7 +5,7 @@ use freehold_domain::{
     Error, Reason, Result,
     access::Caller,
     audit::Event,
-    deployments::{Deployment, DeploymentState},
+    deployments::{Deployment, DeploymentState, Revision},
     environments::Environment,
     names::{DeploymentName, RunName, VersionName},
     resource::{Listed, Page},
@@ -36,6 +36,9 @@ pub struct StartRun {
 /// Begins a run.
 pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> Result<Run> {
     let place = app.enter(caller, &cmd.name.tenant_name(), &cmd.name.to_string()).await?;
+    if cmd.auto_apply {
+        caller.require_permission("deployments.runs.apply", &cmd.name.to_string(), app.now())?;
+    }
     let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
     if let Some(done) = tx.replayed()? {
         return Ok(done);
@@ -57,6 +60,7 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
             inputs: shown,
             engine: version.engine,
             target_revision: cmd.revision,
+            generation: deployment.generation,
             auto_apply: cmd.auto_apply || deployment.auto_apply && cmd.kind == RunKind::Apply,
             approval_required: environment.needs_approval(),
             allow_self_approval: environment.allow_self_approval,
@@ -65,6 +69,10 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
         },
         tx.now(),
     );
+    // The deployment comes before its runs, as everywhere: who holds the one and wants the other never waits in a circle.
+    deployment.last_run = Some(uid);
+    deployment.meta.touch(tx.now());
+    deployments::update(&mut tx, place.scope, &deployment).await?;
     if cmd.kind.mutates() {
         for older in runs::unfinished(&mut tx, place.scope, deployment.meta.uid).await? {
             let waits = matches!(older.phase, RunPhase::Queued | RunPhase::AwaitingApproval | RunPhase::ApplyQueued);
@@ -73,14 +81,12 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
                 advance(app, &mut tx, &place, older, RunEvent::Superseded, now, None).await?;
             }
         }
-        // Superseding may have written the deployment.
-        deployment = desired::find(&mut tx, &place, &cmd.name).await?;
+    }
+    if cmd.kind == RunKind::Destroy {
+        tx.lift(Dimension::StorageBytes);
     }
     runs::insert(&mut tx, place.scope, &run).await?;
     app.put(&mut tx, &place, uid, Kind::Inputs, 0, &desired::bytes(&inputs)?).await?;
-    deployment.last_run = Some(uid);
-    deployment.meta.touch(tx.now());
-    deployments::update(&mut tx, place.scope, &deployment).await?;
     tx.announce(Event::new("run.created", &run.name, uid, run.version).with(serde_json::json!({ "kind": run.kind })));
     app.finish(tx, write, &run).await?;
     app.wakeups.wake(run.pool.to_string());
@@ -108,8 +114,8 @@ async fn subject(
             let inputs = desired::inputs_of(app, tx, place, revision.run).await?;
             return Ok((revision.blueprint_version, inputs, revision.inputs));
         }
-        RunKind::Drift if deployment.observed_revision == 0 => {
-            return Err(Error::new(Reason::StateNotAllowed, "nothing of it is real yet, so nothing can have drifted")
+        RunKind::Drift if matches!(deployment.state, DeploymentState::New | DeploymentState::Destroyed) => {
+            return Err(Error::new(Reason::StateNotAllowed, "nothing of it is real, so nothing can have drifted")
                 .with("state", deployment.state.as_str())
                 .with("allowed_states", "ACTIVE, PARTIAL"));
         }
@@ -182,7 +188,7 @@ async fn change(app: &App, caller: &Caller, name: &RunName, event: RunEvent, wri
     if let Some(done) = tx.replayed()? {
         return Ok(done);
     }
-    let run = find(&mut tx, &place, name).await?;
+    let mut run = find(&mut tx, &place, name).await?;
     if let Some(etag) = write.etag.as_deref()
         && etag != run.etag()
     {
@@ -190,6 +196,12 @@ async fn change(app: &App, caller: &Caller, name: &RunName, event: RunEvent, wri
             .with("current_etag", run.etag()));
     }
     let now = tx.now();
+    if matches!(event, RunEvent::Approved(_) | RunEvent::Confirmed(_)) {
+        run = run.under(&environment_of(&mut tx, &place, &name.deployment_name()).await?);
+        if run.kind == RunKind::Destroy {
+            deployment_of(&mut tx, &place, &run).await?.expect_unprotected()?;
+        }
+    }
     let lease = runs::lease_until(&mut tx, place.scope, run.uid()).await?;
     let run = advance(app, &mut tx, &place, run, event, now, lease).await?;
     app.finish(tx, write, &run).await?;
@@ -267,7 +279,7 @@ pub(crate) async fn find(db: &mut Session, place: &Place, name: &RunName) -> Res
     run.filter(|run| run.name == *name).ok_or_else(|| Error::not_found(name))
 }
 
-async fn environment_of(db: &mut Session, place: &Place, name: &DeploymentName) -> Result<Environment> {
+pub(crate) async fn environment_of(db: &mut Session, place: &Place, name: &DeploymentName) -> Result<Environment> {
     let environment = name.environment_name();
     environments::get(db, place.scope, &environment).await?.ok_or_else(|| Error::not_found(environment))
 }
@@ -290,33 +302,49 @@ pub(crate) async fn advance(
     now: Timestamp,
     lease: Option<Timestamp>,
 ) -> Result<Run> {
+    advance_with(app, tx, place, run, None, event, now, lease).await
+}
+
+/// The same where the deployment, as it was read, has had a say in what the event is. Fails with `ETAG_MISMATCH` when what follows changes it and
+/// somebody else was first.
+#[expect(clippy::too_many_arguments, reason = "what a step is made of, each of its own kind")]
+pub(crate) async fn advance_with(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    run: Run,
+    seen_deployment: Option<Deployment>,
+    event: RunEvent,
+    now: Timestamp,
+    lease: Option<Timestamp>,
+) -> Result<Run> {
     let (seen, phase) = (run.version, run.phase);
     let (run, effects) = run.step(event, now)?;
     if run.version == seen {
         return Ok(run);
     }
     let uid = run.uid();
-    let mut deployment = None;
-    for effect in effects {
-        match effect {
+    let (slots, others): (Vec<_>, Vec<_>) =
+        effects.into_iter().partition(|effect| matches!(effect, Effect::TakeSlot | Effect::FreeSlot));
+    for slot in slots {
+        match slot {
             Effect::TakeSlot => tx.reserve(Dimension::ConcurrentRuns, 1, uid, &run.name),
-            Effect::FreeSlot => tx.free(Dimension::ConcurrentRuns, uid),
-            other => {
-                let deployment = match &mut deployment {
-                    Some(deployment) => deployment,
-                    none => none.insert(
-                        deployments::get_by_uid(tx, place.scope, run.deployment)
-                            .await?
-                            .ok_or_else(|| Error::internal(format!("{} has no deployment", run.name)))?,
-                    ),
-                };
-                follow(app, tx, place, &run, deployment, other, now).await?;
-            }
+            _ => tx.free(Dimension::ConcurrentRuns, uid),
         }
     }
-    if let Some(mut deployment) = deployment {
-        deployment.meta.touch(now);
-        deployments::update(tx, place.scope, &deployment).await?;
+    if !others.is_empty() {
+        let before = match seen_deployment {
+            Some(deployment) => deployment,
+            None => deployment_of(tx, place, &run).await?,
+        };
+        let mut deployment = before.clone();
+        for effect in others {
+            follow(app, tx, place, &run, &mut deployment, effect, now).await?;
+        }
+        if deployment != before {
+            deployment.meta.touch(now);
+            deployments::update(tx, place.scope, &deployment).await?;
+        }
     }
     runs::update(tx, place.scope, seen, &run, lease.filter(|_| run.phase.is_leased())).await?;
     if run.phase != phase {
@@ -359,28 +387,56 @@ async fn follow(
             deployment.drifted = drifted;
             deployment.drift_check_time = Some(now);
         }
-        Effect::CommitRevision => {
-            deployment.observed_revision += 1;
-            if run.kind == RunKind::Rollback {
-                // What was rolled back to is what is wanted now; else the next run would undo the rollback.
-                deployment.blueprint_version = run.blueprint_version.clone();
-                deployment.inputs = run.inputs.clone();
-                deployment.generation += 1;
-                let inputs = desired::inputs_of(app, tx, place, run.uid()).await?;
-                app.put(tx, place, deployment.meta.uid, Kind::Inputs, 0, &desired::bytes(&inputs)?).await?;
+        Effect::CommitRevision => commit_revision(app, tx, place, run, deployment, now).await?,
+        Effect::ConfirmRevision => {
+            if !is_observed(app, tx, place, run, deployment).await? {
+                commit_revision(app, tx, place, run, deployment, now).await?;
             }
-            let revision = freehold_domain::deployments::Revision {
-                number: deployment.observed_revision,
-                blueprint_version: run.blueprint_version.clone(),
-                inputs: run.inputs.clone(),
-                run: run.uid(),
-                create_time: now,
-            };
-            let uid: Uid = tx.uid();
-            deployments::insert_revision(tx, place.scope, deployment.meta.uid, uid, &revision).await?;
         }
     }
     Ok(())
+}
+
+async fn commit_revision(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    run: &Run,
+    deployment: &mut Deployment,
+    now: Timestamp,
+) -> Result<()> {
+    deployment.observed_revision += 1;
+    // What was rolled back to is what is wanted now, else the next run would undo the rollback; unless somebody has said
+    // meanwhile what is wanted.
+    if run.kind == RunKind::Rollback && deployment.generation == run.generation {
+        deployment.blueprint_version = run.blueprint_version.clone();
+        deployment.inputs = run.inputs.clone();
+        deployment.generation += 1;
+        let inputs = desired::inputs_of(app, tx, place, run.uid()).await?;
+        app.put(tx, place, deployment.meta.uid, Kind::Inputs, 0, &desired::bytes(&inputs)?).await?;
+    }
+    let revision = Revision {
+        number: deployment.observed_revision,
+        blueprint_version: run.blueprint_version.clone(),
+        inputs: run.inputs.clone(),
+        run: run.uid(),
+        create_time: now,
+    };
+    let uid: Uid = tx.uid();
+    deployments::insert_revision(tx, place.scope, deployment.meta.uid, uid, &revision).await
+}
+
+/// Whether the last revision is what this run works with.
+async fn is_observed(app: &App, db: &mut Session, place: &Place, run: &Run, deployment: &Deployment) -> Result<bool> {
+    let last = deployments::get_revision(db, place.scope, deployment.meta.uid, deployment.observed_revision).await?;
+    let Some(last) = last.filter(|last| last.blueprint_version == run.blueprint_version) else { return Ok(false) };
+    Ok(desired::inputs_of(app, db, place, last.run).await? == desired::inputs_of(app, db, place, run.uid()).await?)
+}
+
+/// The deployment of a run.
+pub(crate) async fn deployment_of(db: &mut Session, place: &Place, run: &Run) -> Result<Deployment> {
+    let deployment = deployments::get_by_uid(db, place.scope, run.deployment).await?;
+    deployment.ok_or_else(|| Error::internal(format!("{} has no deployment", run.name)))
 }
 
 /// Whether the tenant can have one more run under way; for what a waiting run says it waits for.

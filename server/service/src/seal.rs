@@ -11,6 +11,9 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 /// Bytes of a key.
 pub const KEY_BYTES: usize = 32;
 
+/// The known text that a master key seals, and its place.
+const MARK: &[u8] = b"v1|master key";
+
 /// The key that wraps the tenants' keys. It is kept outside the database.
 pub struct MasterKey(LessSafeKey);
 
@@ -56,6 +59,16 @@ impl MasterKey {
         let mut bytes = [0; KEY_BYTES];
         random.fill(&mut bytes);
         seal(&self.0, random, tenant.0.as_bytes(), &bytes)
+    }
+
+    /// Seals a known text, by which this key can be told from another one.
+    pub fn mark(&self, random: &dyn Random) -> Result<Vec<u8>> {
+        seal(&self.0, random, MARK, MARK)
+    }
+
+    /// Whether this key has sealed that text.
+    pub fn made(&self, mark: &[u8]) -> bool {
+        open(&self.0, MARK, mark).is_ok_and(|plain| plain == MARK)
     }
 
     /// Opens a wrapped data key.

@@ -64,7 +64,7 @@ pub async fn delete(app: &App, caller: &Caller, name: &ServiceAccountName, allow
         return Ok(());
     }
     let account = match service_accounts::get(&mut tx, place.scope, name).await? {
-        None if allow_missing => return Ok(()),
+        None if allow_missing => return app.finish(tx, write, &()).await,
         None => return Err(Error::not_found(name)),
         Some(account) => account,
     };

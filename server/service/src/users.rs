@@ -86,7 +86,7 @@ pub async fn delete(app: &App, caller: &Caller, name: &UserName, allow_missing: 
         return Ok(());
     }
     let user = match users::get(&mut tx, place.scope, name).await? {
-        None if allow_missing => return Ok(()),
+        None if allow_missing => return app.finish(tx, write, &()).await,
         None => return Err(Error::not_found(name)),
         Some(user) => user,
     };

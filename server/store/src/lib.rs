@@ -14,6 +14,7 @@ pub mod blueprint_versions;
 pub mod blueprints;
 pub mod deployments;
 pub mod environments;
+pub mod master_key;
 mod migrate;
 pub mod operations;
 pub mod payloads;

@@ -93,9 +93,16 @@ pub async fn set_limit(tx: &mut Tx, tenant: TenantScope, quota: &Quota) -> Resul
     Ok(rows == 1)
 }
 
-/// Takes this much, or gives it back when it is negative. Fails with `QUOTA_EXCEEDED` when it does not fit.
-pub(crate) async fn take(db: &mut Session, tenant: TenantScope, dimension: Dimension, amount: i64, now: Timestamp) -> Result<()> {
-    let statement = if fault::mutant("quota") {
+/// Takes this much, or gives it back when it is negative. Where it is limited, fails with `QUOTA_EXCEEDED` when it does not fit.
+pub(crate) async fn take(
+    db: &mut Session,
+    tenant: TenantScope,
+    dimension: Dimension,
+    amount: i64,
+    limited: bool,
+    now: Timestamp,
+) -> Result<()> {
+    let statement = if !limited || fault::mutant("quota") {
         "UPDATE quotas SET used = used + $1, updated = $2 WHERE tenant_id = $3 AND dimension = $4"
     } else {
         "UPDATE quotas SET used = used + $1, updated = $2
@@ -175,7 +182,7 @@ pub async fn take_window(tx: &mut Tx, tenant: TenantScope, dimension: Dimension,
     let Some(quota) = get(tx, tenant, dimension).await? else { return Err(Error::not_found("the tenant")) };
     let amount = quota.available().map_or(wanted, |left| left.min(wanted));
     if amount > 0 {
-        take(tx, tenant, dimension, amount, now).await?;
+        take(tx, tenant, dimension, amount, true, now).await?;
     }
     Ok(amount)
 }

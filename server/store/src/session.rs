@@ -25,6 +25,15 @@ impl Session {
             Backend::Sqlite(session) => Connection::Sqlite(session.connection()),
         }
     }
+
+    /// Undoes what was written, and answers when everything that was read is durable: a writer of SQLite sees what others have
+    /// finished and not flushed yet.
+    pub(crate) async fn confirm(self) -> Result<()> {
+        match self.0 {
+            Backend::Sqlite(SqliteSession::Writer(turn)) => turn.confirm().await,
+            Backend::Sqlite(SqliteSession::Reader(_)) | Backend::Postgres(_) => Ok(()),
+        }
+    }
 }
 
 /// Runs a statement; answers how many rows it touched.

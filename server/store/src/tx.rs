@@ -46,6 +46,7 @@ pub struct Tx {
     replayed: Option<String>,
     events: Vec<Event>,
     moves: Vec<Move>,
+    lifted: Option<Dimension>,
     turn: Turn,
 }
 
@@ -89,6 +90,11 @@ impl Store {
         if let Some(id) = request.request_id {
             tx.claim(id, &request.digest).await?;
             tx.request_id = Some(id);
+            if tx.replayed.is_some() && !self.is_shared() {
+                // Nobody may have acknowledged the first answer yet: its flush can still fail.
+                tx.session.confirm().await?;
+                tx.session = self.write(tenant).await?;
+            }
         }
         Ok(tx)
     }
@@ -122,6 +128,7 @@ impl Store {
             replayed: None,
             events: Vec::new(),
             moves: Vec::new(),
+            lifted: None,
             turn: self.turns.of(tenant),
         })
     }
@@ -138,11 +145,21 @@ impl Tx {
         self.events.push(event);
     }
 
-    /// Takes this much of a quota, or gives it back when it is negative.
+    /// Takes this much of a quota, or gives it back when it is negative. What counts in the end is the sum.
     pub fn take(&mut self, dimension: Dimension, amount: i64) {
-        if amount != 0 {
-            self.moves.push(Move::Use(dimension, amount));
+        let sum = self.moves.iter_mut().find_map(|change| match change {
+            Move::Use(of, sum) if *of == dimension => Some(sum),
+            _ => None,
+        });
+        match sum {
+            Some(sum) => *sum += amount,
+            None => self.moves.push(Move::Use(dimension, amount)),
         }
+    }
+
+    /// What this transaction takes of a quota is counted and not refused: it tells of what is real already, or makes room.
+    pub fn lift(&mut self, dimension: Dimension) {
+        self.lifted = Some(dimension);
     }
 
     /// Puts this much of a quota aside for its owner.
@@ -178,6 +195,12 @@ impl Tx {
         }
         fault::point("commit.done");
         Ok(())
+    }
+
+    /// Changes nothing, and answers when everything that this transaction has read is durable. Whoever tells a caller that its
+    /// request took effect earlier must know that.
+    pub async fn confirm(self) -> Result<()> {
+        self.session.confirm().await
     }
 
     /// Finds out whether [`commit`](Self::commit) would succeed, and changes nothing.
@@ -222,7 +245,11 @@ impl Tx {
         }
         for change in moves {
             match change {
-                Move::Use(dimension, amount) => quotas::take(&mut self.session, tenant, dimension, amount, now).await?,
+                Move::Use(_, 0) => {}
+                Move::Use(dimension, amount) => {
+                    let limited = self.lifted != Some(dimension);
+                    quotas::take(&mut self.session, tenant, dimension, amount, limited, now).await?;
+                }
                 Move::Reserve { dimension, amount, owner, owner_name } => {
                     let uid = self.random.uid();
                     quotas::reserve(&mut self.session, tenant, dimension, amount, owner, &owner_name, uid, now).await?;
@@ -278,5 +305,120 @@ impl Tx {
             answer,
         )?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use freehold_domain::access::{CallFacts, Principal, Proof};
+    use tokio::{sync::Notify, time::timeout};
+
+    use super::*;
+    use crate::sqlite::tests::{PATIENCE, is_marked, store};
+
+    fn caller() -> Caller {
+        Caller {
+            principal: Principal::Platform("admin".parse().expect("valid")),
+            proof: Proof::Certificate,
+            spiffe_id: None,
+            expire_time: None,
+            grants: Vec::new(),
+            call: CallFacts {
+                request_id: String::new(),
+                trace_id: String::new(),
+                source_address: String::new(),
+                method: "test.Service/Mark",
+                permission: "",
+                reads: false,
+                tenant: None,
+            },
+        }
+    }
+
+    /// Marks, or answers that the request did so before.
+    async fn mark(store: &Store, id: i64, request: Uid) -> Result<bool> {
+        let key = RequestKey { request_id: Some(request), digest: [0; 32] };
+        let mut tx = store.begin(&caller(), INSTALLATION, &key).await?;
+        if let Some(repeated) = tx.replayed()? {
+            return Ok(repeated);
+        }
+        execute!(tx, "INSERT INTO marks (id) VALUES ($1)", id)?;
+        tx.commit(&true).await?;
+        Ok(false)
+    }
+
+    /// Looks whether it is marked, and answers when that is certain.
+    async fn look(store: &Store, id: i64) -> Result<bool> {
+        let mut tx = store.begin_as("test", INSTALLATION).await?;
+        let marked = fetch_optional!((i64,), tx, "SELECT id FROM marks WHERE id = $1", id)?.is_some();
+        tx.confirm().await?;
+        Ok(marked)
+    }
+
+    #[tokio::test]
+    async fn a_repeat_is_answered_when_the_first_request_is_durable() {
+        for flushes in [false, true] {
+            let (store, _files) = store().await;
+            let request = store.random.uid();
+            let (all_wait, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            let first_in_line = store.begin_as("test", INSTALLATION).await.expect("a turn");
+            // Turns are taken in the order in which they are asked for, and tasks begin in the order in which they are spawned.
+            let first = tokio::spawn({
+                let store = store.clone();
+                async move { mark(&store, 1, request).await }
+            });
+            let repeat = tokio::spawn({
+                let store = store.clone();
+                async move {
+                    let repeated = mark(&store, 1, request).await?;
+                    assert!(is_marked(&store, 1).await, "answered before it was there");
+                    Ok::<_, Error>(repeated)
+                }
+            });
+            let looker = tokio::spawn({
+                let store = store.clone();
+                async move {
+                    let marked = look(&store, 1).await?;
+                    assert!(is_marked(&store, 1).await, "certain before it was there");
+                    Ok::<_, Error>(marked)
+                }
+            });
+            let last_in_line = tokio::spawn({
+                let (store, all_wait, go_on) = (store.clone(), all_wait.clone(), go_on.clone());
+                async move {
+                    let begin = store.begin_as("test", INSTALLATION);
+                    all_wait.notify_one();
+                    let mut tx = begin.await?;
+                    go_on.notified().await;
+                    if !flushes {
+                        // What SQLite does by itself when its disk is full.
+                        execute!(tx, "ROLLBACK")?;
+                    }
+                    tx.commit(&()).await
+                }
+            });
+            all_wait.notified().await;
+            drop(first_in_line);
+            go_on.notify_one();
+
+            let outcomes = async { tokio::join!(first, repeat, looker, last_in_line) };
+            let (first, repeat, looker, last) = timeout(PATIENCE, outcomes).await.expect("somebody waits for ever");
+
+            let (first, last) = (first.expect("no panic"), last.expect("no panic"));
+            let (repeat, looker) = (repeat.expect("no panic"), looker.expect("no panic"));
+            if flushes {
+                assert!(!first.expect("marked") && repeat.expect("repeated") && looker.expect("seen"));
+                last.expect("committed");
+            } else {
+                for lost in [first.err(), repeat.err(), looker.err(), last.err()] {
+                    assert_eq!(lost.expect("told a caller what was never kept").reason(), Reason::DependencyDown);
+                }
+                assert!(!mark(&store, 1, request).await.expect("marked"), "nothing of the first one was kept");
+            }
+            assert!(mark(&store, 1, request).await.expect("repeated"));
+            assert!(look(&store, 1).await.expect("seen"));
+        }
     }
 }

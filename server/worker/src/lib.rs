@@ -34,7 +34,7 @@ async fn reap(app: &App, lease: Duration, stop: &CancellationToken) {
             match jobs::reap(app).await {
                 Ok(0) => {}
                 Ok(moved) => tracing::info!(moved, "runs whose runner or deadline was lost have moved on"),
-                Err(error) => tracing::warn!(error = %error, "leases could not be looked at"),
+                Err(error) => tracing::warn!(error = error.chain(), "leases could not be looked at"),
             }
         }
         pause(REAP, stop).await;
@@ -52,7 +52,7 @@ async fn sweep(app: &App, stop: &CancellationToken) {
                 }
             }
             Err(error) => {
-                tracing::warn!(error = %error, "what is not kept any longer could not be removed");
+                tracing::warn!(error = error.chain(), "what is not kept any longer could not be removed");
                 SWEEP
             }
         };

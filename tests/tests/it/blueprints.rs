@@ -21,19 +21,40 @@ async fn a_draft_names_everything_that_is_wrong_with_its_place(database: Databas
     let blueprints = world.admin.blueprints();
     blueprints.create("web").send().await.expect("a blueprint");
     let broken = "apiVersion: freehold.dev/v1\n\
-                  engine: native\n\
+                  engine: nativ\n\
                   colour: red\n\
                   inputs:\n  properties:\n    size: { type: sting }\n    \
-                  name: { type: string }\n\
+                  name: { type: string, default: 5 }\n\
                   resources:\n  \
                   a: { type: file, path: \"${resources.b.path}\", content: x }\n  \
                   b: { type: file, path: \"${resources.a.path}\", content: \"${inputs.nam}\" }\n  \
                   c: { type: fiel, path: c.txt }\n  \
-                  d: { type: random_password, length: many }\n";
+                  d: { type: random_password, lenght: many }\n  \
+                  e: { type: random_pet, words: 9, separator: \"${shout('-')}\" }\n\
+                  outputs:\n  \
+                  pet: { value: \"${resources.e.valeu}\" }\n  \
+                  pin: { value: \"${resources.d.value}\" }\n";
     let written = blueprints.write_draft("web", document(broken)).send().await.expect("drafts may be wrong");
     let found: Vec<(&str, i32, i32)> = written.diagnostics.iter().map(|d| (d.code.as_str(), d.line, d.column)).collect();
-    for expected in [("unknown-key", 3, 1), ("unknown-type", 6, 19), ("unknown-input", 10, 68), ("cyclic-reference", 9, 3)] {
-        assert!(found.contains(&expected), "{expected:?} is missing in {found:?}");
+    let expected = [
+        ("unknown-engine", 2, 9),
+        ("unknown-key", 3, 1),
+        ("unknown-type", 6, 19),
+        ("bad-default", 7, 36),
+        ("cyclic-reference", 9, 3),
+        ("unknown-input", 10, 68),
+        ("unknown-type", 11, 14),
+        ("attribute-missing", 12, 3),
+        ("unknown-attribute", 12, 31),
+        ("attribute-invalid", 13, 33),
+        ("unknown-function", 13, 50),
+        ("unknown-attribute", 15, 17),
+        ("sensitive-output", 16, 17),
+    ];
+    assert_eq!(found, expected, "each mistake once, all at once: {:#?}", written.diagnostics);
+    for (code, told) in [("unknown-engine", "did you mean `native`?"), ("unknown-function", "filter, has, int")] {
+        let message = &written.diagnostics.iter().find(|d| d.code == code).expect("it is there").message;
+        assert!(message.contains(told), "{message}");
     }
     let input = written.diagnostics.iter().find(|d| d.code == "unknown-input").expect("it is there");
     assert_eq!(
@@ -48,16 +69,11 @@ async fn a_draft_names_everything_that_is_wrong_with_its_place(database: Databas
     assert_eq!(refused.violations().len(), errors, "all of them at once");
     assert!(refused.violations().iter().any(|violation| violation.field == "blueprint.yaml:3:1"), "{refused:?}");
 
-    // What only the engine knows is said with its place too, once the document can be read.
-    let engine = "apiVersion: freehold.dev/v1\nengine: native\nresources:\n  c: { type: fiel, path: c.txt }\n  d: { type: random_password, length: many }\n";
-    let said: Vec<Diagnostic> = blueprints.validate(document(engine)).send().await.expect("checked");
-    assert_eq!(said.iter().map(|d| d.line).collect::<Vec<_>>(), [4, 5], "{said:?}");
-    let elsewhere = blueprints
-        .validate(document("apiVersion: freehold.dev/v1\nengine: steam\nresources: {}\n"))
-        .send()
-        .await
-        .expect("checked");
-    assert_eq!(elsewhere[0].code, "unknown-engine");
+    // Without the name of an engine, the only one there is checks the rest.
+    let nameless = "apiVersion: freehold.dev/v1\nresources:\n  c: { type: fiel, path: c.txt }\n";
+    let said: Vec<Diagnostic> = blueprints.validate(document(nameless)).send().await.expect("checked");
+    let said: Vec<_> = said.iter().map(|d| (d.code.as_str(), d.line, d.column)).collect();
+    assert_eq!(said, [("missing-key", 1, 1), ("unknown-type", 3, 14)]);
 
     // Files that are none are refused as fields, all at once.
     let files = vec![BlueprintFile::new("../etc/passwd", "x"), BlueprintFile::new("/abs", "x"), BlueprintFile::new("a\0b", "x")];
@@ -111,6 +127,10 @@ async fn versions_follow_their_changes_and_never_change(database: Database) {
     let low = blueprints.publish("web@1.2.0", &third.etag).send().await.expect_err("too low");
     assert_eq!(low.metadata("required"), Some("2.0.0"));
     blueprints.publish("web@2.0.0", &third.etag).send().await.expect("high enough");
+    for low in ["web@2.0.0-rc.1", "web@2.0.0+other", "web@1.0.2"] {
+        let low = blueprints.publish(low, &third.etag).send().await.expect_err("not higher than what is there");
+        assert_eq!(low.violations().first().map(|violation| violation.field.as_str()), Some("version"), "{low}");
+    }
 
     let diff = blueprints.diff("web", "1.1.0", "2.0.0").send().await.expect("a comparison");
     assert_eq!(diff.impact, Some(VersionImpact::Major));

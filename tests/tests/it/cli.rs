@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use freehold_tests::{Database, Database::Sqlite, World, binary, endpoint};
+use freehold::RunPhase;
+use freehold_tests::{Database, Database::Sqlite, Process, World, binary, endpoint, eventually};
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::Value;
 
@@ -37,10 +38,16 @@ impl Shell {
         Self { variables, said: RefCell::default() }
     }
 
-    /// Runs a command line; words are parted by spaces.
-    fn run(&self, line: &str) -> Ran {
+    /// A command line; words are parted by spaces.
+    fn command(&self, line: &str) -> Command {
         let mut command = Command::new(binary());
         command.args(line.split_whitespace()).env_clear().env("HOME", "/nonexistent").envs(self.variables.iter().cloned());
+        command
+    }
+
+    /// Runs a command line.
+    fn run(&self, line: &str) -> Ran {
+        let mut command = self.command(line);
         let Output { status, stdout, stderr } = command.output().expect("it starts");
         let text = |bytes| String::from_utf8(bytes).expect("it speaks UTF-8");
         let ran = Ran { code: status.code(), out: text(stdout), err: text(stderr) };
@@ -202,6 +209,9 @@ async fn every_exit_code_has_its_cause_and_every_error_its_next_step() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
     let begun = std::time::Instant::now();
     shell.with("FREEHOLD_ENDPOINT", Some(endpoint(closed))).fails("whoami", 7, &[&closed.to_string()]);
+    let plain = format!("http://{}", world.replica.api);
+    let https = format!("use https:// for it: https://{}", world.replica.api);
+    shell.with("FREEHOLD_ENDPOINT", Some(plain)).fails("whoami", 7, &[&https]);
     assert!(begun.elapsed() < Duration::from_secs(60), "nobody waits for ever: {:?}", begun.elapsed());
 
     let broken = "apiVersion: freehold.dev/v1\nengine: native\nresources:\n  thing:\n    type: http\n    \
@@ -212,6 +222,112 @@ async fn every_exit_code_has_its_cause_and_every_error_its_next_step() {
     let run = json(&shell.ok("run list shop/dev/broken -o json"))[0]["name"].as_str().expect("a name").to_owned();
     shell.fails(&format!("run watch {run}"), 8, &["the run ended as FAILED"]);
     shell.fails(&format!("run approve {run} --yes"), 6, &["awaits no approval"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_changes_what_is_given_and_nothing_else() {
+    let world = World::new(Sqlite).await.with_sample().await;
+    let shell = Shell::of(&world, "admin");
+    let labels = |noun: &str, name: &str| json(&shell.ok(&format!("{noun} get {name} -o json")))["labels"].clone();
+    let name = world.installation.path("inputs.yaml");
+    std::fs::write(&name, "# who\nname: Ada\nwords: 3\n").expect("the folder can be written");
+    shell.ok(&format!("deployment create shop/dev/hello --blueprint greeting@1.0.0 --inputs {}", name.display()));
+    for (noun, name) in [("tenant", "acme"), ("project", "shop"), ("environment", "shop/dev"), ("deployment", "shop/dev/hello")] {
+        shell.ok(&format!("{noun} update {name} --label team=web --label tier=one"));
+        shell.ok(&format!("{noun} update {name} --label tier=two --label empty="));
+        assert_eq!(labels(noun, name), serde_json::json!({"team": "web", "tier": "two", "empty": ""}), "{noun}");
+        shell.ok(&format!("{noun} update {name} --remove-label empty --remove-label team"));
+        assert_eq!(labels(noun, name), serde_json::json!({"tier": "two"}), "{noun}");
+        shell.ok(&format!("{noun} update {name} --clear-labels --label new=1"));
+        assert_eq!(labels(noun, name), serde_json::json!({"new": "1"}), "{noun}");
+        shell.fails(&format!("{noun} update {name}"), 2, &["--display-name", "--clear-labels"]);
+    }
+    let inputs = &json(&shell.ok("deployment update shop/dev/hello --input words=1 -o json"))["inputs"];
+    assert_eq!(*inputs, serde_json::json!({"name": "Ada", "words": 1}));
+    let hint = "hint: if the value of name is meant as a text, write --input 'name=\"12345\"'";
+    shell.fails("deployment update shop/dev/hello --input name=12345", 2, &["inputs.name", hint]);
+    shell.fails("environment create shop/prd --kind prd", 2, &["dev, test, staging, prod"]);
+    let version = shell.ok("blueprint get greeting@1.0.0");
+    assert!(version.contains("FILE") && version.contains("greeting.txt") && !version.contains("Welcome"), "{version}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_approve_leaves_the_run_to_who_may() {
+    let world = World::new(Sqlite).await.with_sample().await;
+    let _runner = world.runner();
+    world.person("acme", "ada", &["tenant-admin"]).await;
+    let (author, reviewer) = (Shell::of(&world, "acme-ada"), Shell::of(&world, "admin"));
+    author.ok("environment create shop/live --kind prod");
+    author.ok("deployment create shop/live/hello --blueprint greeting@1.0.0 --input name=world");
+
+    let said = author.ok("deployment apply shop/live/hello --yes");
+    let command = said.lines().find_map(|line| line.strip_prefix("To review and approve it: freehold ")).expect("a command");
+    assert!(said.contains("by somebody else than its author") && said.contains("Plan: 4 to create"), "{said}");
+    let refused = author.run(&format!("{command} --yes"));
+    assert_eq!(refused.code, Some(4), "{}", refused.err);
+    assert!(refused.err.contains("cannot approve it") && !refused.err.contains("hint: "), "{}", refused.err);
+    let denied = author.ok("audit list");
+    assert_eq!(denied.lines().filter(|line| line.contains("DENIED")).count(), 1, "apply has not even tried: {denied}");
+    assert!(reviewer.ok(&format!("{command} --yes")).contains("Done: 4 created"));
+
+    let started = author.ok("deployment destroy shop/live/hello --no-wait");
+    let run = started.lines().find_map(|line| line.strip_prefix("run ")).expect("its name");
+    assert!(started.contains("== QUEUED: a free runner"), "what it waits for: {started}");
+    world.admin.runs().get(run).send().await.expect("it is there").wait_until(RunPhase::AwaitingApproval).await.expect("planned");
+    assert!(reviewer.ok(&format!("run approve {run} --yes")).contains("4 destroyed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_waiting_learns_what_becomes_of_the_run() {
+    let world = World::new(Sqlite).await.with_sample().await;
+    let shell = Shell::of(&world, "admin");
+    shell.ok("deployment create shop/dev/hello --blueprint greeting@1.0.0 --input name=world");
+    let left = async |line: &str| {
+        let mut process = Process::start(shell.command(line), &world.installation.path(&line.replace(['/', ' '], "-")));
+        let said = eventually("the run", || {
+            let said = process.said();
+            async move { if said.contains("== QUEUED") { Ok(said) } else { Err(said) } }
+        })
+        .await;
+        let run = said.lines().find_map(|line| line.strip_prefix("run ")).expect("its name").to_owned();
+        process.signal("INT");
+        assert_eq!(process.wait().await.code(), Some(130), "{}", process.said());
+        (run, process.said())
+    };
+
+    // Nobody works: what only looks goes on by itself, what was not decided on is in nobody's way.
+    let (run, said) = left("deployment plan shop/dev/hello").await;
+    assert!(
+        said.contains(&format!("freehold run watch {run}")) && said.contains(&format!("freehold run cancel {run}")),
+        "{said}"
+    );
+    shell.fails(&format!("run watch {run} --timeout 1s"), 9, &["the time is over, and the run goes on"]);
+    shell.ok(&format!("run cancel {run}"));
+    shell.fails(&format!("run watch {run}"), 8, &["the run ended as CANCELLED: somebody stopped it"]);
+    let (run, said) = left("deployment apply shop/dev/hello --yes").await;
+    assert!(said.contains("nothing was done; the run is cancelled"), "{said}");
+    assert_eq!(json(&shell.ok(&format!("run get {run} -o json")))["outcome"], "CANCELLED");
+}
+
+#[test]
+fn certificates_are_not_written_over_and_mistakes_are_told_as_everywhere() {
+    let shell = Shell { variables: Vec::new(), said: RefCell::default() };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let dir = dir.path().display();
+    shell.ok(&format!("admin ca init --dir {dir}"));
+    let issue = |identity: &str, more: &str| {
+        format!("admin ca issue --dir {dir} {identity} --out-cert {dir}/x.crt --out-key {dir}/x.key {more}")
+    };
+    shell.fails(&issue("server/one", ""), 2, &["error: ", "--host"]);
+    shell.fails(&issue("nobody/ada", ""), 2, &["error: ", "nobody/ada"]);
+    shell.ok(&issue("platform/ada", ""));
+    let key = || std::fs::read_to_string(format!("{dir}/x.key")).expect("a key");
+    let before = key();
+    shell.fails(&issue("platform/eve", ""), 2, &["error: ", "x.key holds a key already", "--force"]);
+    assert_eq!(key(), before);
+    shell.ok(&issue("platform/eve", "--force"));
+    assert_ne!(key(), before);
+    shell.fails(&format!("admin ca revoke --dir {dir} 77"), 1, &["error: no certificate has the serial number 77"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,46 +1,11 @@
 //! A suspended tenant: what runs is finished, nothing begins, and the platform puts right what has to be.
 
-use std::time::Duration;
-
-use freehold::{
-    Client, RunOutcome, RunPhase,
-    raw::{RawChannel, proto::deployments::v1 as runs, proto::runners::v1 as pb, tonic::Request},
-};
+use crate::scripted_runner::{Runner, applied, intended, plan, planned};
+use freehold::{RunOutcome, RunPhase, raw::proto::runners::v1 as pb};
 use freehold_tests::{Database, World, furnish, until};
-use pb::{complete_job_request::Result as End, runner_service_client::RunnerServiceClient};
-use uuid::Uuid;
-
-/// A runner that does what the story says.
-struct Runner(RunnerServiceClient<RawChannel>);
-
-impl Runner {
-    async fn new(world: &World) -> Self {
-        let credentials = world.installation.pki.credentials("runner");
-        let client = world.installation.client(&[world.replica.runner], credentials, "acme").await;
-        Self(RunnerServiceClient::new(client.raw().expect("a channel")))
-    }
-
-    /// Asks for work for a moment.
-    async fn ask(&mut self) -> Option<pb::Job> {
-        let ask = pb::AcquireJobRequest { request_id: Uuid::now_v7().to_string(), engines: vec!["native".to_owned()] };
-        let mut request = Request::new(ask);
-        request.set_timeout(Duration::from_millis(1200));
-        self.0.acquire_job(request).await.expect("an answer").into_inner().job
-    }
-
-    async fn complete(&mut self, job: &pb::Job, result: End) {
-        let request = pb::CompleteJobRequest { run: job.run.clone(), epoch: job.epoch, result: Some(result) };
-        self.0.complete_job(request).await.expect("a report is taken, whatever becomes of the tenant");
-    }
-}
 
 fn refused(answer: freehold::Result<impl Sized>) -> Option<String> {
     answer.err().and_then(|error| error.reason().map(str::to_owned))
-}
-
-async fn plan(client: &Client, deployment: &str) -> String {
-    client.deployments().create(deployment, "greeting@1.0.0").input("name", "world").send().await.expect("a deployment");
-    client.runs().plan(deployment).auto_apply().send().await.expect("a run").into_run().name
 }
 
 both_databases!(a_suspended_tenant_finishes_what_runs_and_begins_nothing);
@@ -55,16 +20,7 @@ async fn a_suspended_tenant_finishes_what_runs_and_begins_nothing(database: Data
     assert_eq!(job.run, one, "the oldest first");
 
     platform.tenants().suspend("acme", "unpaid").send().await.expect("suspended");
-    let summary = runs::RunPlan {
-        summary: Some(runs::PlanSummary { create: 1, ..Default::default() }),
-        changes: vec![runs::ResourceChange {
-            address: "random_pet.pet".to_owned(),
-            action: runs::ChangeAction::Create.into(),
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    runner.complete(&job, End::Plan(pb::PlanResult { plan: b"the plan".into(), summary: Some(summary) })).await;
+    runner.complete(&job, planned(1, 0)).await;
     assert!(runner.ask().await.is_none(), "nothing begins");
     for (name, phase) in [(&one, RunPhase::ApplyQueued), (&two, RunPhase::Queued)] {
         let run = ada.runs().get(name).send().await.expect("reads go on").into_run();
@@ -75,20 +31,7 @@ async fn a_suspended_tenant_finishes_what_runs_and_begins_nothing(database: Data
     platform.tenants().resume("acme").send().await.expect("resumed");
     let job = runner.ask().await.expect("it goes on");
     assert_eq!((job.run.as_str(), job.kind(), job.payload.as_slice()), (one.as_str(), pb::JobKind::Apply, &b"the plan"[..]));
-    let step = pb::JournalEntry {
-        address: "random_pet.pet".to_owned(),
-        step_id: "1".to_owned(),
-        state: "intended".to_owned(),
-        ..Default::default()
-    };
-    let report = pb::ReportJobProgressRequest {
-        run: one.clone(),
-        epoch: job.epoch,
-        entries: vec![step],
-        state: Vec::new(),
-        addresses: Vec::new(),
-    };
-    runner.0.report_job_progress(report).await.expect("an intent is recorded");
+    runner.report(&job, 1, vec![intended("random_pet.pet")], "").await;
     platform.tenants().suspend("acme", "still unpaid").send().await.expect("suspended");
     until("the run to be taken back", || async {
         let run = ada.runs().get(&one).send().await.expect("a run");
@@ -97,11 +40,12 @@ async fn a_suspended_tenant_finishes_what_runs_and_begins_nothing(database: Data
     .await;
     let job = runner.ask().await.expect("what has begun is finished");
     assert_eq!((job.run.as_str(), job.journal.len()), (one.as_str(), 1));
-    let end = pb::ApplyResult { changed: true, state: b"{}".into(), outputs: b"{}".into(), ..Default::default() };
-    runner.complete(&job, End::Apply(end)).await;
+    runner.complete(&job, applied("{}")).await;
     let run = ada.runs().get(&one).send().await.expect("a run").into_run();
     assert_eq!((run.phase, run.outcome), (RunPhase::Done, Some(RunOutcome::Succeeded)));
     assert!(runner.ask().await.is_none(), "the other one still waits");
+    assert_eq!(refused(ada.runs().cancel(&two).send().await).as_deref(), Some("TENANT_SUSPENDED"));
+    platform.runs().cancel(&two).send().await.expect("the platform can end it");
 }
 
 both_databases!(many_suspended_tenants_keep_nobody_waiting);

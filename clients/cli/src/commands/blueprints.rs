@@ -32,7 +32,7 @@ pub enum BlueprintCommand {
     },
     /// Lists blueprints
     List(Listing),
-    /// Shows one blueprint, or one version with its files: greeting@1.0.0
+    /// Shows one blueprint, or one version: greeting@1.0.0; -o yaml and -o json show what is in its files
     Get {
         /// Its name
         name: String,
@@ -105,7 +105,8 @@ impl BlueprintCommand {
             }
             Self::List(listing) => listing.show(blueprints.list(), screen).await,
             Self::Get { name } if name.contains('@') || name.contains("/versions/") => {
-                screen.item(&blueprints.get_version(name).send().await?)
+                let version = blueprints.get_version(name).send().await?;
+                screen.item_with(&version, "files", &version.files)
             }
             Self::Get { name } => screen.item(&blueprints.get(name).send().await?),
             Self::Validate { dir } => {
@@ -123,12 +124,11 @@ impl BlueprintCommand {
                 let written = blueprints.write_draft(&name, files).etag(etag).send().await?;
                 screen.text(&written, || {
                     let draft = &written.blueprint_draft;
-                    format!(
-                        "{}draft of {name}: {} files, etag {}\n",
-                        diagnostics(&written.diagnostics),
-                        draft.files.len(),
-                        clean(&draft.etag)
-                    )
+                    let files = match draft.files.len() {
+                        1 => "1 file".to_owned(),
+                        files => format!("{files} files"),
+                    };
+                    format!("{}draft of {name}: {files}, etag {}\n", diagnostics(&written.diagnostics), clean(&draft.etag))
                 })
             }
             Self::Publish { version, notes, draft_etag: etag } => {
@@ -140,7 +140,8 @@ impl BlueprintCommand {
                 };
                 let mut request = blueprints.publish(&version, etag);
                 set!(request.notes(notes));
-                screen.item(&request.send().await?)
+                let version = request.send().await?;
+                screen.item_with(&version, "files", &version.files)
             }
             Self::Diff { name, from, to } => {
                 let diff = blueprints.diff(name, from, to).send().await?;

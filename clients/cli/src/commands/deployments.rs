@@ -1,12 +1,12 @@
 //! `freehold deployment`
 
-use clap::{Args, Subcommand};
-use freehold::Client;
+use clap::{ArgGroup, Args, Subcommand};
+use freehold::{Client, RunHandle};
 
-use super::{Guard, Labels, Listing, set};
+use super::{Guard, LabelChanges, Labels, Listing, Patience, relabel, set};
 use crate::{
     failure::Failure,
-    follow::{decide_and_apply, look},
+    follow::{decide_and_apply, look, started},
     input::Inputs,
     screen::Screen,
 };
@@ -48,6 +48,9 @@ pub enum DeploymentCommand {
         listing: Listing,
     },
     /// Changes what should be; nothing becomes real before an apply. --input changes single inputs, --inputs replaces all
+    #[command(group = ArgGroup::new("change").required(true).multiple(true).args([
+        "blueprint", "one", "file", "display_name", "deletion_protection", "auto_apply", "labels", "remove_label", "clear_labels",
+    ]))]
     Update {
         /// Its name
         name: String,
@@ -66,7 +69,7 @@ pub enum DeploymentCommand {
         #[arg(long, value_name = "BOOL")]
         auto_apply: Option<bool>,
         #[command(flatten)]
-        labels: Labels,
+        labels: LabelChanges,
         #[command(flatten)]
         guard: Guard,
     },
@@ -87,6 +90,8 @@ pub enum DeploymentCommand {
     Plan {
         /// Its name
         name: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Plans, shows the plan, asks, and makes it real
     Apply {
@@ -116,6 +121,8 @@ pub enum DeploymentCommand {
     Drift {
         /// Its name
         name: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Shows the outputs
     Outputs {
@@ -153,17 +160,31 @@ pub struct Start {
     /// Why, for whoever reads the history
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
+    /// Only starts the run: it plans, and then waits for `freehold run approve`
+    #[arg(long, conflicts_with_all = ["yes", "timeout"])]
+    no_wait: bool,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 impl Start {
     /// Before anything is begun: a run that nobody can decide on would only be in the way.
     fn check(&self, screen: &Screen) -> Result<(), Failure> {
-        if self.yes || screen.can_ask() {
+        if self.yes || self.no_wait || screen.can_ask() {
             return Ok(());
         }
         Err(Failure::usage(
             "there is no terminal to ask on; add --yes to apply whatever the plan says, or look at it with `plan` first",
         ))
+    }
+
+    /// Sees the run through, as far as it is wanted.
+    async fn see_through(self, client: &Client, run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
+        if self.no_wait {
+            started(run.run(), screen)
+        } else {
+            decide_and_apply(client, run, self.yes, self.patience, screen).await
+        }
     }
 }
 
@@ -181,7 +202,7 @@ impl DeploymentCommand {
                 for (name, value) in inputs.over(serde_json::Map::new())? {
                     request = request.input(name, value);
                 }
-                screen.item(&request.send().await?)
+                screen.item(&request.send().await.map_err(|error| inputs.refused(error))?)
             }
             Self::Get { name } => screen.item(&deployments.get(name).send().await?),
             Self::List { environment, listing } => listing.show(deployments.list(environment), screen).await,
@@ -191,19 +212,19 @@ impl DeploymentCommand {
                 set!(request.display_name(display_name));
                 set!(request.deletion_protection(deletion_protection));
                 set!(request.auto_apply(auto_apply));
-                set!(request.labels(Some(labels.labels).filter(|labels| !labels.is_empty())));
+                relabel!(request, labels, guard, deployments.get(&name));
                 if inputs.any() {
-                    // Single inputs go over those there are; the etag sees to it that they still are when they are written.
+                    // Single inputs go over those there are, as labels do.
                     let now = deployments.get(&name).send().await?;
                     request = request.inputs(inputs.over(now.inputs)?);
                     guard.etag.get_or_insert(now.etag);
                 }
                 set!(request.etag(guard.etag));
-                screen.item(&request.send().await?)
+                screen.item(&request.send().await.map_err(|error| inputs.refused(error))?)
             }
             Self::Delete { name, force, yes, guard } => {
                 if force {
-                    screen.confirm(yes, &format!("Forget {name}, and leave what it made to nobody?"))?;
+                    screen.confirm(yes, &format!("Forget {name}, and leave what it made to nobody?")).await?;
                 }
                 let mut request = deployments.delete(&name);
                 set!(request.force() if force);
@@ -211,26 +232,26 @@ impl DeploymentCommand {
                 request.send().await?;
                 screen.done(&format!("deployment {name} is deleted"))
             }
-            Self::Plan { name } => look(runs.plan(name).speculative().send().await?, screen).await,
+            Self::Plan { name, patience } => look(runs.plan(name).speculative().send().await?, patience, screen).await,
             Self::Apply { name, start } => {
                 start.check(screen)?;
                 let mut request = runs.plan(name);
-                set!(request.message(start.message));
-                decide_and_apply(request.send().await?, start.yes, screen).await
+                set!(request.message(start.message.clone()));
+                start.see_through(client, request.send().await?, screen).await
             }
             Self::Destroy { name, start } => {
                 start.check(screen)?;
                 let mut request = runs.destroy(name);
-                set!(request.message(start.message));
-                decide_and_apply(request.send().await?, start.yes, screen).await
+                set!(request.message(start.message.clone()));
+                start.see_through(client, request.send().await?, screen).await
             }
             Self::Rollback { name, to, start } => {
                 start.check(screen)?;
                 let mut request = runs.rollback(name, to);
-                set!(request.message(start.message));
-                decide_and_apply(request.send().await?, start.yes, screen).await
+                set!(request.message(start.message.clone()));
+                start.see_through(client, request.send().await?, screen).await
             }
-            Self::Drift { name } => look(runs.detect_drift(name).send().await?, screen).await,
+            Self::Drift { name, patience } => look(runs.detect_drift(name).send().await?, patience, screen).await,
             Self::Outputs { name, reveal } => {
                 let mut request = state.outputs(name);
                 set!(request.reveal_sensitive() if reveal);

@@ -1,9 +1,12 @@
 //! `freehold environment`
 
-use clap::Subcommand;
+use clap::{
+    ArgGroup, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use freehold::{Client, EnvironmentKind};
 
-use super::{Guard, Labels, Listing, set};
+use super::{Guard, LabelChanges, Labels, Listing, relabel, set};
 use crate::{failure::Failure, screen::Screen};
 
 /// What can be done with environments.
@@ -13,8 +16,8 @@ pub enum EnvironmentCommand {
     Create {
         /// Its name: shop/dev
         name: String,
-        /// What it is for: dev, test, staging or prod; prod needs an approval for every apply
-        #[arg(long, value_name = "KIND")]
+        /// What it is for; prod needs an approval for every apply
+        #[arg(long, value_name = "KIND", value_parser = kinds())]
         kind: EnvironmentKind,
         /// Name for people
         #[arg(long, value_name = "TEXT")]
@@ -44,11 +47,12 @@ pub enum EnvironmentCommand {
         listing: Listing,
     },
     /// Changes what is given
+    #[command(group = ArgGroup::new("change").required(true).multiple(true).args(["kind", "display_name", "runner_pool", "allow_self_approval", "require_approval", "labels", "remove_label", "clear_labels"]))]
     Update {
         /// Its name
         name: String,
-        /// What it is for: dev, test, staging or prod
-        #[arg(long, value_name = "KIND")]
+        /// What it is for
+        #[arg(long, value_name = "KIND", value_parser = kinds())]
         kind: Option<EnvironmentKind>,
         /// Name for people
         #[arg(long, value_name = "TEXT")]
@@ -63,7 +67,7 @@ pub enum EnvironmentCommand {
         #[arg(long, value_name = "BOOL")]
         require_approval: Option<bool>,
         #[command(flatten)]
-        labels: Labels,
+        labels: LabelChanges,
         #[command(flatten)]
         guard: Guard,
     },
@@ -74,6 +78,11 @@ pub enum EnvironmentCommand {
         #[command(flatten)]
         guard: Guard,
     },
+}
+
+/// Reads a kind, and names them all to whoever knows another one.
+fn kinds() -> impl TypedValueParser<Value = EnvironmentKind> {
+    PossibleValuesParser::new(["dev", "test", "staging", "prod"]).try_map(|kind| kind.parse::<EnvironmentKind>())
 }
 
 impl EnvironmentCommand {
@@ -92,14 +101,14 @@ impl EnvironmentCommand {
             }
             Self::Get { name } => screen.item(&environments.get(name).send().await?),
             Self::List { project, listing } => listing.show(environments.list(project), screen).await,
-            Self::Update { name, kind, display_name, runner_pool, allow_self_approval, require_approval, labels, guard } => {
-                let mut request = environments.update(name);
+            Self::Update { name, kind, display_name, runner_pool, allow_self_approval, require_approval, labels, mut guard } => {
+                let mut request = environments.update(&name);
                 set!(request.kind(kind));
                 set!(request.display_name(display_name));
                 set!(request.runner_pool(runner_pool));
                 set!(request.allow_self_approval(allow_self_approval));
                 set!(request.require_approval(require_approval));
-                set!(request.labels(Some(labels.labels).filter(|labels| !labels.is_empty())));
+                relabel!(request, labels, guard, environments.get(&name));
                 set!(request.etag(guard.etag));
                 screen.item(&request.send().await?)
             }

@@ -1,7 +1,10 @@
 //! One file for each noun; each verb is one call of the SDK and one way to show its answer.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use clap::Args;
 use freehold::{Client, List};
+use tokio::time::Instant;
 
 use crate::{Command, failure::Failure, input::pair, screen::Screen, show::Show};
 
@@ -73,6 +76,60 @@ pub struct Labels {
     labels: Vec<(String, String)>,
 }
 
+/// Changes of the labels of a resource.
+#[derive(Args, Clone, Debug)]
+pub struct LabelChanges {
+    /// Sets a label and leaves the others; can be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    labels: Vec<(String, String)>,
+    /// Removes a label; can be given several times
+    #[arg(long, value_name = "KEY")]
+    remove_label: Vec<String>,
+    /// Removes all labels but those given with --label
+    #[arg(long)]
+    clear_labels: bool,
+}
+
+impl LabelChanges {
+    /// There are some.
+    pub(crate) fn any(&self) -> bool {
+        self.clear_labels || !self.labels.is_empty() || !self.remove_label.is_empty()
+    }
+
+    /// The labels there are, changed.
+    pub(crate) fn over(self, mut labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        if self.clear_labels {
+            labels.clear();
+        }
+        labels.retain(|key, _| !self.remove_label.contains(key));
+        labels.extend(self.labels);
+        labels
+    }
+}
+
+/// How long a command waits.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Patience {
+    /// Waits no longer than this, such as 90s or 10m; what it waits for goes on, and the exit code is 9
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+}
+
+impl Patience {
+    /// When to give up.
+    pub(crate) fn until(self) -> Option<Instant> {
+        Instant::now().checked_add(self.timeout?)
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let read = match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => text.parse::<jiff::SignedDuration>().ok().and_then(|duration| duration.try_into().ok()),
+    };
+    read.filter(|duration| !duration.is_zero()).ok_or_else(|| "write it as 90s, 10m or 1h".to_owned())
+}
+
 /// Guards a change.
 #[derive(Args, Clone, Debug)]
 pub struct Guard {
@@ -95,3 +152,30 @@ macro_rules! set {
     };
 }
 pub(crate) use set;
+
+/// Passes changed labels to a builder. They go over those there are; the etag sees to it that they still are when they are written.
+macro_rules! relabel {
+    ($builder:ident, $labels:ident, $guard:ident, $get:expr) => {
+        if $labels.any() {
+            let now = $get.send().await?;
+            $builder = $builder.labels($labels.over(now.labels));
+            $guard.etag.get_or_insert(now.etag);
+        }
+    };
+}
+pub(crate) use relabel;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_as_people_write_it() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "0", "-5s", "soon"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

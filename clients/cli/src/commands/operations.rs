@@ -3,8 +3,8 @@
 use clap::Subcommand;
 use freehold::Client;
 
-use super::Listing;
-use crate::{failure::Failure, screen::Screen};
+use super::{Listing, Patience};
+use crate::{failure::Failure, follow::in_time, screen::Screen};
 
 /// What can be done with operations.
 #[derive(Subcommand, Clone, Debug)]
@@ -20,6 +20,8 @@ pub enum OperationCommand {
     Wait {
         /// Its name
         name: String,
+        #[command(flatten)]
+        patience: Patience,
     },
 }
 
@@ -29,8 +31,10 @@ impl OperationCommand {
         match self {
             Self::Get { name } => screen.item(&operations.get(name).send().await?),
             Self::List(listing) => listing.show(operations.list(), screen).await,
-            Self::Wait { name } => {
-                let operation = operations.wait_done(name).await?;
+            Self::Wait { name, patience } => {
+                let late =
+                    || Failure::StillGoing(format!("the time is over, and the operation {name} goes on; wait for it again"));
+                let operation = in_time(patience.until(), operations.wait_done(&name)).await.ok_or_else(late)??;
                 screen.item(&operation)?;
                 match operation.error {
                     None => Ok(()),

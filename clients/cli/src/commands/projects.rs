@@ -1,9 +1,9 @@
 //! `freehold project`
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use freehold::Client;
 
-use super::{Guard, Labels, Listing, set};
+use super::{Guard, LabelChanges, Labels, Listing, relabel, set};
 use crate::{failure::Failure, screen::Screen};
 
 /// What can be done with projects.
@@ -30,6 +30,7 @@ pub enum ProjectCommand {
     /// Lists projects
     List(Listing),
     /// Changes what is given
+    #[command(group = ArgGroup::new("change").required(true).multiple(true).args(["display_name", "description", "labels", "remove_label", "clear_labels"]))]
     Update {
         /// Its name
         name: String,
@@ -40,7 +41,7 @@ pub enum ProjectCommand {
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
         #[command(flatten)]
-        labels: Labels,
+        labels: LabelChanges,
         #[command(flatten)]
         guard: Guard,
     },
@@ -68,11 +69,11 @@ impl ProjectCommand {
             }
             Self::Get { name } => screen.item(&projects.get(name).send().await?),
             Self::List(listing) => listing.show(projects.list(), screen).await,
-            Self::Update { name, display_name, description, labels, guard } => {
-                let mut request = projects.update(name);
+            Self::Update { name, display_name, description, labels, mut guard } => {
+                let mut request = projects.update(&name);
                 set!(request.display_name(display_name));
                 set!(request.description(description));
-                set!(request.labels(Some(labels.labels).filter(|labels| !labels.is_empty())));
+                relabel!(request, labels, guard, projects.get(&name));
                 set!(request.etag(guard.etag));
                 screen.item(&request.send().await?)
             }

@@ -34,8 +34,13 @@ pub enum RunnerPoolCommand {
         #[command(flatten)]
         listing: Listing,
     },
-    /// Lets a runner finish what it has and take no more
+    /// Lets a runner finish what it has and take no more, also after a restart, until `resume`
     Drain {
+        /// Its name: default/RUNNER
+        name: String,
+    },
+    /// Lets a runner that was told to drain take work again, once it runs
+    Resume {
         /// Its name: default/RUNNER
         name: String,
     },
@@ -57,6 +62,7 @@ impl RunnerPoolCommand {
             Self::List(listing) => listing.show(pools.list(), screen).await,
             Self::Runners { pool, listing } => listing.show(pools.list_runners(pool), screen).await,
             Self::Drain { name } => screen.item(&pools.drain_runner(name).send().await?),
+            Self::Resume { name } => screen.item(&pools.resume_runner(name).send().await?),
         }
     }
 }

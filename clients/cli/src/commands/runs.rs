@@ -1,13 +1,13 @@
 //! `freehold run`
 
 use clap::Subcommand;
-use freehold::{Client, Code, Error, Run, RunPhase};
+use freehold::{Client, Code, Error, Run, RunHandle, RunPhase};
 use futures::TryStreamExt as _;
 
-use super::{Listing, set};
+use super::{Listing, Patience, set};
 use crate::{
     failure::Failure,
-    follow::{approve, changed, log_line, phase_line, text},
+    follow::{approve, attend, changed, log_line, phase_line, text},
     plan::plan,
     screen::Screen,
 };
@@ -34,6 +34,8 @@ pub enum RunCommand {
     Watch {
         /// Its name
         name: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Shows the plan, asks, approves it, and follows the run to its end
     Approve {
@@ -45,6 +47,8 @@ pub enum RunCommand {
         /// Does not ask
         #[arg(long, short)]
         yes: bool,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Rejects the plan; the run ends
     Reject {
@@ -83,29 +87,19 @@ impl RunCommand {
                 let list = runs.list(deployment);
                 listing.show(if oldest_first { list } else { list.newest_first() }, screen).await
             }
-            Self::Watch { name } => {
+            Self::Watch { name, patience } => {
                 let run = runs.get(name).send().await?;
-                let mut states = run.watch();
-                let mut last: Option<Run> = None;
-                while let Some(now) = states.try_next().await? {
-                    // People want to see where it is; programs get every state.
-                    if !screen.is_for_people() || last.as_ref().is_none_or(|last| changed(last, &now)) {
-                        screen.event(&now, || phase_line(&now))?;
-                    }
-                    last = Some(now);
-                }
-                run.refresh().await?.into_result()?;
-                Ok(())
+                attend(&run.run().name.clone(), patience.until(), watch(run, screen)).await
             }
-            Self::Approve { name, comment, yes } => {
+            Self::Approve { name, comment, yes, patience } => {
                 let run = runs.get(&name).send().await?;
                 if run.run().phase != RunPhase::AwaitingApproval {
                     let message = format!("the run is {} and awaits no approval", run.run().phase);
                     return Err(Error::new(Code::FailedPrecondition, message).into());
                 }
                 screen.aside(&plan(&run.plan().await?), !yes)?;
-                screen.confirm(yes, "Do you approve this?")?;
-                approve(run, comment, screen).await
+                screen.confirm(yes, "Do you approve this?").await?;
+                approve(run, comment, patience.until(), screen).await
             }
             Self::Reject { name, comment } => {
                 let run = runs.get(name).send().await?;
@@ -129,4 +123,19 @@ impl RunCommand {
             }
         }
     }
+}
+
+/// Shows every change of a run to its end.
+async fn watch(run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
+    let mut states = run.watch();
+    let mut last: Option<Run> = None;
+    while let Some(now) = states.try_next().await? {
+        // People want to see where it is; programs get every state.
+        if !screen.is_for_people() || last.as_ref().is_none_or(|last| changed(last, &now)) {
+            screen.event(&now, || phase_line(&now))?;
+        }
+        last = Some(now);
+    }
+    run.refresh().await?.into_result()?;
+    Ok(())
 }

@@ -1,9 +1,9 @@
 //! `freehold tenant`
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use freehold::Client;
 
-use super::{Guard, Labels, Listing, set};
+use super::{Guard, LabelChanges, Labels, Listing, relabel, set};
 use crate::{failure::Failure, screen::Screen};
 
 /// What can be done with tenants.
@@ -27,6 +27,7 @@ pub enum TenantCommand {
     /// Lists tenants
     List(Listing),
     /// Changes what is given
+    #[command(group = ArgGroup::new("change").required(true).multiple(true).args(["display_name", "labels", "remove_label", "clear_labels"]))]
     Update {
         /// Its name
         name: String,
@@ -34,7 +35,7 @@ pub enum TenantCommand {
         #[arg(long, value_name = "TEXT")]
         display_name: Option<String>,
         #[command(flatten)]
-        labels: Labels,
+        labels: LabelChanges,
         #[command(flatten)]
         guard: Guard,
     },
@@ -80,17 +81,17 @@ impl TenantCommand {
             }
             Self::Get { name } => screen.item(&tenants.get(name).send().await?),
             Self::List(listing) => listing.show(tenants.list(), screen).await,
-            Self::Update { name, display_name, labels, guard } => {
-                let mut request = tenants.update(name);
+            Self::Update { name, display_name, labels, mut guard } => {
+                let mut request = tenants.update(&name);
                 set!(request.display_name(display_name));
-                set!(request.labels(Some(labels.labels).filter(|labels| !labels.is_empty())));
+                relabel!(request, labels, guard, tenants.get(&name));
                 set!(request.etag(guard.etag));
                 screen.item(&request.send().await?)
             }
             Self::Suspend { name, reason } => screen.item(&tenants.suspend(name, reason).send().await?),
             Self::Resume { name } => screen.item(&tenants.resume(name).send().await?),
             Self::Delete { name, force, yes, guard } => {
-                screen.confirm(yes, &format!("Delete the tenant {name} with all that is in it?"))?;
+                screen.confirm(yes, &format!("Delete the tenant {name} with all that is in it?")).await?;
                 let mut request = tenants.delete(name);
                 set!(request.force() if force);
                 set!(request.etag(guard.etag));

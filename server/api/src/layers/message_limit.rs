@@ -1,5 +1,6 @@
 //! No message of a request is larger than the server takes: known from its announced length, before it is buffered. One that is
-//! no message is the fault of who sent it.
+//! no message is the fault of who sent it. One that nobody waits for the answer of is not read on: it holds memory and a stream
+//! for as long as its sender likes to be slow.
 
 use std::{
     pin::Pin,
@@ -8,8 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use freehold_domain::{Error, Reason};
+use freehold_proto::Method;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
+use tokio::sync::oneshot;
 use tonic::{Code, Status, body::Body};
 
 use super::{Next, Request, RequestId, Response, Step, refuse};
@@ -23,8 +26,11 @@ pub(crate) struct LimitMessages {
 impl Step for LimitMessages {
     async fn run(&self, request: Request, next: &impl Next) -> Response {
         let id = request.extensions().get::<RequestId>().cloned();
+        let method = *request.extensions().get::<&'static Method>().expect("found by the policy layer");
         let frames = Frames::new(self.most);
-        let answer = next.run(request.map(|body| Body::new(Limited { body, id: id.clone(), frames }))).await;
+        // The answer of a stream begins before the end of its request.
+        let (_waits, gone) = (!method.streams).then(oneshot::channel).unzip();
+        let answer = next.run(request.map(|body| Body::new(Limited { body, id: id.clone(), frames, gone }))).await;
         if is_unreadable(answer.headers()) {
             let text = "the request is no message of this method: broken framing, bad UTF-8, or nesting that is too deep";
             return refuse(id.as_ref(), &Error::new(Reason::FieldInvalid, text));
@@ -45,6 +51,9 @@ struct Limited {
     body: Body,
     id: Option<RequestId>,
     frames: Frames,
+    /// Resolves when nobody waits for the answer any more. A handler that writes is not dropped then: this ends it while it
+    /// still waits for its input.
+    gone: Option<oneshot::Receiver<()>>,
 }
 
 impl http_body::Body for Limited {
@@ -53,6 +62,11 @@ impl http_body::Body for Limited {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
+        if this.gone.as_mut().is_some_and(|gone| Pin::new(gone).poll(cx).is_ready()) {
+            this.gone = None;
+            this.body = Body::empty(); // Gives up the stream now.
+            return Poll::Ready(Some(Err(Status::cancelled("nobody waits for the answer any more"))));
+        }
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()

@@ -90,7 +90,7 @@ impl pb::runner_service_server::RunnerService for Wire {
             }
             let entries = body.entries.into_iter().map(entry).collect();
             let state = (!body.state.is_empty()).then_some(NewState { bytes: body.state, addresses: body.addresses });
-            let cancel_requested = jobs::progress(&self.app, &runner, &run, body.epoch, entries, state).await?;
+            let cancel_requested = jobs::progress(&self.app, &runner, &run, body.epoch, body.sequence, entries, state).await?;
             Ok(pb::ReportJobProgressResponse { cancel_requested })
         })
         .await

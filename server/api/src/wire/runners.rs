@@ -72,8 +72,20 @@ impl pb::runner_pool_service_server::RunnerPoolService for Wire {
     async fn drain_runner(&self, request: Request<pb::DrainRunnerRequest>) -> Result<Response<pb::DrainRunnerResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let (write, name) = parse::both(write(&body, &body.request_id, false, ""), parse::name("name", &body.name))?;
-            let runner = runners::drain(&self.app, &caller, &name, &write).await?;
+            let runner = runners::drain(&self.app, &caller, &name, true, &write).await?;
             Ok(pb::DrainRunnerResponse { runner: Some(runner_message(&runner, self.app.now())) })
+        })
+        .await
+    }
+
+    async fn resume_runner(
+        &self,
+        request: Request<pb::ResumeRunnerRequest>,
+    ) -> Result<Response<pb::ResumeRunnerResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let (write, name) = parse::both(write(&body, &body.request_id, false, ""), parse::name("name", &body.name))?;
+            let runner = runners::drain(&self.app, &caller, &name, false, &write).await?;
+            Ok(pb::ResumeRunnerResponse { runner: Some(runner_message(&runner, self.app.now())) })
         })
         .await
     }

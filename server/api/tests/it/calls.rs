@@ -9,8 +9,10 @@ use freehold_proto::{
     runners::v1::{HeartbeatRequest, runner_service_client::RunnerServiceClient},
 };
 use futures::stream;
+use http_body_util::{BodyExt as _, Full};
+use prost::Message as _;
 use tokio::time::timeout;
-use tonic::{Code, Request, transport::Endpoint};
+use tonic::{Code, Request, Status, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request::MessageRequest,
@@ -18,7 +20,7 @@ use tonic_reflection::pb::v1::{
 };
 use tonic_types::StatusExt as _;
 
-use crate::support::{ADA, Installation, MAX_MESSAGE, PATIENCE, eventually, logged};
+use crate::support::{ADA, Installation, MAX_MESSAGE, PATIENCE, eventually, exchange_within, logged};
 
 #[tokio::test]
 async fn a_call_is_named_in_its_answer_and_in_one_line_of_the_log() {
@@ -109,6 +111,25 @@ async fn a_handler_that_writes_goes_on_when_its_caller_hangs_up() {
     server.tasks.close();
     timeout(PATIENCE, server.tasks.wait()).await.expect("a drain waits for it");
     assert!(server.handlers.done.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn a_handler_that_writes_goes_on_when_its_deadline_passes() {
+    let here = Installation::new();
+    let server = here.serve(Surface::Api).await;
+    let mut calls = server.http2(&here.authority, &here.client(ADA)).await;
+    let message = ExchangeTokenRequest { api_key: "wait".to_owned() }.encode_to_vec();
+    let frame = [&[0, 0, 0, 0, u8::try_from(message.len()).expect("short")], message.as_slice()].concat();
+    let body = Full::from(frame).map_err(|never| match never {});
+    let call = tokio::spawn(calls.send_request(exchange_within("2S", body)));
+    timeout(PATIENCE, server.handlers.begun.notified()).await.expect("begun");
+
+    let late = timeout(PATIENCE, call).await.expect("at the deadline").expect("no panic").expect("answered");
+    assert_eq!(late.headers()[Status::GRPC_STATUS], "4");
+    assert!(!server.handlers.done.load(Ordering::SeqCst));
+    server.handlers.go_on.notify_one();
+
+    eventually("it came to its end", || async { server.handlers.done.load(Ordering::SeqCst) }).await;
 }
 
 #[tokio::test]

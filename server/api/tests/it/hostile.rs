@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use freehold_api::{layers::Rate, listener::Settings, policy::Surface};
+use futures::{StreamExt as _, stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
+use tonic::Status;
 
-use crate::support::{ADA, Installation, PATIENCE};
+use crate::support::{ADA, Installation, PATIENCE, eventually, exchange_within};
 
 #[tokio::test]
 async fn silent_handshakes_are_ended_and_keep_nobody_out() {
@@ -43,7 +48,7 @@ async fn one_address_does_not_take_every_place() {
 
     drop(open);
     let again = || async { server.handshake(&here.authority, Some(&here.client(ADA))).await.is_ok() };
-    crate::support::eventually("its places are free again", again).await;
+    eventually("its places are free again", again).await;
 }
 
 #[tokio::test]
@@ -63,4 +68,22 @@ async fn garbage_before_and_after_the_handshake_harms_nobody() {
 
     server.handshake(&here.authority, Some(&here.client(ADA))).await.expect("others are served");
     assert!(!server.serving.is_finished());
+}
+
+#[tokio::test]
+async fn a_request_that_stays_incomplete_holds_nothing_after_its_deadline() {
+    let here = Installation::new();
+    let server = here.serve(Surface::Api).await;
+    let mut calls = server.http2(&here.authority, &here.client(ADA)).await;
+    // A frame of 100 bytes, of which one is sent.
+    let start = Frame::data(Bytes::from_static(&[0, 0, 0, 0, 100, 0]));
+    let body = StreamBody::new(stream::iter([Ok(start)]).chain(stream::pending()));
+
+    let call = tokio::spawn(calls.send_request(exchange_within("2S", body)));
+    eventually("its handler waits for the rest", || async { server.tasks.len() == 1 }).await;
+    let answer = timeout(PATIENCE, call).await.expect("at the deadline").expect("no panic").expect("answered");
+
+    assert_eq!(answer.headers()[Status::GRPC_STATUS], "4");
+    eventually("the handler has ended", || async { server.tasks.is_empty() }).await;
+    assert_eq!(server.connections.len(), 1, "not because the connection is gone");
 }

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use freehold_api::{
     authority::{Authority, Issued, Profile, Usage},
     health::Readiness,
@@ -35,7 +36,8 @@ use freehold_proto::{
         server_info_service_server::{ServerInfoService, ServerInfoServiceServer},
     },
 };
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, RootCertStore, crypto::ring::default_provider};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use tempfile::TempDir;
@@ -50,6 +52,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
     Request, Response, Status,
+    body::Body,
     service::Routes,
     transport::{Channel, Endpoint},
 };
@@ -235,6 +238,14 @@ impl Server {
         Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector)
     }
 
+    /// A connection of HTTP/2 for calls of one's own making. The client of gRPC keeps deadlines by itself; this does not.
+    pub async fn http2(&self, authority: &Authority, client: &Issued) -> SendRequest<Body> {
+        let tls = self.tls(authority, Some(client), b"h2").await.expect("connected");
+        let (calls, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        calls
+    }
+
     /// A TLS connection for bytes of one's own.
     pub async fn tls(&self, authority: &Authority, client: Option<&Issued>, alpn: &[u8]) -> io::Result<TlsStream<TcpStream>> {
         tls_with(self.addr, client_config(authority, client, &[alpn])).await
@@ -246,6 +257,19 @@ impl Server {
         let result = timeout(PATIENCE, attempt).await.expect("an answer or an alert");
         result.map_err(|error| error.to_string())
     }
+}
+
+/// A call of `ExchangeToken` with this deadline and these bytes.
+pub fn exchange_within(
+    deadline: &str,
+    body: impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static,
+) -> http::Request<Body> {
+    http::Request::post("https://localhost/freehold.iam.v1.TokenService/ExchangeToken")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-timeout", deadline)
+        .body(Body::new(body))
+        .expect("valid")
 }
 
 /// Begins HTTP/2 and waits for the answer. TLS 1.3 clients learn of a refused certificate at their first read only.

@@ -105,6 +105,11 @@ impl Diagnostics {
         self.found.iter().any(|d| d.severity == Severity::Error)
     }
 
+    /// Takes in what somebody else found in the same file.
+    pub(super) fn extend(&mut self, found: Vec<Diagnostic>) {
+        self.found.extend(found);
+    }
+
     /// Whether more would hardly be shown, so that no effort need be spent on them.
     pub(super) fn is_full(&self) -> bool {
         self.found.len() >= MAX_DIAGNOSTICS

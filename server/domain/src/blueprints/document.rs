@@ -35,6 +35,7 @@ const OWN_KEYS: [&str; 3] = ["type", "when", "dependsOn"];
 #[derive(Clone, Debug)]
 pub struct Document {
     engine: String,
+    engine_range: Range,
     description: Option<String>,
     inputs: InputSchema,
     resources: Vec<Resource>,
@@ -72,6 +73,14 @@ pub struct Output {
     pub description: Option<String>,
     /// Whether nobody may read it.
     pub sensitive: bool,
+    value_range: Range,
+}
+
+impl Output {
+    /// Where its value stands.
+    pub fn value_range(&self) -> Range {
+        self.value_range
+    }
 }
 
 impl Resource {
@@ -116,9 +125,20 @@ impl Document {
     ///
     /// Every problem is reported at once. There is a document only when none of them is an error.
     pub fn parse(files: &Files) -> (Option<Self>, Vec<Diagnostic>) {
+        Self::parse_with(files, |_| Vec::new())
+    }
+
+    /// The same, and adds what `engine` finds. It is shown a document with errors too, as far as that could be read: a name that
+    /// could not be read is empty, an expression that could not has no value, and what is not right is reported already.
+    pub fn parse_with(files: &Files, engine: impl FnOnce(&Self) -> Vec<Diagnostic>) -> (Option<Self>, Vec<Diagnostic>) {
         let mut diagnostics = Diagnostics::new(DOCUMENT_PATH);
-        let document = Self::read(files, &mut diagnostics).filter(|_| !diagnostics.has_errors());
-        (document, diagnostics.finish())
+        let read = Self::read(files, &mut diagnostics);
+        let is_whole = !diagnostics.has_errors();
+        if let Some(document) = &read {
+            document.advise(&mut diagnostics);
+            diagnostics.extend(engine(document));
+        }
+        (read.filter(|_| is_whole), diagnostics.finish())
     }
 
     fn read(files: &Files, diagnostics: &mut Diagnostics) -> Option<Self> {
@@ -150,7 +170,9 @@ impl Document {
         let mut compiler = Compiler::new(Lines::new(std::str::from_utf8(content).ok()?), vocabulary);
 
         version(&top, diagnostics);
-        let engine = top.require("engine", diagnostics).and_then(|node| engine(node, diagnostics));
+        let engine = top.require("engine", diagnostics);
+        let engine_range = engine.map_or(Range::WHOLE, |node| node.range);
+        let engine = engine.and_then(|node| self::engine(node, diagnostics)).unwrap_or_default();
         let description = schema::description(&top, diagnostics);
         let inputs = match top.get("inputs") {
             Some(node) => schema::read(node, &mut compiler, diagnostics),
@@ -159,15 +181,19 @@ impl Document {
         let resources = read_resources(resources, &mut compiler, diagnostics);
         let outputs = top.get("outputs").and_then(|node| fields::map(node, "`outputs`", diagnostics)).unwrap_or_default();
         let outputs = read_outputs(outputs, inputs.as_ref(), &mut compiler, diagnostics);
-        let graph = graph(&resources, diagnostics)?;
-        let document = Self { engine: engine?, description, inputs: inputs?, resources, outputs, graph, files: files.clone() };
-        document.advise(diagnostics);
-        Some(document)
+        let graph = graph(&resources, diagnostics);
+        let inputs = inputs.unwrap_or_default();
+        Some(Self { engine, engine_range, description, inputs, resources, outputs, graph, files: files.clone() })
     }
 
     /// The engine that deploys it, for example `native`.
     pub fn engine(&self) -> &str {
         &self.engine
+    }
+
+    /// Where the name of the engine stands.
+    pub fn engine_range(&self) -> Range {
+        self.engine_range
     }
 
     /// What it makes, for people.
@@ -205,7 +231,8 @@ impl Document {
         &self.files
     }
 
-    /// Warns about inputs that nothing reads, and about those that may be missing when they are read.
+    /// Warns about inputs that may be missing when they are read, and about those that nothing reads. Beside errors nobody is told
+    /// of the latter: a name that is mistyped where it is read would seem unused.
     fn advise(&self, diagnostics: &mut Diagnostics) {
         let mut used = Uses::default();
         let mut risky: BTreeSet<&str> = BTreeSet::new();
@@ -221,6 +248,9 @@ impl Document {
         }
         for input in self.inputs.inputs() {
             if !used.inputs.contains(&input.name) {
+                if diagnostics.has_errors() {
+                    continue;
+                }
                 let message = format!("nothing uses the input `{}`; remove it, or use it", input.name);
                 diagnostics.warning("unused-input", input.range, message);
             } else if risky.contains(input.name.as_str()) && !input.required && input.default.is_none() {
@@ -248,6 +278,7 @@ fn engine(node: &Node, diagnostics: &mut Diagnostics) -> Option<String> {
     let name = fields::string(node, diagnostics)?;
     if name.parse::<crate::names::Id>().is_err() {
         diagnostics.error("bad-name", node.range, "the name of an engine is made of a-z, 0-9 and -, for example `native`");
+        return None;
     }
     Some(name.to_owned())
 }
@@ -264,10 +295,9 @@ fn read_resources(entries: &[Entry], compiler: &mut Compiler<'_>, diagnostics: &
 fn resource(entry: &Entry, compiler: &mut Compiler<'_>, diagnostics: &mut Diagnostics) -> Option<Resource> {
     check_name(&entry.key, entry.key_range, diagnostics);
     let fields = Fields::open(&entry.value, "a resource", diagnostics)?;
-    let kind = fields.require("type", diagnostics).and_then(|node| Some((fields::string(node, diagnostics)?, node.range)));
-    if let Some((kind, range)) = kind {
-        check_name(kind, range, diagnostics);
-    }
+    let kind_node = fields.require("type", diagnostics);
+    let kind =
+        kind_node.and_then(|node| fields::string(node, diagnostics).filter(|kind| check_name(kind, node.range, diagnostics)));
     let when = fields.get("when").and_then(|node| compiler.condition(node, diagnostics));
     let mut depends_on = BTreeSet::new();
     for item in fields.get("dependsOn").and_then(|node| fields::list(node, diagnostics)).unwrap_or_default() {
@@ -284,25 +314,26 @@ fn resource(entry: &Entry, compiler: &mut Compiler<'_>, diagnostics: &mut Diagno
     let mut attribute_ranges = BTreeMap::new();
     for attribute in fields::map(&entry.value, "a resource", diagnostics)?.iter().filter(|e| !OWN_KEYS.contains(&e.key.as_str()))
     {
+        let template = compiler.template(&attribute.value, diagnostics);
         if !is_attribute(&attribute.key) {
             let message = format!(
                 "`{}` is no name of an attribute: use letters, digits and _, beginning with a letter",
                 shown(&attribute.key)
             );
             diagnostics.error("bad-name", attribute.key_range, message);
+            continue;
         }
         attribute_ranges.insert(attribute.key.clone(), (attribute.key_range, attribute.value.range));
-        attributes.extend(compiler.template(&attribute.value, diagnostics).map(|template| (attribute.key.clone(), template)));
+        attributes.push((attribute.key.clone(), template));
     }
-    let (kind, kind_range) = kind?;
     Some(Resource {
         name: entry.key.clone(),
-        kind: kind.to_owned(),
+        kind: kind.unwrap_or_default().to_owned(),
         when,
         attributes,
         depends_on,
         range: entry.key_range,
-        kind_range,
+        kind_range: kind_node.map_or(entry.key_range, |node| node.range),
         attribute_ranges,
     })
 }
@@ -326,25 +357,26 @@ fn read_outputs(
         let description = schema::description(&fields, diagnostics);
         let sensitive = fields.flag("sensitive", diagnostics);
         let Some(node) = fields.require("value", diagnostics) else { continue };
-        let Some(value) = compiler.template(node, diagnostics) else { continue };
+        let value = compiler.template(node, diagnostics);
         let secret = value.uses().inputs.iter().find(|name| inputs.is_some_and(|inputs| inputs.sensitive(name)));
         if let Some(secret) = secret.filter(|_| !sensitive) {
             let message = format!("this shows the sensitive input `{secret}`; add `sensitive: true` to the output");
             diagnostics.error("sensitive-output", node.range, message);
         }
-        outputs.push(Output { name: entry.key.clone(), value, description, sensitive });
+        outputs.push(Output { name: entry.key.clone(), value, description, sensitive, value_range: node.range });
     }
     outputs
 }
 
-fn graph(resources: &[Resource], diagnostics: &mut Diagnostics) -> Option<Graph> {
+/// The graph of the resources; an empty one when they need each other.
+fn graph(resources: &[Resource], diagnostics: &mut Diagnostics) -> Graph {
     let needs = |resource: &Resource| {
         let referred = resource.attributes.iter().flat_map(|(_, template)| &template.uses().attributes);
         let referred = referred.map(|attribute| attribute.resource.clone());
         (resource.name.clone(), resource.depends_on.iter().cloned().chain(referred).collect())
     };
     match Graph::new(resources.iter().map(needs).collect()) {
-        Ok(graph) => Some(graph),
+        Ok(graph) => graph,
         Err(cycles) => {
             for cycle in cycles {
                 let range =
@@ -353,7 +385,7 @@ fn graph(resources: &[Resource], diagnostics: &mut Diagnostics) -> Option<Graph>
                     format!("resources need each other: {} -> {}; remove one of these references", cycle.join(" -> "), cycle[0]);
                 diagnostics.error("cyclic-reference", range, message);
             }
-            None
+            Graph::default()
         }
     }
 }
@@ -369,12 +401,15 @@ fn is_attribute(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-pub(super) fn check_name(name: &str, range: Range, diagnostics: &mut Diagnostics) {
-    if !is_name(name) {
+/// Reports a text that is not a name; whether it is one.
+pub(super) fn check_name(name: &str, range: Range, diagnostics: &mut Diagnostics) -> bool {
+    let right = is_name(name);
+    if !right {
         let message = format!(
             "`{}` is not a name: use 1 to 63 of a-z, 0-9 and _, beginning with a letter, and no word of CEL",
             shown(name)
         );
         diagnostics.error("bad-name", range, message);
     }
+    right
 }

@@ -54,6 +54,16 @@ const FUNCTIONS: [&str; 18] = [
     "upperAscii",
 ];
 
+/// What the parser takes apart by itself, each with an example.
+const MACROS: [(&str, &str); 6] = [
+    ("all", "inputs.list.all(item, item != '')"),
+    ("exists", "inputs.list.exists(item, item == 'a')"),
+    ("exists_one", "inputs.list.exists_one(item, item == 'a')"),
+    ("filter", "inputs.list.filter(item, item != '')"),
+    ("has", "has(inputs.name)"),
+    ("map", "inputs.list.map(item, item + '.txt')"),
+];
+
 const OPERATORS: [&str; 16] = [
     operators::ADD,
     operators::CONDITIONAL,
@@ -139,6 +149,14 @@ pub(super) struct Problem {
     pub(super) at: Range<usize>,
 }
 
+/// An expression that is not right.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) problems: Vec<Problem>,
+    /// What it reads all the same; nothing when it could not be parsed.
+    pub(super) uses: Box<Uses>,
+}
+
 /// A checked expression.
 #[derive(Clone, Debug)]
 pub struct Expression {
@@ -148,24 +166,25 @@ pub struct Expression {
 }
 
 impl Expression {
-    pub(super) fn parse(source: &str, vocabulary: &Vocabulary<'_>) -> Result<Self, Vec<Problem>> {
+    pub(super) fn parse(source: &str, vocabulary: &Vocabulary<'_>) -> Result<Self, Refused> {
+        let unread = |problems| Refused { problems, uses: Box::default() };
         let whole = || 0..source.len();
         if source.trim().is_empty() {
             let message = "an expression is missing here, for example `inputs.name`".to_owned();
-            return Err(vec![Problem { code: "empty-expression", message, at: whole() }]);
+            return Err(unread(vec![Problem { code: "empty-expression", message, at: whole() }]));
         }
         if source.len() > MAX_EXPRESSION {
             let message =
                 format!("the expression has {} bytes; {MAX_EXPRESSION} at most, so move text into a file", source.len());
-            return Err(vec![Problem { code: "expression-too-long", message, at: whole() }]);
+            return Err(unread(vec![Problem { code: "expression-too-long", message, at: whole() }]));
         }
-        let mut tree = PrattParser::new().parse(source).map_err(|failed| syntax(source, failed))?;
+        let mut tree = PrattParser::new().parse(source).map_err(|failed| unread(syntax(source, failed)))?;
         let mut check = Check { source, vocabulary, uses: Uses::default(), variables: Vec::new(), problems: Vec::new() };
         check.visit(&mut tree, 1);
         if check.problems.is_empty() {
             Ok(Self { source: source.trim().to_owned(), uses: check.uses, tree })
         } else {
-            Err(check.problems)
+            Err(Refused { problems: check.problems, uses: Box::new(check.uses) })
         }
     }
 
@@ -326,9 +345,7 @@ impl Check<'_> {
         let name = call.func_name.clone();
         let operator = OPERATORS.contains(&name.as_str()) || MORE_OPERATORS.contains(&name.as_str());
         if !operator && !FUNCTIONS.contains(&name.as_str()) {
-            let hint = did_you_mean(&name, FUNCTIONS);
-            let message = format!("there is no function `{}`{hint}; there are {}", shown(&name), FUNCTIONS.join(", "));
-            self.problem("unknown-function", &name, message);
+            self.problem("unknown-function", &name, unknown_function(&name));
         }
         if name == "matches" {
             self.pattern(call.args.last());
@@ -409,6 +426,16 @@ impl Check<'_> {
             self.problems.push(problem);
         }
     }
+}
+
+/// What to write instead of a call that is none of ours. A macro comes here when its arguments are not those it takes.
+fn unknown_function(name: &str) -> String {
+    if let Some((_, usage)) = MACROS.iter().find(|(known, _)| *known == name) {
+        return format!("`{name}` is written as in `{usage}`");
+    }
+    let mut known: Vec<&str> = FUNCTIONS.into_iter().chain(MACROS.iter().map(|(name, _)| *name)).collect();
+    known.sort_unstable();
+    format!("there is no function `{}`{}; there are {}", shown(name), did_you_mean(name, known.iter().copied()), known.join(", "))
 }
 
 /// The operand and the name of `operand.name`, `has(operand.name)` or `operand['name']`, and whether it is the second.

@@ -108,15 +108,15 @@ fn properties_of(
 
 fn input(entry: &Entry, required: bool, top: bool, patterns: &Patterns, diagnostics: &mut Diagnostics) -> Option<Input> {
     let more: &[&str] = if top { &["immutable", "sensitive"] } else { &[] };
-    let schema = schema(&entry.value, more, true, patterns, diagnostics)?;
-    let fields = Fields::open(&entry.value, "an input", diagnostics)?;
+    let fields = Fields::open(&entry.value, "a schema", diagnostics)?;
     let immutable = top && fields.flag("immutable", diagnostics);
     let sensitive = top && fields.flag("sensitive", diagnostics);
-    let default = fields.get("default").and_then(|node| default(node, &schema, diagnostics));
     if sensitive && let Some(node) = fields.get("default") {
         let message = "a sensitive input cannot have a default: everybody who sees the blueprint could read it";
         diagnostics.error("sensitive-default", node.range, message);
     }
+    let schema = schema(&entry.value, more, true, patterns, diagnostics)?;
+    let default = fields.get("default").and_then(|node| default(node, &schema, diagnostics));
     Some(Input { name: entry.key.clone(), schema, required, default, immutable, sensitive, range: entry.key_range })
 }
 

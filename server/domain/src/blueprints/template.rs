@@ -73,6 +73,8 @@ enum Part {
     Text(Vec<Segment>),
     List(Vec<Part>),
     Map(Vec<(String, Part)>),
+    /// A string with something wrong in it. No document that is given out has any.
+    Refused,
 }
 
 #[derive(Clone, Debug)]
@@ -135,6 +137,7 @@ impl Part {
                 let entries = entries.iter().map(|(key, part)| Ok((key.clone(), part.evaluate(scope)?)));
                 entries.collect::<Result<Map<_, _>, _>>().map(Value::Object)
             }
+            Self::Refused => Err(EvalError { expression: "${…}".to_owned(), message: "it could not be read".to_owned() }),
         }
     }
 }
@@ -179,11 +182,11 @@ impl<'a> Compiler<'a> {
         Self { lines, vocabulary, expressions: 0 }
     }
 
-    /// The template that a value is; `None` when something was reported.
-    pub(super) fn template(&mut self, node: &Node, diagnostics: &mut Diagnostics) -> Option<Template> {
+    /// The template that a value is. One with something wrong in it has no value, and still says what it reads.
+    pub(super) fn template(&mut self, node: &Node, diagnostics: &mut Diagnostics) -> Template {
         let mut uses = Uses::default();
-        let part = self.part(node, &mut uses, diagnostics)?;
-        Some(Template { part, written: node.to_json(), uses })
+        let part = self.part(node, &mut uses, diagnostics);
+        Template { part, written: node.to_json(), uses }
     }
 
     /// The expression that a whole string is, over inputs alone.
@@ -195,20 +198,17 @@ impl<'a> Compiler<'a> {
         let resources = self.vocabulary.resources.take();
         let files = self.vocabulary.files.take();
         let deployment = std::mem::replace(&mut self.vocabulary.deployment, false);
-        let expression = self.expression(node, text, 0..text.len(), diagnostics);
+        let expression = self.expression(node, text, 0..text.len(), &mut Uses::default(), diagnostics);
         self.vocabulary.resources = resources;
         self.vocabulary.files = files;
         self.vocabulary.deployment = deployment;
         expression
     }
 
-    fn part(&mut self, node: &Node, uses: &mut Uses, diagnostics: &mut Diagnostics) -> Option<Part> {
+    fn part(&mut self, node: &Node, uses: &mut Uses, diagnostics: &mut Diagnostics) -> Part {
         match &node.value {
             Yaml::String(text) => self.string(node, text, uses, diagnostics),
-            Yaml::List(items) => {
-                let parts: Vec<_> = items.iter().map(|item| self.part(item, uses, diagnostics)).collect();
-                parts.into_iter().collect::<Option<_>>().map(Part::List)
-            }
+            Yaml::List(items) => Part::List(items.iter().map(|item| self.part(item, uses, diagnostics)).collect()),
             Yaml::Map(entries) => {
                 let mut parts = Vec::new();
                 for entry in entries {
@@ -216,15 +216,15 @@ impl<'a> Compiler<'a> {
                         let message = "keys cannot hold expressions; build the map with a `${…}` as the whole value";
                         diagnostics.error("expression-in-key", entry.key_range, message);
                     }
-                    parts.push(self.part(&entry.value, uses, diagnostics).map(|part| (entry.key.clone(), part)));
+                    parts.push((entry.key.clone(), self.part(&entry.value, uses, diagnostics)));
                 }
-                parts.into_iter().collect::<Option<_>>().map(Part::Map)
+                Part::Map(parts)
             }
-            _ => Some(Part::Plain(node.to_json())),
+            _ => Part::Plain(node.to_json()),
         }
     }
 
-    fn string(&mut self, node: &Node, text: &str, uses: &mut Uses, diagnostics: &mut Diagnostics) -> Option<Part> {
+    fn string(&mut self, node: &Node, text: &str, uses: &mut Uses, diagnostics: &mut Diagnostics) -> Part {
         let pieces = match pieces(text) {
             Ok(pieces) => pieces,
             Err(at) => {
@@ -234,25 +234,19 @@ impl<'a> Compiler<'a> {
                     range,
                     "`${` begins an expression that no `}` ends; write `$${` for the text `${`",
                 );
-                return None;
+                return Part::Refused;
             }
         };
         let mut segments = Vec::new();
         for piece in pieces {
             segments.push(match piece {
                 Piece::Text(text) => Some(Segment::Text(text)),
-                Piece::Expression(at) => {
-                    let expression = self.expression(node, text, at, diagnostics);
-                    if let Some(expression) = &expression {
-                        uses.extend(expression.uses());
-                    }
-                    expression.map(Segment::Expression)
-                }
+                Piece::Expression(at) => self.expression(node, text, at, uses, diagnostics).map(Segment::Expression),
             });
         }
-        let mut segments = segments.into_iter().collect::<Option<Vec<_>>>()?;
+        let Some(mut segments) = segments.into_iter().collect::<Option<Vec<_>>>() else { return Part::Refused };
         let whole = segments.len() == 1;
-        Some(match segments.pop() {
+        match segments.pop() {
             None => Part::Plain(Value::from("")),
             Some(Segment::Text(text)) if whole => Part::Plain(Value::from(text)),
             Some(Segment::Expression(expression)) if whole => Part::Whole(Box::new(expression)),
@@ -260,14 +254,16 @@ impl<'a> Compiler<'a> {
                 segments.push(last);
                 Part::Text(segments)
             }
-        })
+        }
     }
 
+    /// The expression at these bytes of a text. What it reads is added to `uses`, also when something is wrong with it.
     fn expression(
         &mut self,
         node: &Node,
         text: &str,
         at: std::ops::Range<usize>,
+        uses: &mut Uses,
         diagnostics: &mut Diagnostics,
     ) -> Option<Expression> {
         // Finding the place of a problem walks over the whole text, which is worth it as long as somebody will read it.
@@ -285,9 +281,15 @@ impl<'a> Compiler<'a> {
             return None;
         }
         match Expression::parse(&text[at.clone()], &self.vocabulary) {
-            Ok(expression) => Some(expression),
-            Err(problems) => {
-                for problem in problems {
+            Ok(expression) => {
+                uses.extend(expression.uses());
+                Some(expression)
+            }
+            Err(refused) => {
+                uses.extend(&refused.uses);
+                // What was meant to test an input may be the very thing that is wrong: nobody is warned because of it.
+                uses.tested.extend(refused.uses.inputs);
+                for problem in refused.problems {
                     let range: Range = place(at.start + problem.at.start..at.start + problem.at.end);
                     diagnostics.error(problem.code, range, problem.message);
                 }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::Principal,
+    deployments::Deployment,
+    environments::Environment,
     names::{RunName, RunnerName, RunnerPoolName, VersionName},
     time::{Timestamp, Uid},
 };
@@ -59,6 +61,9 @@ pub struct Run {
     pub engine: String,
     /// The revision that a rollback goes back to; 0 for other kinds.
     pub target_revision: i64,
+    /// Generation of the deployment when the run was begun.
+    #[serde(default)]
+    pub generation: i64,
     /// Applies without an approval where none is needed.
     pub auto_apply: bool,
     /// The environment demands an approval by somebody.
@@ -79,6 +84,9 @@ pub struct Run {
     pub ask: Option<Uid>,
     /// How often the present job was begun.
     pub attempt: i32,
+    /// Number of the last report of steps under the present lease.
+    #[serde(default)]
+    pub reported: i64,
     /// Steps of the apply, by address.
     pub steps: BTreeMap<String, RunStep>,
     /// Somebody asked it to stop.
@@ -315,6 +323,7 @@ pub struct NewRun {
     pub inputs: serde_json::Map<String, serde_json::Value>,
     pub engine: String,
     pub target_revision: i64,
+    pub generation: i64,
     pub auto_apply: bool,
     pub approval_required: bool,
     pub allow_self_approval: bool,
@@ -339,6 +348,7 @@ impl Run {
             inputs: new.inputs,
             engine: new.engine,
             target_revision: new.target_revision,
+            generation: new.generation,
             auto_apply: new.auto_apply,
             approval_required: new.approval_required,
             allow_self_approval: new.allow_self_approval,
@@ -349,6 +359,7 @@ impl Run {
             runner: None,
             ask: None,
             attempt: 0,
+            reported: 0,
             steps: BTreeMap::new(),
             cancel_requested: false,
             changed: false,
@@ -371,6 +382,37 @@ impl Run {
     /// Changes with every step.
     pub fn etag(&self) -> String {
         crate::resource::etag(self.uid(), self.version)
+    }
+
+    /// Whether a plan that was just made says nothing true any more: the state has moved on since it was read, or another run is
+    /// moving it while this plan would be taken for the end.
+    pub fn is_outdated(&self, plan: &PlanFacts, deployment: &Deployment) -> bool {
+        let moved = plan.base_serial != deployment.state_serial;
+        let moving = deployment.active_run.is_some_and(|holder| holder != self.uid());
+        match self.kind {
+            RunKind::Plan => false,
+            RunKind::Drift => moved || moving,
+            RunKind::Apply | RunKind::Destroy | RunKind::Rollback => moved || moving && plan.is_empty(),
+        }
+    }
+
+    /// The run under the rules of its environment as they are now.
+    #[must_use]
+    pub fn under(mut self, environment: &Environment) -> Self {
+        self.approval_required = environment.needs_approval();
+        self.allow_self_approval = environment.allow_self_approval;
+        self
+    }
+
+    /// Whether its plan may be applied: it was approved as the rules demand, or nobody has to approve it.
+    pub fn is_approved(&self) -> bool {
+        let digest = self.plan.as_ref().map(|plan| plan.digest.as_str());
+        let approval =
+            self.approval.as_ref().filter(|approval| approval.approved && Some(approval.plan_digest.as_str()) == digest);
+        match approval {
+            Some(approval) => !self.approval_required || self.allow_self_approval || approval.principal != self.creator,
+            None => self.auto_apply && !self.approval_required,
+        }
     }
 
     /// It has ended.

@@ -40,8 +40,8 @@ pub enum RunEvent {
     Rejected(Decision),
     /// Somebody asks it to stop.
     CancelRequested,
-    /// Steps of the apply moved.
-    Progressed(Vec<(String, Progress)>),
+    /// Steps of the apply moved, by the report with this number.
+    Progressed(i64, Vec<(String, Progress)>),
     /// The apply came to its end.
     Applied(ApplyEnd),
     /// The job failed as a whole.
@@ -54,6 +54,8 @@ pub enum RunEvent {
     Superseded,
     /// The state moved after the plan was made.
     WentStale,
+    /// What it was to be applied on does not suffice any more.
+    ApprovalVoided,
 }
 
 /// A decision on a plan.
@@ -104,6 +106,8 @@ pub enum Effect {
     DeploymentIs(DeploymentState),
     /// The desired state has become real: a new revision.
     CommitRevision,
+    /// The desired state turned out to be real: a new revision, unless the last one is the same.
+    ConfirmRevision,
     /// Result of a drift check.
     DriftFound(bool),
 }
@@ -134,10 +138,13 @@ impl Run {
             RunEvent::Confirmed(decision) => self.confirm(decision, now)?,
             RunEvent::Rejected(decision) => self.reject(decision, now, &mut effects)?,
             RunEvent::CancelRequested => self.cancel(now, &mut effects),
-            RunEvent::Progressed(steps) => {
+            RunEvent::Progressed(number, steps) => {
                 self.expect(&[RunPhase::Applying])?;
-                for (address, step) in steps {
-                    self.progress(address, step, now);
+                if number > self.reported {
+                    self.reported = number;
+                    for (address, step) in steps {
+                        self.progress(address, step, now);
+                    }
                 }
             }
             RunEvent::Applied(end) => self.applied(end, now, &mut effects)?,
@@ -149,8 +156,13 @@ impl Run {
                 self.end(RunOutcome::Superseded, now, &mut effects);
             }
             RunEvent::WentStale => {
-                self.expect(&[RunPhase::AwaitingApproval, RunPhase::ApplyQueued])?;
+                self.expect(&[RunPhase::Preparing, RunPhase::Planning, RunPhase::AwaitingApproval, RunPhase::ApplyQueued])?;
                 self.end(RunOutcome::Stale, now, &mut effects);
+            }
+            RunEvent::ApprovalVoided => {
+                self.expect(&[RunPhase::ApplyQueued])?;
+                self.approval = None;
+                self.await_approval(now);
             }
         }
         if self != before {
@@ -174,6 +186,7 @@ impl Run {
         self.ask = Some(ask);
         self.epoch += 1;
         self.attempt += 1;
+        self.reported = 0;
         effects.push(Effect::TakeSlot);
         Ok(())
     }
@@ -209,7 +222,11 @@ impl Run {
                 effects.push(Effect::DeploymentIs(DeploymentState::Destroyed));
                 self.end(RunOutcome::NoChanges, now, effects);
             }
-            _ if empty => self.end(RunOutcome::NoChanges, now, effects),
+            _ if empty => {
+                effects.push(Effect::DeploymentIs(DeploymentState::Active));
+                effects.push(Effect::ConfirmRevision);
+                self.end(RunOutcome::NoChanges, now, effects);
+            }
             _ => {
                 effects.push(Effect::FreeSlot);
                 if self.auto_apply && !self.approval_required {
@@ -225,10 +242,14 @@ impl Run {
     fn await_approval(&mut self, now: Timestamp) {
         self.phase = RunPhase::AwaitingApproval;
         self.deadline = Some(now.plus(APPROVAL_WAIT));
-        let who = if self.approval_required && !self.allow_self_approval { "somebody else than its author" } else { "anybody" };
+        let detail = match (self.approval_required, self.allow_self_approval) {
+            (true, false) => "an approval by somebody else than its author with `deployments.runs.approve`",
+            (true, true) => "an approval by somebody with `deployments.runs.approve`",
+            (false, _) => "somebody with `deployments.runs.apply` to have it applied",
+        };
         self.waiting_on = Some(WaitingOn {
             reason: WaitingReason::Approval,
-            detail: format!("an approval by {who} with `deployments.runs.approve`"),
+            detail: detail.to_owned(),
             resource: self.name.deployment_name().environment_name().to_string(),
             since: now,
         });
@@ -359,7 +380,9 @@ impl Run {
 
     fn failed(&mut self, error: RunError, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
         self.expect(&[RunPhase::Preparing, RunPhase::Planning, RunPhase::Applying])?;
-        if self.phase == RunPhase::Applying && self.changed {
+        self.give_up_steps();
+        let touched = self.changed || self.steps.values().any(|step| step.state == StepState::Unknown);
+        if self.phase == RunPhase::Applying && touched {
             effects.push(Effect::DeploymentIs(DeploymentState::Partial));
         }
         self.error = Some(error);
@@ -374,9 +397,7 @@ impl Run {
             let why = format!("{ATTEMPTS} runners in a row were lost while they worked on it");
             self.error = Some(RunError::new("runner-lost", why, "look at the runners' logs; the steps say what is known", true));
             if applying {
-                for step in self.steps.values_mut().filter(|step| step.state == StepState::Started) {
-                    step.state = StepState::Unknown;
-                }
+                self.give_up_steps();
                 effects.push(Effect::DeploymentIs(DeploymentState::Partial));
             }
             self.end(if applying { RunOutcome::Lost } else { RunOutcome::Failed }, now, effects);
@@ -388,6 +409,13 @@ impl Run {
         self.wait_for_runner(now);
         effects.push(Effect::FreeSlot);
         Ok(())
+    }
+
+    /// Nobody will tell what becomes of the steps under way.
+    fn give_up_steps(&mut self) {
+        for step in self.steps.values_mut().filter(|step| step.state == StepState::Started) {
+            step.state = StepState::Unknown;
+        }
     }
 
     fn deadline_passed(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -402,7 +430,7 @@ impl Run {
             }
             RunPhase::Applying | RunPhase::Verifying => {
                 self.cancel_requested = true;
-                self.deadline = None;
+                self.deadline = Some(now.plus(APPLY_TIME));
             }
             // The apply had begun: only a runner can find out what became of it, so it goes on waiting for one.
             RunPhase::Recovering => self.deadline = Some(now.plus(QUEUE_WAIT)),

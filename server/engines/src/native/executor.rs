@@ -17,6 +17,7 @@ use super::{
     NativeEngine,
     evaluation::{self, Evaluation, check, normal},
     ledger::{Ledger, Restored, Status, present, restore},
+    limited,
     narrator::Narrator,
     planner::PARALLEL,
     provider::{Intent, Made, Owner, Provider, Recovered},
@@ -28,34 +29,29 @@ use crate::{
 };
 
 /// Carries out a plan, or the rest of one.
-pub(super) async fn apply(engine: &NativeEngine, plan: Plan, journal: Vec<JournalEntry>, sink: &dyn Sink) -> Outcome {
+///
+/// # Errors
+/// What keeps it from beginning.
+pub(super) async fn apply(
+    engine: &NativeEngine,
+    plan: Plan,
+    journal: Vec<JournalEntry>,
+    sink: &dyn Sink,
+) -> Result<Outcome, StepError> {
     let narrator = Narrator::new(sink);
     let document = match plan.mode {
-        Mode::Apply => evaluation::parse(&plan.files).map(Some),
-        Mode::Destroy => Ok(None),
-        Mode::Drift => Err(StepError::new("plan-invalid", "a report on drift cannot be applied").hint("make a plan")),
-    };
-    let prepared = document.and_then(|document| Ok((document, restore(&plan, &journal, sink)?)));
-    let (document, restored) = match prepared {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            let outputs = plan.state.outputs.clone();
-            return Outcome {
-                changed: false,
-                state: plan.state,
-                outputs,
-                failed: Some(error),
-                unknown: Vec::new(),
-                cancelled: false,
-            };
+        Mode::Apply => Some(evaluation::parse(&plan.files)?),
+        Mode::Destroy => None,
+        Mode::Drift => {
+            return Err(StepError::new("plan-invalid", "a report on drift cannot be applied").hint("make a plan"));
         }
     };
-    let Restored { ledger, statuses, failed, unknown } = restored;
+    let Restored { ledger, statuses, failed, unknown } = restore(&plan, &journal, sink)?;
     let work = Work { engine, plan: &plan, document: document.as_ref(), sink, narrator, ledger: Mutex::new(ledger) };
     work.learn_secrets().await;
     let mut run = Run { statuses, failed, unknown, stopped: None };
     work.run(&mut run).await;
-    work.finish(run).await
+    Ok(work.finish(run).await)
 }
 
 /// What all steps share.
@@ -197,7 +193,7 @@ impl<'a> Work<'a> {
         self.learn(change, &intent.drawn);
         if resumed {
             self.narrator.log(Level::Info, &step.address, "finding out what an earlier attempt did");
-            match provider.recover(&intent).await {
+            match limited::recovery(provider.recover(&intent)).await {
                 Recovered::Done(made) => return self.done(step, change, made).await,
                 Recovered::Unknown(why) => return self.unknown(step, &why).await,
                 Recovered::NotDone | Recovered::Repeatable => {}
@@ -208,9 +204,9 @@ impl<'a> Work<'a> {
         fault::point("step.intended");
         self.narrator.log(Level::Info, &step.address, &format!("{} begins", noun(step.operation)));
         let result = match step.operation {
-            Operation::Create => provider.create(&intent).await.map(Some),
-            Operation::Update => provider.update(&intent).await.map(Some),
-            Operation::Delete => provider.delete(&intent).await.map(|()| None),
+            Operation::Create => limited::effect(provider.create(&intent)).await.map(Some),
+            Operation::Update => limited::effect(provider.update(&intent)).await.map(Some),
+            Operation::Delete => limited::effect(provider.delete(&intent)).await.map(|()| None),
         };
         fault::point("step.effected");
         match result {
@@ -229,7 +225,7 @@ impl<'a> Work<'a> {
         intent: &Intent,
         error: StepError,
     ) -> Result<End, SinkError> {
-        match (provider.recover(intent).await, step.operation) {
+        match (limited::recovery(provider.recover(intent)).await, step.operation) {
             (Recovered::Done(made), _) => self.done(step, change, made).await,
             // The next plan looks at what the state knows, and repeats what has to be.
             (Recovered::NotDone, _) | (Recovered::Repeatable, Operation::Update | Operation::Delete) => {

@@ -11,6 +11,7 @@ mod file;
 mod graph;
 mod http;
 mod ledger;
+mod limited;
 mod narrator;
 mod planner;
 mod postgres;
@@ -101,7 +102,12 @@ impl Engine for NativeEngine {
         drift::report(self, request, sink).boxed()
     }
 
-    fn apply<'a>(&'a self, plan: Plan, journal: Vec<JournalEntry>, sink: &'a dyn Sink) -> BoxFuture<'a, Outcome> {
+    fn apply<'a>(
+        &'a self,
+        plan: Plan,
+        journal: Vec<JournalEntry>,
+        sink: &'a dyn Sink,
+    ) -> BoxFuture<'a, Result<Outcome, StepError>> {
         executor::apply(self, plan, journal, sink).boxed()
     }
 }

@@ -15,7 +15,7 @@ use super::{
     NativeEngine,
     evaluation::{self, Desired, Evaluation},
     file::hex,
-    graph,
+    graph, limited,
     narrator::Narrator,
     provider::{Owner, Provider},
     schema::Schema,
@@ -199,7 +199,7 @@ fn look<'a>(
         let crate::DeploymentIdentity { tenant, uid, .. } = request.deployment.clone();
         let owner = Owner { tenant, deployment: uid, address: resource.address.clone() };
         let found = match engine.provider(&resource.kind) {
-            Ok(provider) => provider.observe(resource, &owner).await,
+            Ok(provider) => limited::look(provider.observe(resource, &owner)).await,
             Err(error) => Err(error),
         };
         found.map(|found| (resource.address.clone(), found)).map_err(|error| error.at(&resource.address))

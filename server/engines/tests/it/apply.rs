@@ -323,3 +323,24 @@ resources:
     assert_eq!(error.code, "blueprint-invalid");
     assert!(error.message.contains("random_password.pw: length") && error.message.contains("file.note: content"), "{error}");
 }
+
+#[tokio::test]
+async fn a_value_that_was_secret_stays_hidden_when_the_new_one_is_not() {
+    let blueprint = |content: &str| {
+        let inputs = "inputs: {properties: {password: {type: string, sensitive: true}}}";
+        format!("{inputs}\nresources:\n  f: {{type: file, path: f, content: \"{content}\"}}\n")
+    };
+    let mut world = World::new();
+    world.inputs.insert("password".to_owned(), json!("old-s3cret"));
+    world.apply(&blueprint("${inputs.password}")).await;
+
+    let plan = world.plan(&blueprint("in the open")).await;
+
+    let [change] = <[_; 1]>::try_from(plan.summary_for_people().changes).expect("one resource");
+    let content = change.attributes.into_iter().find(|attribute| attribute.path == "content").expect("it changes");
+    assert_eq!((content.sensitive, content.before.as_str(), content.after.as_str()), (true, "", ""));
+    world.apply(&blueprint("in the open")).await;
+    let plan = world.plan(&blueprint("for all to see")).await;
+    let shown = format!("{:?}", plan.summary_for_people());
+    assert!(shown.contains("in the open") && shown.contains("for all to see"), "a value that never was secret shows: {shown}");
+}

@@ -49,9 +49,8 @@ resources:
 async fn assert_is_there(server: &Server, world: &World, outcome: &Outcome, place: &str) {
     assert!(outcome.failed.is_none() && outcome.unknown.is_empty(), "{:?} {place}", outcome.failed);
     let password = world.attribute("random_password.pw", "value");
-    let mut url = server.url("USER", "shop");
     let encoded: String = password.as_str().expect("text").bytes().map(|byte| format!("%{byte:02X}")).collect();
-    url = url.replace("USER", &format!("the%20%22app%22:{encoded}"));
+    let url = server.url(&format!("the%20%22app%22:{encoded}"), "shop");
     let connection = PgConnection::connect(&url).await.unwrap_or_else(|error| panic!("{error} {place}"));
     connection.close().await.expect("a clean end");
     let comment =

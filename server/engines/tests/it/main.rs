@@ -5,6 +5,7 @@ mod databases;
 mod drift;
 mod http;
 mod postgres;
+mod reference;
 mod rest;
 mod resume;
 mod support;

@@ -48,9 +48,10 @@ impl Server {
         server
     }
 
-    /// URL for a user, who may be `name:password`, and a database.
+    /// URL for a user, who may be `name:password` and has an empty password otherwise, and a database.
     pub fn url(&self, user: &str, database: &str) -> String {
-        format!("postgres://{user}@localhost/{database}?host={}", self.folder.path().display())
+        let colon = if user.contains(':') { "" } else { ":" };
+        format!("postgres://{user}{colon}@localhost/{database}?host={}", self.folder.path().display())
     }
 
     pub async fn run(&self, database: &str, sql: &str) {

@@ -1,11 +1,11 @@
 //! A runner dies at every one of its records, in every way; the next one goes on.
 
-use freehold_engines::JournalState;
+use freehold_engines::{Engine, JournalState};
 use serde_json::{Value, json};
 
 use crate::{
     rest::Rest,
-    support::{Death, World, die_and_resume},
+    support::{Death, TestSink, World, die_and_resume, files},
 };
 
 const DEATHS: [Death; 3] = [Death::AnswerLost, Death::RecordLost, Death::Killed];
@@ -196,4 +196,23 @@ async fn a_thing_that_was_removed_and_could_not_be_made_anew_is_not_in_the_state
 
 fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
+}
+
+#[tokio::test]
+async fn a_recovery_that_cannot_begin_gives_no_state() {
+    let mut world = World::new();
+    let body = "resources:\n  a: {type: file, path: a, content: a}\n  b: {type: file, path: b, content: b, dependsOn: [a]}\n";
+    let plan = world.plan(body).await;
+    let first = TestSink::dying(2, Death::RecordLost);
+    world.apply_plan(&plan, &first).await;
+    assert_eq!(first.states()["file.a"], JournalState::Done, "the first attempt has made something");
+
+    let mut broken = first.journal();
+    broken[0].data.truncate(5);
+    let mut other = plan.clone();
+    other.files = files("resources: [");
+    for (plan, journal, code) in [(&plan, broken, "journal-invalid"), (&other, first.journal(), "blueprint-invalid")] {
+        let error = world.engine.apply(plan.clone(), journal, &TestSink::default()).await.expect_err("no state to write");
+        assert_eq!(error.code, code, "{error}");
+    }
 }

@@ -131,7 +131,7 @@ impl World {
     /// Applies a plan that went through its bytes, as it does between server and runner.
     pub async fn apply_plan(&mut self, plan: &Plan, sink: &TestSink) -> Outcome {
         let plan = Plan::from_bytes(&plan.to_bytes()).expect("its own bytes");
-        let outcome = self.engine.apply(plan, sink.journal(), sink).await;
+        let outcome = self.engine.apply(plan, sink.journal(), sink).await.expect("it can begin");
         self.state = Some(State::from_bytes(&outcome.state.to_bytes()).expect("its own bytes"));
         outcome
     }

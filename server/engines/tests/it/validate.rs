@@ -4,9 +4,8 @@ use freehold_engines::Engine;
 use crate::support::{World, files};
 
 fn found(body: &str) -> Vec<(u32, &'static str, String)> {
-    let (document, diagnostics) = Document::parse(&files(body));
-    let document = document.unwrap_or_else(|| panic!("{diagnostics:?}"));
-    World::new().engine.validate(&document).into_iter().map(|one| (one.line, one.code, one.message)).collect()
+    let (_, all) = Document::parse_with(&files(body), |document| World::new().engine.validate(document));
+    all.into_iter().map(|one| (one.line, one.code, one.message)).collect()
 }
 
 #[test]
@@ -48,11 +47,64 @@ outputs:
         (17, "attribute-invalid", "only one of them"),
         (17, "attribute-invalid", "is not base64"),
         (23, "unknown-attribute", "did you mean `method`?"),
-        (0, "sensitive-output", "add `sensitive: true`"),
+        (23, "attribute-invalid", "`create.url` must begin with https://"),
+        (25, "sensitive-output", "add `sensitive: true`"),
     ];
     for (line, code, message) in expected {
         let hit = found.iter().any(|(at, what, text)| (*at, *what) == (line, code) && text.contains(message));
         assert!(hit, "({line}, {code}, {message}) is not in {found:#?}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn what_could_be_read_is_checked_whatever_else_is_wrong() {
+    let found = found(
+        r#"
+inputs: {properties: {size: {type: intger}}}
+resources:
+  pet: {type: random_pet, words: 9, separator: "${inputs.siz}"}
+  note:
+    type: file
+    path: /abs
+    content: "${dyn(1)} ${resources.pet.valeu}"
+    mode: 5
+    size: ~
+  bare: {path: "${resources.pet.wrds}"}
+  loop: {type: random_id, bytes: "${resources.pool.hex}"}
+  pool: {type: Random, keepers: {of: "${resources.loop.hexx}"}}
+  file: {type: file, content: ~, path: ~}
+  cert: {type: tls_certificate, validity_hours: 1, early_renewal_hours: 1, ca_key_pem: x, subject: {name: x}}
+outputs:
+  pet: {value: "${resources.pet.vlue} ${inputs.nope}"}
+"#,
+    );
+    let expected = [
+        (4, "unknown-type", "there is no type `intger`; did you mean `integer`?"),
+        (6, "attribute-invalid", "`words` must be a whole number from 1 to 8"),
+        (6, "unknown-input", "there is no input `siz`; did you mean `size`?"),
+        (9, "attribute-invalid", "`path` must be relative"),
+        (10, "unknown-function", "all, bool, contains"),
+        (10, "unknown-attribute", "no attribute `valeu`; did you mean `value`?"),
+        (11, "attribute-type", "`mode` must be text, not a number"),
+        (12, "attribute-computed", "`size` cannot be given"),
+        (13, "missing-key", "needs the key `type`"),
+        (13, "unknown-attribute", "no attribute `wrds`; did you mean `words`?"),
+        (14, "cyclic-reference", "loop -> pool -> loop"),
+        (15, "bad-name", "`Random` is not a name"),
+        (15, "unknown-attribute", "no attribute `hexx`; did you mean `hex`?"),
+        (16, "attribute-missing", "`path` must be given"),
+        (16, "attribute-missing", "`content` must be given"),
+        (17, "attribute-missing", "`private_key_pem` must be given"),
+        (17, "attribute-invalid", "`ca_cert_pem` must be given together"),
+        (17, "unknown-attribute", "`subject.name` is no attribute here; there are `common_name`"),
+        (17, "attribute-invalid", "`early_renewal_hours` must be less"),
+        (19, "unknown-attribute", "no attribute `vlue`; did you mean `value`?"),
+        (19, "unknown-input", "there is no input `nope`"),
+    ];
+    for (line, code, message) in expected {
+        let hits = found.iter().filter(|(at, what, text)| (*at, *what) == (line, code) && text.contains(message)).count();
+        assert_eq!(hits, 1, "({line}, {code}, {message}) in {found:#?}");
     }
     assert_eq!(found.len(), expected.len(), "{found:#?}");
 }

@@ -158,6 +158,66 @@ fn all_problems_come_at_once() {
 }
 
 #[test]
+fn the_engine_is_shown_what_could_be_read() {
+    let text = "apiVersion: freehold.dev/v1\nengine: Native\ninputs: { properties: { a: { type: nope, sensitive: 1 }, b: { type: string } } }\nresources:\n  x: { type: Bad-Type, c: '${inputs.aa + resources.y.v}', d-e: 1 }\n  y: { c: '${resources.x.w}' }\noutputs: { o: { value: '${nope} ${resources.y.z}' } }\n";
+    let (none, all) = Document::parse_with(&files(text), |document| {
+        assert_eq!(document.engine(), "");
+        let reads = |template: &Template| template.uses().attributes.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let resources =
+            document.resources().iter().map(|one| (one.kind.as_str(), one.name.as_str(), reads(&one.attributes[0].1)));
+        assert_eq!(
+            resources.collect::<Vec<_>>(),
+            [("", "x", vec!["resources.y.v".to_owned()]), ("", "y", vec!["resources.x.w".to_owned()])]
+        );
+        assert_eq!(document.resources()[0].attributes.len(), 1, "what is no name of an attribute is none");
+        let output = &document.outputs()[0];
+        assert_eq!(reads(&output.value), ["resources.y.z"]);
+        vec![Diagnostic::error("engine-says", "blueprint.yaml", output.value_range(), "no")]
+    });
+    assert!(none.is_none());
+    let codes: Vec<_> = all.iter().map(|d| (d.code, d.line, d.column)).collect();
+    let expected = [
+        ("bad-name", 2, 9),
+        ("unknown-type", 3, 36),
+        ("wrong-type", 3, 53),
+        ("cyclic-reference", 5, 3),
+        ("bad-name", 5, 14),
+        ("unknown-input", 5, 37),
+        ("bad-name", 5, 59),
+        ("missing-key", 6, 6),
+        ("engine-says", 7, 24),
+        ("unknown-variable", 7, 27),
+    ];
+    assert_eq!(codes, expected, "{all:#?}");
+
+    // What only the engine finds leaves the document as it is: it is right as far as the language goes.
+    let sound = files("apiVersion: freehold.dev/v1\nengine: steam\nresources: {}\n");
+    let (document, found) = Document::parse_with(&sound, |document| {
+        vec![Diagnostic::error("unknown-engine", "blueprint.yaml", document.engine_range(), "no")]
+    });
+    assert!(document.is_some());
+    assert_eq!(found.iter().map(|d| (d.line, d.column, d.end_column)).collect::<Vec<_>>(), [(2, 9, 14)]);
+}
+
+#[test]
+fn an_unknown_function_names_those_that_exist() {
+    let message = |value: &str| Document::parse(&files(&with_value(value))).1.remove(0).message;
+    let known = "all, bool, contains, double, endsWith, exists, exists_one, file, filter, has, int, join, lowerAscii, map, \
+                 matches, replace, size, split, startsWith, string, substring, trim, uint, upperAscii";
+    assert_eq!(message("\"${shout('x')}\""), format!("there is no function `shout`; there are {known}"));
+    assert_eq!(
+        message("\"${hass(inputs.name)}\""),
+        format!("there is no function `hass`; did you mean `has`?; there are {known}")
+    );
+    assert_eq!(message("\"${has(inputs.name, 1)}\""), "`has` is written as in `has(inputs.name)`");
+    // Each of them is one.
+    for name in known.split(", ") {
+        let found = message(&format!("\"${{{name}()}}\""));
+        assert!(!found.starts_with("there is no function"), "{found}");
+    }
+}
+
+#[test]
 fn a_cycle_is_named() {
     let text = "apiVersion: freehold.dev/v1\nengine: native\nresources:\n  web: { type: file, a: '${resources.db.x}' }\n  db: { type: file, dependsOn: [net] }\n  net: { type: file, a: { b: ['${resources.web.x}'] } }\n";
     let (none, all) = Document::parse(&files(text));

@@ -3,7 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{runs::NewRun, time::Uid};
+use crate::{
+    deployments::Deployment,
+    environments::{Environment, EnvironmentKind},
+    resource::{Described, Meta},
+    runs::NewRun,
+    time::Uid,
+};
 
 fn now(second: i64) -> Timestamp {
     Timestamp::from_micros(second * 1_000_000)
@@ -34,6 +40,7 @@ fn run(kind: RunKind, approval_required: bool, auto_apply: bool) -> Run {
             inputs: serde_json::Map::new(),
             engine: "native".to_owned(),
             target_revision: 0,
+            generation: 1,
             auto_apply,
             approval_required,
             allow_self_approval: false,
@@ -152,6 +159,103 @@ fn a_destroy_that_leaves_something_is_no_destroy() {
     assert!(effects.contains(&Effect::DeploymentIs(DeploymentState::Partial)));
 }
 
+#[test]
+fn a_report_that_was_overtaken_changes_nothing() {
+    let report = |number, state| {
+        let step = Progress { state, error: String::new() };
+        RunEvent::Progressed(number, vec![("file.a".to_owned(), step)])
+    };
+    let begun = [claimed(), planned(1), claimed(), report(1, StepState::Started), report(2, StepState::Done)];
+    let (done, _) = follow(run(RunKind::Apply, false, true), begun);
+    let (after, _) = follow(done.clone(), [report(1, StepState::Started), report(2, StepState::Failed)]);
+    assert_eq!(after, done);
+
+    let (recovered, _) = follow(after, [RunEvent::LeaseExpired, claimed(), report(1, StepState::Failed)]);
+    assert_eq!(recovered.steps["file.a"].state, StepState::Failed, "the next holder counts from the beginning");
+}
+
+#[test]
+fn a_job_that_fails_as_a_whole_after_a_step_had_begun_leaves_a_partial_deployment() {
+    let step = Progress { state: StepState::Started, error: String::new() };
+    let begun = [claimed(), planned(1), claimed(), RunEvent::Progressed(1, vec![("file.a".to_owned(), step)])];
+    let (applying, _) = follow(run(RunKind::Apply, false, true), begun);
+    let failure = RunEvent::Failed(RunError::new("journal-invalid", "unreadable", "", false));
+    let (failed, effects) = follow(applying, [failure]);
+    assert_eq!(failed.steps["file.a"].state, StepState::Unknown);
+    assert!(effects.contains(&Effect::DeploymentIs(DeploymentState::Partial)));
+}
+
+#[test]
+fn the_rules_on_approvals_are_those_of_the_present() {
+    let environment = |kind, allow_self_approval| Environment {
+        name: run(RunKind::Apply, false, true).name.deployment_name().environment_name(),
+        meta: Meta::new(uid(4), Described::default(), principal("ada"), now(0)),
+        kind,
+        require_approval: false,
+        allow_self_approval,
+        runner_pool: "runnerPools/default".parse().expect("valid"),
+    };
+    let (dev, prod) = (environment(EnvironmentKind::Dev, false), environment(EnvironmentKind::Prod, false));
+    let (auto, _) = follow(run(RunKind::Apply, false, true), [claimed(), planned(1)]);
+    let applied_by = |who| {
+        let (waiting, _) = follow(run(RunKind::Apply, false, false), [claimed(), planned(1)]);
+        follow(waiting, [RunEvent::Confirmed(decision(who, "sha256:one"))]).0
+    };
+    let table = [
+        ("auto-apply", auto, true, false, false),
+        ("the author", applied_by("ada"), true, false, true),
+        ("another", applied_by("bob"), true, true, true),
+    ];
+    for (who, queued, in_dev, in_prod, in_lenient_prod) in table {
+        assert_eq!(queued.phase, RunPhase::ApplyQueued);
+        assert_eq!(queued.clone().under(&dev).is_approved(), in_dev, "{who}");
+        assert_eq!(queued.clone().under(&prod).is_approved(), in_prod, "{who}");
+        let lenient = environment(EnvironmentKind::Prod, true);
+        assert_eq!(queued.clone().under(&lenient).is_approved(), in_lenient_prod, "{who}");
+        let (voided, _) = follow(queued.under(&prod), [RunEvent::ApprovalVoided]);
+        assert_eq!((voided.phase, &voided.approval), (RunPhase::AwaitingApproval, &None));
+        let refused = voided.step(RunEvent::Confirmed(decision("bob", "sha256:one")), now(9));
+        assert_eq!(refused.expect_err("not without an approval").reason(), Reason::ApprovalRequired);
+    }
+}
+
+#[test]
+fn a_plan_of_a_state_that_moved_on_is_outdated() {
+    let deployment = |state_serial, active_run| Deployment {
+        name: run(RunKind::Apply, false, true).name.deployment_name(),
+        meta: Meta::new(uid(2), Described::default(), principal("ada"), now(0)),
+        blueprint_version: "tenants/acme/blueprints/greeting/versions/1.0.0".parse().expect("valid"),
+        inputs: serde_json::Map::new(),
+        state: DeploymentState::New,
+        generation: 1,
+        observed_revision: 0,
+        last_run: None,
+        active_run,
+        drifted: false,
+        drift_check_time: None,
+        deletion_protection: false,
+        auto_apply: false,
+        state_serial,
+    };
+    let other = Some(uid(8));
+    let table = [
+        // Kind, resources to create, serial of the deployment, who changes it, outdated.
+        (RunKind::Plan, 0, 1, other, false),
+        (RunKind::Drift, 0, 0, None, false),
+        (RunKind::Drift, 0, 1, None, true),
+        (RunKind::Drift, 0, 0, other, true),
+        (RunKind::Destroy, 0, 0, other, true),
+        (RunKind::Apply, 0, 0, other, true),
+        (RunKind::Apply, 1, 0, other, false),
+        (RunKind::Apply, 1, 1, None, true),
+        (RunKind::Rollback, 0, 0, None, false),
+    ];
+    for (kind, create, serial, holder, outdated) in table {
+        let said = run(kind, false, true).is_outdated(&plan(create), &deployment(serial, holder));
+        assert_eq!(said, outdated, "{kind:?} that creates {create} at serial {serial}, changed by {holder:?}");
+    }
+}
+
 fn event() -> impl Strategy<Value = RunEvent> {
     let step = |state| Progress { state, error: String::new() };
     let failure = RunError::new("failed", "it failed", "", false);
@@ -169,6 +273,7 @@ fn event() -> impl Strategy<Value = RunEvent> {
     });
     prop_oneof![
         3 => Just(claimed()),
+        1 => Just(RunEvent::ApprovalVoided),
         1 => Just(RunEvent::Waits(WaitingReason::Quota, "a place".to_owned())),
         1 => Just(RunEvent::Prepared),
         3 => (0..2).prop_map(planned),
@@ -178,7 +283,7 @@ fn event() -> impl Strategy<Value = RunEvent> {
         1 => Just(RunEvent::Confirmed(decision("ada", "sha256:one"))),
         1 => Just(RunEvent::Rejected(decision("bob", "sha256:one"))),
         1 => Just(RunEvent::CancelRequested),
-        2 => Just(RunEvent::Progressed(vec![("file.a".to_owned(), step(StepState::Started))])),
+        2 => Just(RunEvent::Progressed(1, vec![("file.a".to_owned(), step(StepState::Started))])),
         2 => end,
         1 => Just(RunEvent::Failed(failure)),
         2 => Just(RunEvent::LeaseExpired),
@@ -213,6 +318,7 @@ proptest! {
                     Effect::Lock => { prop_assert!(!locked, "locked twice"); locked = true; }
                     Effect::Unlock => { prop_assert!(locked, "unlocked without a lock"); locked = false; }
                     Effect::CommitRevision => prop_assert!(locked, "a revision without the lock"),
+                    Effect::ConfirmRevision => prop_assert_eq!(after.outcome, Some(RunOutcome::NoChanges)),
                     Effect::DeploymentIs(_) | Effect::DriftFound(_) => {}
                 }
             }
@@ -223,14 +329,11 @@ proptest! {
             prop_assert_eq!(after.is_done(), after.outcome.is_some());
             if before.is_done() { prop_assert_eq!(&after, &before, "what has ended stays as it ended: {:?}", event); }
             if !after.is_done() {
-                let watched = after.deadline.is_some() || after.cancel_requested;
-                prop_assert!(watched, "{:?} has no end in sight", after.phase);
+                prop_assert!(after.deadline.is_some(), "{:?} has no end in sight", after.phase);
                 prop_assert_eq!(after.waiting_on.is_some(), !after.phase.is_leased(), "{:?} must say what it waits for", after.phase);
             }
             if after.phase == RunPhase::Applying && before.phase == RunPhase::ApplyQueued {
-                let digest = after.plan.as_ref().map(|plan| plan.digest.clone());
-                let approved = after.approval.as_ref().is_some_and(|a| a.approved && Some(&a.plan_digest) == digest.as_ref());
-                prop_assert!(approved || (auto && !required), "applied without an approval of this very plan");
+                prop_assert!(after.is_approved(), "applied without an approval of this very plan");
                 prop_assert!(kind.mutates(), "{:?} never applies", kind);
             }
             run = after;

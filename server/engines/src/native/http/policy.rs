@@ -65,23 +65,22 @@ impl Policy {
         }
     }
 
-    /// The addresses of a host that may be reached.
+    /// The addresses of a host, all of which may be reached.
     pub async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, StepError> {
         let found = tokio::net::lookup_host((host, 0)).await.map_err(|error| {
             StepError::new("host-unknown", format!("`{host}` cannot be looked up: {error}")).hint("look at the name").retryable()
         })?;
-        let mut allowed = Vec::new();
-        let mut refusal = None;
-        for address in found.map(|address| address.ip()) {
-            match self.check_address(host, address) {
-                Ok(()) => allowed.push(address),
-                Err(error) => refusal = Some(error),
-            }
+        self.check_addresses(host, found.map(|address| address.ip()).collect())
+    }
+
+    /// Checks what a lookup found. One address that may not be reached speaks against the whole name: who owns it decides which
+    /// of its addresses answers.
+    fn check_addresses(&self, host: &str, found: Vec<IpAddr>) -> Result<Vec<IpAddr>, StepError> {
+        if found.is_empty() {
+            return Err(StepError::new("host-unknown", format!("`{host}` has no address")).hint("look at the name"));
         }
-        match refusal {
-            Some(error) if allowed.is_empty() => Err(error),
-            _ => Ok(allowed),
-        }
+        found.iter().try_for_each(|address| self.check_address(host, *address))?;
+        Ok(found)
     }
 }
 
@@ -184,6 +183,24 @@ mod tests {
         for (address, class) in cases {
             assert_eq!(classify(address.parse().expect("an address")), class, "{address}");
         }
+    }
+
+    #[test]
+    fn one_refused_address_refuses_the_name() {
+        let (public, private) = (IpAddr::from([93, 184, 215, 14]), IpAddr::from([10, 0, 0, 1]));
+        let metadata = IpAddr::from([169, 254, 169, 254]);
+        let check = |allow_private: bool, found: &[IpAddr]| {
+            Policy::new(Vec::new(), allow_private).check_addresses("two.example", found.to_vec())
+        };
+
+        assert_eq!(check(false, &[public]), Ok(vec![public]));
+        assert_eq!(check(true, &[public, private]), Ok(vec![public, private]));
+        for (allow_private, found) in
+            [(false, vec![public, private]), (false, vec![private, public]), (true, vec![public, metadata])]
+        {
+            assert_eq!(check(allow_private, &found).expect_err("refused").code, "host-refused", "{found:?}");
+        }
+        assert_eq!(check(true, &[]).expect_err("nothing to connect to").code, "host-unknown");
     }
 
     #[test]

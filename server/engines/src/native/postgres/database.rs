@@ -55,7 +55,7 @@ impl Provider for PostgresDatabase {
             let row =
                 sqlx::query("SELECT pg_get_userbyid(datdba)::text, datconnlimit::bigint FROM pg_database WHERE datname = $1")
                     .bind(database)
-                    .fetch_one(&mut connection)
+                    .fetch_one(&mut *connection)
                     .await
                     .map_err(|error| failure(&error))?;
             let mut found = prior.attributes.clone();

@@ -3,84 +3,38 @@
 //! Roles, databases and schemas carry a comment that names their owner, so that a stranger's is never taken over and what became
 //! of a step can be told after a crash.
 
+mod connect;
 mod database;
 mod grant;
 mod role;
 mod schema;
 mod scram;
 
-use std::{str::FromStr, sync::Arc, time::Duration};
-
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Row,
-    postgres::{PgConnectOptions, PgConnection},
-};
+use sqlx::{AssertSqlSafe, Connection, Row, postgres::PgConnection};
 
 use super::{
-    http::Policy,
-    provider::{Intent, Made, Owner, Recovered, optional, text},
+    provider::{Intent, Made, Owner, Recovered, optional},
     schema::{Attribute, Kind, Problem},
 };
 use crate::{Attributes, Operation, StepError};
 
+pub(crate) use connect::Servers;
 pub(crate) use database::PostgresDatabase;
 pub(crate) use grant::PostgresGrant;
 pub(crate) use role::PostgresRole;
 pub(crate) use schema::PostgresSchema;
 
-/// How long it may take to connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest name PostgreSQL keeps; it cuts longer ones silently.
 const MAX_NAME: usize = 63;
 /// Key of the lock that makes the changes of all runners to one database come one after another: two changes to the rights of
 /// one object at the same time fail.
 const LOCK: i64 = 0x6672_6565_686f_6c64;
 
-/// Opens connections within the policy of the runner.
-#[derive(Clone)]
-pub(crate) struct Servers(pub Arc<Policy>);
-
 /// Whose an object is that was found.
 enum Found {
     Nothing,
     Ours,
     Strangers,
-}
-
-impl Servers {
-    /// Connects to the database that the attribute `connection` names, or to another one on the same server.
-    async fn connect(&self, attributes: &Attributes, database: Option<&str>) -> Result<PgConnection, StepError> {
-        let mut options = parse(text(attributes, "connection"))?;
-        if let Some(database) = database {
-            options = options.database(database);
-        }
-        self.check(&options).await?;
-        let options = options
-            .application_name("freehold")
-            .options([("statement_timeout", "60s"), ("lock_timeout", "15s")])
-            .statement_cache_capacity(0)
-            .disable_statement_logging();
-        match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
-            Ok(connected) => connected.map_err(|error| StepError { uncertain: false, ..failure(&error) }),
-            Err(_) => Err(unreachable(&options, "did not answer in time")),
-        }
-    }
-
-    async fn check(&self, options: &PgConnectOptions) -> Result<(), StepError> {
-        let host = options.get_host();
-        if options.get_socket().is_some() || host.starts_with('/') {
-            // A socket is as near as loopback.
-            return self.0.check_address("the socket", std::net::Ipv4Addr::LOCALHOST.into());
-        }
-        self.0.check_host(host)?;
-        self.0.resolve(host).await.map(|_| ())
-    }
-}
-
-fn unreachable(options: &PgConnectOptions, what: &str) -> StepError {
-    StepError::new("postgres-unreachable", format!("`{}` {what}", options.get_host()))
-        .hint("look at the server and at the network")
-        .retryable()
 }
 
 /// The attribute all of these types have.
@@ -95,7 +49,7 @@ fn name(attribute: &'static str) -> Attribute {
 /// Rules that all of these types share.
 fn shared_rules(known: &Attributes, names: &[&str]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if let Some(Err(error)) = optional(known, "connection").map(parse) {
+    if let Some(Err(error)) = optional(known, "connection").map(connect::parse) {
         problems.push(Problem::rule("connection", error.message));
     }
     for name in names {
@@ -107,24 +61,6 @@ fn shared_rules(known: &Attributes, names: &[&str]) -> Vec<Problem> {
         }
     }
     problems
-}
-
-/// Reads a connection URL. It never shows in the error: it holds a password.
-fn parse(url: &str) -> Result<PgConnectOptions, StepError> {
-    let wrong =
-        |message: &str| StepError::new("attribute-invalid", message).hint("write it like postgres://user:password@host/database");
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err(wrong("must be a URL that begins with postgres://"));
-    }
-    let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let key = pair.split_once('=').map_or(pair, |(key, _)| key);
-        if !matches!(key, "sslmode" | "ssl-mode" | "host" | "port" | "user" | "password" | "dbname" | "application_name") {
-            // Others name files on the runner, or change what the server makes of our statements.
-            return Err(wrong(&format!("has the parameter `{}`, which is not allowed", crate::native::shown(key))));
-        }
-    }
-    PgConnectOptions::from_str(url).map_err(|_| wrong("cannot be read as a connection URL"))
 }
 
 /// A name in SQL, whatever is in it.
@@ -219,19 +155,5 @@ mod tests {
         assert_eq!(quoted("a\"; DROP ROLE x; --"), "\"a\"\"; DROP ROLE x; --\"");
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("\\'; --"), " E'\\\\''; --'");
-    }
-
-    #[test]
-    fn a_connection_url_names_no_files_and_is_never_told() {
-        assert!(parse("postgres://u:p%40ss@db.example:5432/app?sslmode=verify-full").is_ok());
-        for bad in [
-            "mysql://u:s3cret@h/d",
-            "host=h password=s3cret",
-            "postgres://u:s3cret@h/d?sslkey=/etc/key",
-            "postgres://u:s3cret@h:port/d",
-        ] {
-            let error = parse(bad).expect_err(bad);
-            assert!(!error.to_string().contains("s3cret"), "{error}");
-        }
     }
 }

@@ -79,7 +79,7 @@ impl Provider for PostgresRole {
                 "SELECT rolcanlogin, rolcreatedb, rolcreaterole, rolinherit, rolconnlimit::bigint FROM pg_roles WHERE rolname = $1",
             )
             .bind(role)
-            .fetch_one(&mut connection)
+            .fetch_one(&mut *connection)
             .await
             .map_err(|error| failure(&error))?;
             let mut found = prior.attributes.clone();

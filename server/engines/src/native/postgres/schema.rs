@@ -55,7 +55,7 @@ impl Provider for PostgresSchema {
             if found.contains_key("owner") {
                 let row = sqlx::query("SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = $1")
                     .bind(schema)
-                    .fetch_one(&mut connection)
+                    .fetch_one(&mut *connection)
                     .await
                     .map_err(|error| failure(&error))?;
                 found.insert("owner".to_owned(), json!(row.try_get::<String, _>(0).map_err(|error| failure(&error))?));

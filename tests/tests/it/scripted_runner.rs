@@ -1,0 +1,92 @@
+//! A runner that does what a story says.
+
+use std::time::Duration;
+
+use freehold::{
+    Client,
+    raw::{RawChannel, proto::deployments::v1 as runs, proto::runners::v1 as pb, tonic::Request},
+};
+use freehold_tests::World;
+use pb::{complete_job_request::Result as End, runner_service_client::RunnerServiceClient};
+use uuid::Uuid;
+
+/// The runner `runner` of the pool `default`.
+pub struct Runner(pub RunnerServiceClient<RawChannel>);
+
+impl Runner {
+    pub async fn new(world: &World) -> Self {
+        let credentials = world.installation.pki.credentials("runner");
+        let client = world.installation.client(&[world.replica.runner], credentials, "acme").await;
+        Self(RunnerServiceClient::new(client.raw().expect("a channel")))
+    }
+
+    /// Asks for work for a moment.
+    pub async fn ask(&mut self) -> Option<pb::Job> {
+        let ask = pb::AcquireJobRequest { request_id: Uuid::now_v7().to_string(), engines: vec!["native".to_owned()] };
+        let mut request = Request::new(ask);
+        request.set_timeout(Duration::from_millis(1200));
+        self.0.acquire_job(request).await.expect("an answer").into_inner().job
+    }
+
+    pub async fn complete(&mut self, job: &pb::Job, result: End) {
+        let request = pb::CompleteJobRequest { run: job.run.clone(), epoch: job.epoch, result: Some(result) };
+        self.0.complete_job(request).await.expect("a report is taken, whatever becomes of the tenant");
+    }
+
+    /// Reports steps and, unless it is empty, a state.
+    pub async fn report(&mut self, job: &pb::Job, sequence: i64, entries: Vec<pb::JournalEntry>, state: &str) {
+        let report = pb::ReportJobProgressRequest {
+            run: job.run.clone(),
+            epoch: job.epoch,
+            sequence,
+            entries,
+            state: if state.is_empty() { Vec::new() } else { bytes(state) },
+            addresses: Vec::new(),
+        };
+        self.0.report_job_progress(report).await.expect("a report is taken");
+    }
+}
+
+/// Creates a deployment of the sample and plans it, to be applied without an approval; answers the name of the run.
+pub async fn plan(client: &Client, deployment: &str) -> String {
+    client.deployments().create(deployment, "greeting@1.0.0").input("name", "world").send().await.expect("a deployment");
+    client.runs().plan(deployment).auto_apply().send().await.expect("a run").into_run().name
+}
+
+/// A plan of the state with this serial that creates so many resources.
+pub fn planned(create: i32, base_serial: i64) -> End {
+    let change = runs::ResourceChange {
+        address: "random_pet.pet".to_owned(),
+        action: runs::ChangeAction::Create.into(),
+        ..Default::default()
+    };
+    let summary = runs::RunPlan {
+        base_serial,
+        summary: Some(runs::PlanSummary { create, ..Default::default() }),
+        changes: vec![change; usize::from(create > 0)],
+        ..Default::default()
+    };
+    End::Plan(pb::PlanResult { plan: b"the plan".into(), summary: Some(summary) })
+}
+
+/// A step that is about to begin.
+pub fn intended(address: &str) -> pb::JournalEntry {
+    step(address, "intended")
+}
+
+/// A step in this state.
+pub fn step(address: &str, state: &str) -> pb::JournalEntry {
+    let (address, state) = (address.to_owned(), state.to_owned());
+    pb::JournalEntry { address, step_id: "1".to_owned(), state, ..Default::default() }
+}
+
+/// The end of an apply that changed something and left this state.
+pub fn applied(state: &str) -> End {
+    let addresses = vec!["random_pet.pet".to_owned()];
+    End::Apply(pb::ApplyResult { changed: true, state: bytes(state), addresses, outputs: b"{}".into(), ..Default::default() })
+}
+
+/// A state as JSON, which engines write.
+fn bytes(state: &str) -> Vec<u8> {
+    serde_json::json!({ "state": state }).to_string().into_bytes()
+}
