@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use freehold_domain::{Error, Reason};
-use freehold_proto::Method;
+use freehold_proto::{Method, common::v1::MethodKind};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tokio::sync::oneshot;
@@ -28,8 +28,8 @@ impl Step for LimitMessages {
         let id = request.extensions().get::<RequestId>().cloned();
         let method = *request.extensions().get::<&'static Method>().expect("found by the policy layer");
         let frames = Frames::new(self.most);
-        // The answer of a stream begins before the end of its request.
-        let (_waits, gone) = (!method.streams).then(oneshot::channel).unzip();
+        // Only a handler that writes outlives its call; every other one is dropped with it.
+        let (_waits, gone) = (method.kind != MethodKind::Read).then(oneshot::channel).unzip();
         let answer = next.run(request.map(|body| Body::new(Limited { body, id: id.clone(), frames, gone }))).await;
         if is_unreadable(answer.headers()) {
             let text = "the request is no message of this method: broken framing, bad UTF-8, or nesting that is too deep";
