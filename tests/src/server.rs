@@ -7,6 +7,7 @@ use std::{
 };
 
 use freehold::{Client, Credentials};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 
 use crate::{
     Pki, Process, binary, eventually,
@@ -147,6 +148,21 @@ impl Installation {
             builder = builder.endpoint(endpoint(*address));
         }
         builder.build().await.expect("a client of a server that serves")
+    }
+
+    /// Carries out a statement as only the owner of the database could.
+    pub async fn execute(&self, statement: &'static str) {
+        match self.database_url.strip_prefix("sqlite:") {
+            Some(path) => {
+                let mut session = SqliteConnectOptions::new().filename(path).connect().await.expect("a session");
+                session.execute(statement).await.expect("it is carried out");
+                session.close().await.expect("an end");
+            }
+            None => {
+                let options: PgConnectOptions = self.database_url.parse().expect("a URL");
+                options.connect().await.expect("a session").execute(statement).await.expect("it is carried out");
+            }
+        }
     }
 
     /// A folder of its own.

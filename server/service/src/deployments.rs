@@ -6,7 +6,7 @@ use freehold_domain::{
     Error, Reason, Result, Violation,
     access::Caller,
     audit::Event,
-    blueprints::BlueprintVersion,
+    blueprints::{BlueprintVersion, InputSchema},
     deployments::{Deployment, DeploymentState, Revision},
     names::{DeploymentName, EnvironmentName, Id, VersionName},
     quotas::Dimension,
@@ -60,7 +60,8 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateDeployment, write: &W
     }
     environments::get(&mut tx, place.scope, &cmd.parent).await?.ok_or_else(|| Error::not_found(&cmd.parent))?;
     let version = usable_version(&mut tx, &place, &cmd.blueprint_version).await?;
-    let (inputs, shown) = resolve(app, &mut tx, &place, &version, &cmd.inputs, None).await?;
+    let document = blueprints::document(app, &mut tx, &place, &version).await?;
+    let (inputs, shown) = resolve(document.inputs(), &cmd.inputs, None)?;
     let uid = tx.uid();
     let EnvironmentName { tenant, project, environment } = cmd.parent.clone();
     let id = cmd.id.unwrap_or_else(|| Id::generated("deployment", uid));
@@ -138,7 +139,7 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
             given.entry(name).or_insert_with(|| value.clone());
         }
         let made = deployment.observed_revision > 0;
-        let (inputs, shown) = resolve(app, &mut tx, &place, &version, &given, made.then_some(&before)).await?;
+        let (inputs, shown) = resolve(document.inputs(), &given, made.then_some(&before))?;
         expect_hidden(&kept, &shown)?;
         deployment.inputs = shown;
         if inputs != before || deployment.blueprint_version != seen.blueprint_version {
@@ -237,16 +238,11 @@ fn expect_hidden(kept: &Map<String, Value>, shown: &Map<String, Value>) -> Resul
 }
 
 /// Fills in defaults and checks all inputs; answers all of them, and those that may be shown.
-async fn resolve(
-    app: &App,
-    db: &mut Session,
-    place: &Place,
-    version: &BlueprintVersion,
+fn resolve(
+    schema: &InputSchema,
     given: &Map<String, Value>,
     previous: Option<&Map<String, Value>>,
 ) -> Result<(Map<String, Value>, Map<String, Value>)> {
-    let document = blueprints::document(app, db, place, version).await?;
-    let schema = document.inputs();
     let resolved = schema.resolve(given, previous).map_err(|violations| {
         let at = |v: Violation| Violation::new(format!("deployment.{}", v.field), v.description);
         Error::invalid(violations.into_iter().map(at).collect())

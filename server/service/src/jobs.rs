@@ -197,10 +197,14 @@ async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
     let Some(run) = runs::get(&mut tx, place.scope, uid).await?.filter(|run| run.phase.is_claimable()) else { return Ok(None) };
     let now = tx.now();
-    let deployment = deployment_of(&mut tx, place, &run).await?;
-    let environment = environment_of(&mut tx, place, &run.name.deployment_name()).await?;
-    let run = run.under(&environment);
-    let event = match refusal(&mut tx, place, &run, &deployment).await? {
+    let (run, deployment) = if run.phase == RunPhase::ApplyQueued {
+        let environment = environment_of(&mut tx, place, &run.name.deployment_name()).await?;
+        let deployment = deployment_of(&mut tx, place, &run).await?;
+        (run.under(&environment), Some(deployment))
+    } else {
+        (run, None)
+    };
+    let event = match refusal(&mut tx, place, &run, deployment.as_ref()).await? {
         Some(event) => event,
         None => RunEvent::Claimed { runner: runner.clone(), ask },
     };
@@ -208,7 +212,7 @@ async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid
     let seen = run.version;
     let lease = tx.database_now().await?.plus(app.lease);
     fault::point("claim.begun");
-    let run = advance_with(app, &mut tx, place, run, Some(deployment), event, now, Some(lease)).await?;
+    let run = advance_with(app, &mut tx, place, run, deployment, event, now, Some(lease)).await?;
     if run.version == seen {
         return Ok(None);
     }
@@ -219,8 +223,8 @@ async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid
     Ok(claimed.then_some(run))
 }
 
-/// What keeps a run from being taken now.
-async fn refusal(tx: &mut Tx, place: &Place, run: &Run, deployment: &Deployment) -> Result<Option<RunEvent>> {
+/// What keeps a run from being taken now; the deployment is given when the run is to be applied to it.
+async fn refusal(tx: &mut Tx, place: &Place, run: &Run, deployment: Option<&Deployment>) -> Result<Option<RunEvent>> {
     // An apply that has begun is finished whatever becomes of its tenant: what it left half made is somebody's.
     if run.phase != RunPhase::Recovering {
         let tenant = tenants::get_by_uid(tx, place.scope.0.0).await?;
@@ -232,9 +236,7 @@ async fn refusal(tx: &mut Tx, place: &Place, run: &Run, deployment: &Deployment)
     if let Some(why) = slot_refusal(tx, place).await? {
         return Ok(Some(RunEvent::Waits(WaitingReason::Quota, why)));
     }
-    if run.phase != RunPhase::ApplyQueued {
-        return Ok(None);
-    }
+    let Some(deployment) = deployment else { return Ok(None) };
     if let Some(holder) = deployment.active_run.filter(|holder| *holder != run.uid()) {
         let detail = format!("the end of {}", deployment.run_name(holder));
         return Ok(Some(RunEvent::Waits(WaitingReason::Lock, detail)));
@@ -438,7 +440,7 @@ async fn write_state(app: &App, tx: &mut Tx, place: &Place, run: &Run, state: &N
 pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64, ended: Ended) -> Result<()> {
     let place = place_of(app, name).await?;
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
-    let (run, lease) = match leased(&mut tx, &place, runner, name, epoch).await {
+    let (mut run, lease) = match leased(&mut tx, &place, runner, name, epoch).await {
         Ok(leased) => leased,
         Err(lost) => {
             // The end of a job raises the fence by one at most, and nobody else has taken the run since.
@@ -450,11 +452,14 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
     };
     let now = tx.now();
     fault::point("complete.begun");
-    let mut deployment = deployment_of(&mut tx, &place, &run).await?;
-    let environment = environment_of(&mut tx, &place, &run.name.deployment_name()).await?;
-    let run = run.under(&environment);
+    let mut deployment = None;
+    if matches!(ended, Ended::Planned { .. }) {
+        run = run.under(&environment_of(&mut tx, &place, &name.deployment_name()).await?);
+        deployment = Some(deployment_of(&mut tx, &place, &run).await?);
+    }
+    let outdated = |facts: &PlanFacts| deployment.as_ref().is_some_and(|deployment| run.is_outdated(facts, deployment));
     let event = match ended {
-        Ended::Planned { facts, .. } if run.is_outdated(&facts, &deployment) => RunEvent::WentStale,
+        Ended::Planned { facts, .. } if outdated(&facts) => RunEvent::WentStale,
         Ended::Planned { plan, .. } if plan.len() > PLAN_BYTES => {
             let why = format!("the plan has {} bytes; {PLAN_BYTES} are possible", plan.len());
             RunEvent::Failed(RunError::new("plan-too-large", why, "split the blueprint, or put less into its resources", false))
@@ -471,14 +476,13 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
         Ended::Applied { end, state, outputs } => {
             tx.lift(Dimension::StorageBytes);
             write_state(app, &mut tx, &place, &run, &state).await?;
-            deployment = deployment_of(&mut tx, &place, &run).await?;
             app.put(&mut tx, &place, run.deployment, Kind::Outputs, 0, &outputs).await?;
             RunEvent::Applied(end)
         }
         Ended::Failed(error) => RunEvent::Failed(error),
     };
     let planning = matches!(event, RunEvent::Planned(..));
-    let run = advance_with(app, &mut tx, &place, run, Some(deployment), event, now, Some(lease)).await?;
+    let run = advance_with(app, &mut tx, &place, run, deployment, event, now, Some(lease)).await?;
     fault::point("complete.written");
     match tx.commit(&()).await {
         Ok(()) => {

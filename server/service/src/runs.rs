@@ -305,8 +305,8 @@ pub(crate) async fn advance(
     advance_with(app, tx, place, run, None, event, now, lease).await
 }
 
-/// The same where the deployment, as it was read, has had a say in what the event is. Fails with `ETAG_MISMATCH` when what follows changes it and
-/// somebody else was first.
+/// The same where the deployment, as it was read, has had a say in what the event is. Fails with `ETAG_MISMATCH` when what follows
+/// changes it and somebody else was first.
 #[expect(clippy::too_many_arguments, reason = "what a step is made of, each of its own kind")]
 pub(crate) async fn advance_with(
     app: &App,

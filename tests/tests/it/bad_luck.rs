@@ -8,7 +8,7 @@ use freehold_tests::{
     Database::{self, Sqlite},
     Installation, Process, Replica, armed, binary, postgres, until,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+use sqlx::ConnectOptions as _;
 
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
@@ -72,17 +72,7 @@ async fn a_database_of_a_newer_version_is_refused_and_left_alone(database: Datab
     replica.process.wait().await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
                  SELECT 9999, 'of tomorrow', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1";
-    match installation.database_url.strip_prefix("sqlite:") {
-        Some(path) => {
-            let mut session = sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.expect("a session");
-            session.execute(newer).await.expect("a row");
-            session.close().await.expect("an end");
-        }
-        None => {
-            let options: sqlx::postgres::PgConnectOptions = installation.database_url.parse().expect("a URL");
-            options.connect().await.expect("a session").execute(newer).await.expect("a row");
-        }
-    }
+    installation.execute(newer).await;
     expect(&refusal(installation.serve(&[])), &["newer version of Freehold", "9999"]);
 }
 

@@ -6,7 +6,6 @@ use freehold_tests::{
     Database::{self, Sqlite},
     Installation, Process, World, eventually,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 /// Runs a command that must end by itself with code 1; answers all it says.
 async fn refusal(installation: &Installation, command: Command) -> String {
@@ -41,7 +40,7 @@ async fn another_master_key_is_refused_before_it_can_harm_anything(database: Dat
     assert_eq!(said.lines().count(), 1, "one line: {said}");
 
     // A database of a version that kept no mark is known by its tenants.
-    run(installation, "DELETE FROM master_key").await;
+    installation.execute("DELETE FROM master_key").await;
     expect(&refusal(installation, installation.serve(&[])).await, &words);
     key(42);
     let replica = installation.replica(&[]).await;
@@ -49,21 +48,6 @@ async fn another_master_key_is_refused_before_it_can_harm_anything(database: Dat
     let admin = installation.client(&[replica.api], installation.pki.credentials("admin"), "acme").await;
     let made = admin.deployments().create("shop/dev/hello", "greeting@1.0.0").input("name", "world").send().await;
     assert_eq!(made.expect("what was sealed opens, and more is sealed").inputs["name"], "world");
-}
-
-/// Runs a statement as only the owner of a database could.
-async fn run(installation: &Installation, statement: &'static str) {
-    match installation.database_url.strip_prefix("sqlite:") {
-        Some(path) => {
-            let mut session = sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.expect("a session");
-            session.execute(statement).await.expect("it runs");
-            session.close().await.expect("an end");
-        }
-        None => {
-            let options: sqlx::postgres::PgConnectOptions = installation.database_url.parse().expect("a URL");
-            options.connect().await.expect("a session").execute(statement).await.expect("it runs");
-        }
-    }
 }
 
 both_databases!(a_key_is_remembered_from_the_first_start_on);

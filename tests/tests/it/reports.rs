@@ -29,9 +29,7 @@ async fn a_report_that_was_overtaken_changes_nothing(database: Database) {
     let world = World::with(database, &["--lease", "3"]).await.with_sample().await;
     let mut runner = Runner::new(&world).await;
     plan(&world.admin, "shop/dev/web").await;
-    let job = runner.ask().await.expect("work");
-    runner.complete(&job, planned(1, 0)).await;
-    let job = runner.ask().await.expect("work");
+    let job = runner.begin_apply(1, 0).await;
     runner.report(&job, 1, vec![intended("random_pet.pet")], "").await;
     runner.report(&job, 2, vec![step("random_pet.pet", "done")], "two").await;
     // The first tries of both, held up on their way.
@@ -54,9 +52,7 @@ async fn what_is_real_is_kept_whatever_the_quota_says(database: Database) {
     let world = World::new(database).await.with_sample().await;
     let mut runner = Runner::new(&world).await;
     let run = plan(&world.admin, "shop/dev/web").await;
-    let job = runner.ask().await.expect("work");
-    runner.complete(&job, planned(1, 0)).await;
-    let job = runner.ask().await.expect("work");
+    let job = runner.begin_apply(1, 0).await;
     world.admin.quotas().set_limit("storage_bytes", 1).send().await.expect("a limit below what is used");
     runner.report(&job, 1, vec![intended("random_pet.pet")], "").await;
     runner.report(&job, 2, vec![step("random_pet.pet", "done")], "a state").await;
@@ -66,9 +62,7 @@ async fn what_is_real_is_kept_whatever_the_quota_says(database: Database) {
     let more = world.admin.runs().plan("shop/dev/web").send().await;
     assert!(more.err().is_some_and(|error| error.reason() == Some("QUOTA_EXCEEDED")), "nothing new begins");
     let destroy = world.admin.runs().destroy("shop/dev/web").auto_apply().send().await.expect("but room can be made").into_run();
-    let job = runner.ask().await.expect("work");
-    runner.complete(&job, planned(1, serial(&world, "web").await)).await;
-    let job = runner.ask().await.expect("work");
+    let job = runner.begin_apply(1, serial(&world, "web").await).await;
     runner.report(&job, 1, vec![intended("random_pet.pet")], "").await;
     runner.complete(&job, destroyed()).await;
     assert_eq!(outcome(&world, &destroy.name).await, Some(RunOutcome::Succeeded));
@@ -86,9 +80,7 @@ async fn a_plan_that_was_overtaken_is_stale_however_little_it_would_do(database:
     let world = World::new(database).await.with_sample().await;
     let mut runner = Runner::new(&world).await;
     let apply = plan(&world.admin, "shop/dev/web").await;
-    let job = runner.ask().await.expect("work");
-    runner.complete(&job, planned(1, 0)).await;
-    let applying = runner.ask().await.expect("work");
+    let applying = runner.begin_apply(1, 0).await;
     runner.report(&applying, 1, vec![intended("random_pet.pet")], "").await;
 
     // Its runner has seen a deployment without resources, and reports when there are some.
@@ -108,9 +100,7 @@ async fn an_empty_plan_makes_a_partial_deployment_whole(database: Database) {
     let world = World::new(database).await.with_sample().await;
     let mut runner = Runner::new(&world).await;
     plan(&world.admin, "shop/dev/web").await;
-    let job = runner.ask().await.expect("work");
-    runner.complete(&job, planned(2, 0)).await;
-    let job = runner.ask().await.expect("work");
+    let job = runner.begin_apply(2, 0).await;
     runner.report(&job, 1, vec![step("random_pet.pet", "done")], "a state").await;
     runner.complete(&job, failed()).await;
     let get = async || world.admin.deployments().get("shop/dev/web").send().await.expect("a deployment");
@@ -145,9 +135,7 @@ async fn a_rollback_takes_nothing_back_that_was_asked_for_meanwhile(database: Da
     let mut runner = Runner::new(&world).await;
     plan(&world.admin, "shop/dev/web").await;
     let mut go = async |base_serial: i64, state: &str, meanwhile: Option<&str>| {
-        let job = runner.ask().await.expect("work");
-        runner.complete(&job, planned(1, base_serial)).await;
-        let job = runner.ask().await.expect("work");
+        let job = runner.begin_apply(1, base_serial).await;
         if let Some(name) = meanwhile {
             want(&world, name).await;
         }

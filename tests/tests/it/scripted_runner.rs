@@ -33,6 +33,13 @@ impl Runner {
         self.0.complete_job(request).await.expect("a report is taken, whatever becomes of the tenant");
     }
 
+    /// Takes a plan, makes it create so many resources of the state with this serial, and takes its apply.
+    pub async fn begin_apply(&mut self, create: i32, base_serial: i64) -> pb::Job {
+        let job = self.ask().await.expect("a plan to make");
+        self.complete(&job, planned(create, base_serial)).await;
+        self.ask().await.expect("a plan to apply")
+    }
+
     /// Reports steps and, unless it is empty, a state.
     pub async fn report(&mut self, job: &pb::Job, sequence: i64, entries: Vec<pb::JournalEntry>, state: &str) {
         let report = pb::ReportJobProgressRequest {
