@@ -7,6 +7,7 @@
 mod engine;
 mod error;
 mod journal;
+mod launch;
 pub mod native;
 mod plan;
 mod redact;
@@ -16,6 +17,7 @@ mod summary;
 pub use engine::{Engine, Engines, Level, Outcome, OutputValue, Sink, SinkError};
 pub use error::StepError;
 pub use journal::{JournalEntry, JournalState};
+pub use launch::{Access, Exit, Launcher, Process, Program};
 pub use native::{NativeEngine, NativeSettings};
 pub use plan::{Action, Change, DeploymentIdentity, Mode, Operation, Plan, PlanRequest, Planned, PlannedOutput, Step};
 pub use redact::Redactor;
