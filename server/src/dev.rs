@@ -102,14 +102,14 @@ impl System {
             master_key,
             listen,
             rate_limit,
-            engines: vec![Arc::clone(&native)],
+            engines: runner::rules(),
         })
         .await?;
         let endpoint = format!("https://{}", server.addresses().runner);
         let credentials =
             Credentials::new().ca_file(pki.join("ca.crt")).certificate_files(pki.join("runner.crt"), pki.join("runner.key"));
         let client = Client::builder(endpoint).credentials(credentials).build().await?;
-        let runner = runner::build(&client, native, 4)?;
+        let runner = runner::build(&client, vec![native], 4)?;
         let stop = CancellationToken::new();
         let told = stop.clone();
         let runner = tokio::spawn(async move {

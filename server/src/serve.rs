@@ -17,7 +17,7 @@ use freehold_domain::{
     blueprints::{Diagnostic, Document},
     time::{Clock, Random},
 };
-use freehold_engines::Engine;
+use freehold_engines::Rules;
 use freehold_service::{
     App, AppSettings, MasterKey, Store, StoreSettings, SystemClock, SystemRandom, Validator, master_key, runners,
 };
@@ -67,7 +67,7 @@ pub struct ServerSettings {
     /// Cost of calls that one caller may make each second in the long run.
     pub rate_limit: u32,
     /// The engines that blueprints may name.
-    pub engines: Vec<Arc<dyn Engine>>,
+    pub engines: Vec<Arc<dyn Rules>>,
 }
 
 /// Addresses of the listeners, with the ports that were taken.
@@ -94,12 +94,12 @@ pub struct Server {
     app: Arc<App>,
 }
 
-/// Lets an engine check blueprints for the service.
-struct EngineValidator(Arc<dyn Engine>);
+/// Lets the rules of an engine check blueprints for the service.
+struct EngineValidator(Arc<dyn Rules>);
 
 impl Validator for EngineValidator {
     fn engine(&self) -> &'static str {
-        self.0.name()
+        self.0.engine()
     }
 
     fn validate(&self, document: &Document) -> Vec<Diagnostic> {
@@ -131,7 +131,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
         master_key: keys::read_master_key(&master_key)?,
         listen,
         rate_limit,
-        engines: vec![crate::runner::checks()],
+        engines: crate::runner::rules(),
     })
     .await?;
     keys.iter().for_each(|key| keys::warn_if_open(key));

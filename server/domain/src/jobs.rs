@@ -16,8 +16,8 @@ pub struct PlanWork {
     pub deployment_uid: String,
     /// Name of the deployment.
     pub deployment: String,
-    /// Newest state, as the engine wrote it; absent before the first.
-    pub state: Option<Value>,
+    /// Newest state in base64, as the engine wrote it; absent before the first.
+    pub state: Option<String>,
     /// Serial of that state; 0 before the first.
     pub serial: i64,
 }

@@ -2,47 +2,122 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use freehold_domain::blueprints::{Diagnostic, Document};
+use freehold_domain::blueprints::{Diagnostic, Document, Files};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::{JournalEntry, Plan, PlanRequest, State, StepError};
+use crate::{JournalEntry, StepError, Summary};
+
+/// What an engine demands of blueprints.
+pub trait Rules: Send + Sync {
+    /// Name of the engine, as blueprints say it.
+    fn engine(&self) -> &'static str;
+
+    /// Everything wrong with a blueprint that shows without making a plan.
+    fn validate(&self, document: &Document) -> Vec<Diagnostic>;
+}
 
 /// Makes the resources of blueprints real.
 pub trait Engine: Send + Sync {
     /// Its name in blueprints and jobs, for example `native`.
     fn name(&self) -> &'static str;
 
-    /// Everything wrong with the resources of a blueprint that shows without making a plan.
-    fn validate(&self, document: &Document) -> Vec<Diagnostic>;
-
-    /// Compares what the blueprint wants with what is there. Changes nothing.
+    /// Compares what the blueprint wants with what is there, or, in the mode [`Mode::Drift`], what is there with the state alone.
+    /// Changes nothing.
     ///
-    /// For the same request and the same findings the plan is the same to the byte.
-    fn plan<'a>(&'a self, request: PlanRequest, sink: &'a dyn Sink) -> BoxFuture<'a, Result<Plan, StepError>>;
+    /// A plan that looks for drift has no steps; its changes say what happened outside.
+    fn plan<'a>(&'a self, request: PlanRequest, sink: &'a dyn Sink) -> BoxFuture<'a, Result<MadePlan, StepError>>;
 
-    /// Compares what is there with the state alone: a plan without steps whose changes say what happened outside. Changes
-    /// nothing.
-    fn drift<'a>(&'a self, request: PlanRequest, sink: &'a dyn Sink) -> BoxFuture<'a, Result<Plan, StepError>>;
-
-    /// Carries out a plan, or goes on where the attempt that left this journal stopped.
+    /// Carries out a plan, or goes on where an earlier attempt stopped.
     ///
     /// # Errors
     /// `plan-invalid`, `blueprint-invalid` or `journal-invalid` when it cannot even begin. This attempt has changed nothing then
     /// and knows no state: the newest one is what an earlier attempt recorded.
-    fn apply<'a>(
-        &'a self,
-        plan: Plan,
-        journal: Vec<JournalEntry>,
-        sink: &'a dyn Sink,
-    ) -> BoxFuture<'a, Result<Outcome, StepError>>;
+    fn apply<'a>(&'a self, request: ApplyRequest, sink: &'a dyn Sink) -> BoxFuture<'a, Result<Outcome, StepError>>;
+}
+
+/// What an engine is asked to compare.
+#[derive(Clone)]
+pub struct PlanRequest {
+    /// Uid of the run; part of the identity of each step, so that no other run has the same.
+    pub run: String,
+    /// Files of the blueprint version.
+    pub files: Files,
+    /// Inputs as resolved by the schema of the blueprint; may hold secrets.
+    pub inputs: Map<String, Value>,
+    /// The deployment.
+    pub deployment: DeploymentIdentity,
+    /// What is known to exist, as the engine wrote it; nothing before the first apply.
+    pub state: Option<Vec<u8>>,
+    /// Serial of that state, by the server's count; 0 when there is none.
+    pub serial: u64,
+    /// What to reach.
+    pub mode: Mode,
+}
+
+/// What a plan is to reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// What the blueprint says.
+    Apply,
+    /// Nothing is left.
+    Destroy,
+    /// Only to know what happened outside.
+    Drift,
+}
+
+/// Which deployment resources belong to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentIdentity {
+    /// UUIDv7; stays when names are used again.
+    pub uid: String,
+    /// Resource name.
+    pub name: String,
+    /// Id of its tenant.
+    pub tenant: String,
+    /// Id of its project.
+    pub project: String,
+    /// Id of its environment.
+    pub environment: String,
+}
+
+/// A plan as an engine made it.
+pub struct MadePlan {
+    /// Everything that an apply needs, and nothing that it may still decide; the digest of these bytes is what is approved. They
+    /// hold secrets and are kept sealed.
+    pub bytes: Vec<u8>,
+    /// The same for people.
+    pub summary: Summary,
+}
+
+/// What an engine is asked to carry out.
+#[derive(Clone)]
+pub struct ApplyRequest {
+    /// Uid of the run.
+    pub run: String,
+    /// The bytes of the plan.
+    pub plan: Vec<u8>,
+    /// What earlier attempts did.
+    pub journal: Vec<JournalEntry>,
+    /// The newest state that was recorded; nothing before the first.
+    pub state: Option<Vec<u8>>,
+}
+
+/// The state of a deployment at one moment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// As the engine wrote it; holds secrets.
+    pub bytes: Vec<u8>,
+    /// The resources in it, sorted.
+    pub addresses: Vec<String>,
 }
 
 /// Where an engine reports to.
 pub trait Sink: Send + Sync {
     /// Records steps, and the state when it changed. Effects wait for its answer, so it repeats what may pass by itself.
-    fn record<'a>(&'a self, entries: &'a [JournalEntry], state: Option<&'a State>) -> BoxFuture<'a, Result<(), SinkError>>;
+    fn record<'a>(&'a self, entries: &'a [JournalEntry], state: Option<&'a Snapshot>) -> BoxFuture<'a, Result<(), SinkError>>;
 
     /// Adds a line to the log of the run; secrets are replaced already.
     fn log(&self, level: Level, address: &str, text: &str);
@@ -79,7 +154,7 @@ pub struct Outcome {
     /// Something real was changed, by this attempt or an earlier one.
     pub changed: bool,
     /// The state at the end.
-    pub state: State,
+    pub state: Snapshot,
     /// Outputs that have a value.
     pub outputs: BTreeMap<String, OutputValue>,
     /// The first failure; absent when all went well.
@@ -102,6 +177,24 @@ pub struct OutputValue {
 impl fmt::Debug for OutputValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.sensitive { f.write_str("(hidden)") } else { self.value.fmt(f) }
+    }
+}
+
+/// Names what it is about, never values.
+impl fmt::Debug for PlanRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlanRequest")
+            .field("run", &self.run)
+            .field("deployment", &self.deployment)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Names what is there, never what is in it.
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
 

@@ -1,8 +1,25 @@
 //! What people see of a plan: `freehold.deployments.v1.RunPlan` without its wire form.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Action, Change, Plan, Planned};
+use crate::native::{Change, Plan, Planned};
+
+/// What is done to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is made.
+    Create,
+    /// It is changed in place.
+    Update,
+    /// It is removed and made anew.
+    Replace,
+    /// It is removed.
+    Delete,
+    /// It is left alone.
+    Noop,
+}
 
 /// A plan for people; values that are secret are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use freehold_domain::{
     names::DeploymentName,
 };
 use freehold_engines::{
-    DeploymentIdentity, Engine, Engines, JournalEntry, JournalState, Mode, Outcome, Plan, PlanRequest, State, StepError,
+    ApplyRequest, DeploymentIdentity, Engine, Engines, JournalEntry, JournalState, Mode, Outcome, PlanRequest, StepError,
 };
 use tokio::task::JoinHandle;
 
@@ -88,10 +88,10 @@ async fn plan(server: &Server, engine: &dyn Engine, sink: &JobSink, job: Job, dr
         let content = STANDARD.decode(content).map_err(|error| invalid(format!("{path} cannot be read: {error}")))?;
         files.push(File { path, content });
     }
-    let state = work.state.map(|state| State::from_bytes(&serde_json::to_vec(&state).unwrap_or_default())).transpose()?;
-    let run = job.run.rsplit('/').next().unwrap_or_default().to_owned();
+    let state = work.state.map(|state| STANDARD.decode(state)).transpose();
+    let state = state.map_err(|error| invalid(format!("the state cannot be read: {error}")))?;
     let request = PlanRequest {
-        run,
+        run: uid(&job.run),
         files: Files::new(files).map_err(|wrong| invalid(format!("the files of the blueprint are invalid: {wrong:?}")))?,
         inputs: work.inputs,
         deployment: DeploymentIdentity {
@@ -101,8 +101,8 @@ async fn plan(server: &Server, engine: &dyn Engine, sink: &JobSink, job: Job, dr
             environment: name.environment.to_string(),
             name: work.deployment,
         },
-        // The server counts the writes; its serial is the one that the plan is bound to.
-        state: state.map(|state| State { serial: u64::try_from(work.serial).unwrap_or_default(), ..state }),
+        state,
+        serial: u64::try_from(work.serial).unwrap_or_default(),
         mode: match (drift, work.destroy) {
             (true, _) => Mode::Drift,
             (false, true) => Mode::Destroy,
@@ -117,12 +117,11 @@ async fn plan(server: &Server, engine: &dyn Engine, sink: &JobSink, job: Job, dr
     if let Err(status) = told.await {
         sink.failed(&status);
     }
-    let plan = if drift { engine.drift(request, sink).await? } else { engine.plan(request, sink).await? };
-    Ok(Ended::Plan(PlanResult { summary: Some(summary::message(&plan.summary_for_people())), plan: plan.to_bytes() }))
+    let plan = engine.plan(request, sink).await?;
+    Ok(Ended::Plan(PlanResult { summary: Some(summary::message(&plan.summary)), plan: plan.bytes }))
 }
 
 async fn apply(engine: &dyn Engine, sink: &JobSink, job: Job) -> Result<Ended, StepError> {
-    let plan = Plan::from_bytes(&job.payload)?;
     let mut journal = Vec::new();
     for entry in job.journal {
         let state = JournalState::parse(&entry.state).ok_or_else(|| {
@@ -136,14 +135,21 @@ async fn apply(engine: &dyn Engine, sink: &JobSink, job: Job) -> Result<Ended, S
             error: entry.error,
         });
     }
-    Ok(Ended::Apply(result(engine.apply(plan, journal, sink).await?)))
+    let run = uid(&job.run);
+    let request = ApplyRequest { run, plan: job.payload, journal, state: Some(job.state).filter(|state| !state.is_empty()) };
+    Ok(Ended::Apply(result(engine.apply(request, sink).await?)))
+}
+
+/// The uid in the name of a run.
+fn uid(run: &str) -> String {
+    run.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 fn result(outcome: Outcome) -> ApplyResult {
     ApplyResult {
         changed: outcome.changed,
-        addresses: outcome.state.addresses(),
-        state: outcome.state.to_bytes(),
+        addresses: outcome.state.addresses,
+        state: outcome.state.bytes,
         outputs: serde_json::to_vec(&outcome.outputs).unwrap_or_default(),
         unknown_addresses: outcome.unknown,
         error: outcome.failed.as_ref().map(run_error),

@@ -15,7 +15,7 @@ use freehold::raw::{
     },
     tonic::{Code, Status},
 };
-use freehold_engines::{JournalEntry, Level, Sink, SinkError, State};
+use freehold_engines::{JournalEntry, Level, Sink, SinkError, Snapshot};
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
@@ -174,14 +174,14 @@ impl JobSink {
 }
 
 impl Sink for JobSink {
-    fn record<'a>(&'a self, entries: &'a [JournalEntry], state: Option<&'a State>) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn record<'a>(&'a self, entries: &'a [JournalEntry], state: Option<&'a Snapshot>) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             let report = ReportJobProgressRequest {
                 run: self.run.clone(),
                 epoch: self.epoch,
                 entries: entries.iter().map(message).collect(),
-                state: state.map(State::to_bytes).unwrap_or_default(),
-                addresses: state.map(State::addresses).unwrap_or_default(),
+                state: state.map(|state| state.bytes.clone()).unwrap_or_default(),
+                addresses: state.map(|state| state.addresses.clone()).unwrap_or_default(),
                 sequence: self.reports.fetch_add(1, Ordering::SeqCst) + 1,
             };
             let sent = retried(|| {

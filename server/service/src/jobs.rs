@@ -24,6 +24,7 @@ use freehold_store::{
     runs::{self, StepRow},
     tenants,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -58,8 +59,13 @@ pub struct Job {
 pub enum Work {
     /// Make a plan, or look for drift.
     Plan(Box<PlanWork>),
-    /// Apply a plan, given as the bytes that its digest was taken of.
-    Apply(Vec<u8>),
+    /// Apply a plan.
+    Apply {
+        /// The bytes that its digest was taken of.
+        plan: Vec<u8>,
+        /// The newest state, when it is another one than that of the plan.
+        state: Option<Vec<u8>>,
+    },
 }
 
 /// What is known of one step of an apply.
@@ -255,7 +261,11 @@ async fn refusal(tx: &mut Tx, place: &Place, run: &Run, deployment: Option<&Depl
 async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job> {
     let work = if run.phase == RunPhase::Applying {
         let plan = app.open(db, place, run.uid(), Kind::Plan, 0).await?;
-        Work::Apply(plan.ok_or_else(|| Error::internal(format!("the plan of {} is gone", run.name)))?)
+        let plan = plan.ok_or_else(|| Error::internal(format!("the plan of {} is gone", run.name)))?;
+        let serial = deployment_of(db, place, &run).await?.state_serial;
+        let moved = run.plan.as_ref().is_some_and(|plan| plan.base_serial != serial);
+        let state = if moved { app.open(db, place, run.deployment, Kind::State, serial).await? } else { None };
+        Work::Apply { plan, state }
     } else {
         let deployment = deployment_of(db, place, &run).await?;
         let version = blueprint_versions::get(db, place.scope, &run.blueprint_version).await?;
@@ -267,7 +277,7 @@ async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job
             inputs: desired::inputs_of(app, db, place, run.uid()).await?,
             deployment_uid: run.deployment.to_string(),
             deployment: deployment.name.to_string(),
-            state: state.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(Error::internal)?,
+            state: state.map(|bytes| STANDARD.encode(bytes)),
             serial: deployment.state_serial,
         }))
     };

@@ -136,9 +136,9 @@ fn job_message(job: Job) -> Result<pb::Job> {
         (_, RunKind::Drift) => pb::JobKind::Drift,
         _ => pb::JobKind::Plan,
     };
-    let payload = match job.work {
-        Work::Plan(work) => serde_json::to_vec(&work).map_err(Error::internal)?,
-        Work::Apply(plan) => plan,
+    let (payload, state) = match job.work {
+        Work::Plan(work) => (serde_json::to_vec(&work).map_err(Error::internal)?, None),
+        Work::Apply { plan, state } => (plan, state),
     };
     Ok(pb::Job {
         run: job.run.name.to_string(),
@@ -160,6 +160,7 @@ fn job_message(job: Job) -> Result<pb::Job> {
             })
             .collect(),
         log_offset: job.log_lines,
+        state: state.unwrap_or_default(),
     })
 }
 

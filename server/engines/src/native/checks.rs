@@ -8,7 +8,7 @@ use freehold_domain::blueprints::{
 use serde_json::{Map, Value};
 
 use super::{NativeEngine, evaluation::normal, provider::Provider, schema::Problem, shown};
-use crate::Attributes;
+use crate::native::Attributes;
 
 /// Everything wrong with the resources of a document and with what refers to them. The document may have errors of its own, which
 /// are not repeated.

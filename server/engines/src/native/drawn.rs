@@ -4,7 +4,8 @@ use futures::future::{BoxFuture, FutureExt, ready};
 
 use super::provider::{Intent, Made, Owner, Provider, Recovered};
 use super::schema::{Problem, Schema};
-use crate::{Attributes, Operation, Resource, StepError};
+use crate::StepError;
+use crate::native::{Attributes, Operation, Resource};
 
 /// A resource type whose values are drawn once and kept in the state.
 pub(crate) trait Drawn: Send + Sync {

@@ -9,7 +9,10 @@ use super::{
     narrator::Narrator,
     planner::{Looked, drifted, refresh},
 };
-use crate::{Action, Attributes, Change, Level, Mode, Plan, PlanRequest, Planned, Resource, Sink, StepError};
+use crate::{
+    Action, Level, Mode, PlanRequest, Sink, StepError,
+    native::{Attributes, Change, Plan, Planned, Resource},
+};
 
 /// A plan without steps. Of each resource `before` is as it was made, `after` as it is, and the action is what happened.
 pub(super) async fn report(engine: &NativeEngine, request: PlanRequest, sink: &dyn Sink) -> Result<Plan, StepError> {

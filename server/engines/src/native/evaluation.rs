@@ -12,7 +12,10 @@ use super::{
     provider::Provider,
     schema::{Kind, Problem, Schema},
 };
-use crate::{Attributes, DeploymentIdentity, Planned, StepError};
+use crate::{
+    DeploymentIdentity, StepError,
+    native::{Attributes, Planned},
+};
 
 /// Largest whole number that a floating-point number holds exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;

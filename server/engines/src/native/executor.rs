@@ -24,8 +24,8 @@ use super::{
     schema::Problem,
 };
 use crate::{
-    Action, Attributes, Change, JournalEntry, JournalState, Level, Mode, Operation, Outcome, OutputValue, Plan, Planned,
-    Resource, Sink, SinkError, State, Step, StepError,
+    Action, JournalEntry, JournalState, Level, Mode, Outcome, OutputValue, Sink, SinkError, StepError,
+    native::{Attributes, Change, Operation, Plan, Planned, Resource, State, Step},
 };
 
 /// Carries out a plan, or the rest of one.
@@ -412,7 +412,7 @@ impl<'a> Work<'a> {
         let mut unknown: Vec<String> = run.unknown.iter().map(|error| error.address.clone()).collect();
         unknown.sort();
         let failed = stopped.or_else(|| run.failed.into_iter().next()).or_else(|| run.unknown.into_iter().next());
-        Outcome { changed, outputs: state.outputs.clone(), state, failed, unknown, cancelled }
+        Outcome { changed, state: state.snapshot(), outputs: state.outputs, failed, unknown, cancelled }
     }
 
     /// Outputs that have a value now; those that cannot be told keep theirs.

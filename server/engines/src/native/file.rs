@@ -17,7 +17,8 @@ use super::{
     provider::{Intent, Made, Owner, Provider, Recovered, optional, text},
     schema::{Attribute, Kind, Problem, Schema},
 };
-use crate::{Attributes, Operation, Resource, StepError};
+use crate::StepError;
+use crate::native::{Attributes, Operation, Resource};
 
 /// Most bytes of one file.
 const MAX_BYTES: usize = 1 << 20;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Action, Change, Operation, Step};
+use crate::Action;
+use crate::native::{Change, Operation, Step};
 
 type Node<'a> = (&'a str, Operation);
 
@@ -122,7 +123,7 @@ impl<'a> Graph<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Resource;
+    use crate::native::Resource;
 
     fn change(address: &str, action: Action, before: Option<&[&str]>, after: &[&str]) -> (String, Change) {
         let owned = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{graph::operations, provider::Intent};
-use crate::{JournalEntry, JournalState, Operation, Plan, Resource, Sink, SinkError, State, Step, StepError};
+use crate::{
+    JournalEntry, JournalState, Sink, SinkError, StepError,
+    native::{Attributes, Operation, Plan, Resource, State, Step},
+};
 
 /// What the journal keeps of a step, besides how far it is.
 #[derive(Serialize, Deserialize)]
@@ -86,7 +89,7 @@ impl<'a> Ledger<'a> {
     }
 
     async fn record(&self, entries: &[JournalEntry], changed: bool) -> Result<(), SinkError> {
-        self.sink.record(entries, changed.then_some(&self.state)).await
+        self.sink.record(entries, changed.then(|| self.state.snapshot()).as_ref()).await
     }
 }
 
@@ -167,6 +170,6 @@ pub(super) fn restore<'a>(plan: &Plan, journal: &[JournalEntry], sink: &'a dyn S
 }
 
 /// Attributes without nulls, which stand for absent ones.
-pub(super) fn present(attributes: crate::Attributes) -> crate::Attributes {
+pub(super) fn present(attributes: Attributes) -> Attributes {
     attributes.into_iter().filter(|(_, value)| *value != Value::Null).collect()
 }

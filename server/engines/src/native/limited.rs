@@ -43,9 +43,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        Attributes, DeploymentIdentity, Engine, JournalEntry, JournalState, Level, Mode, NativeEngine, Operation, Outcome,
-        PlanRequest, Resource, Sink, SinkError, State,
+        ApplyRequest, DeploymentIdentity, Engine, JournalEntry, JournalState, Level, MadePlan, Mode, NativeEngine, Outcome,
+        PlanRequest, Sink, SinkError, Snapshot,
         native::{
+            Attributes, Operation, Plan, Resource, State,
             provider::{Intent, Made, Owner, Provider},
             schema::{Attribute, Kind, Schema},
         },
@@ -88,7 +89,7 @@ mod tests {
     struct NoSink;
 
     impl Sink for NoSink {
-        fn record<'a>(&'a self, _: &'a [JournalEntry], _: Option<&'a State>) -> BoxFuture<'a, Result<(), SinkError>> {
+        fn record<'a>(&'a self, _: &'a [JournalEntry], _: Option<&'a Snapshot>) -> BoxFuture<'a, Result<(), SinkError>> {
             ready(Ok(())).boxed()
         }
 
@@ -118,15 +119,21 @@ mod tests {
                 project: "b".to_owned(),
                 environment: "c".to_owned(),
             },
-            state,
+            state: state.map(|state| state.to_bytes()),
+            serial: 0,
             mode: Mode::Apply,
         }
+    }
+
+    async fn carry_out(engine: &NativeEngine, plan: MadePlan, journal: Vec<JournalEntry>) -> Outcome {
+        let request = ApplyRequest { run: "r".to_owned(), plan: plan.bytes, journal, state: None };
+        engine.apply(request, &NoSink).await.expect("it begins")
     }
 
     async fn apply(tells: bool) -> Outcome {
         let engine = engine(tells);
         let plan = engine.plan(request(None), &NoSink).await.expect("nothing to look at yet");
-        engine.apply(plan, Vec::new(), &NoSink).await.expect("it begins")
+        carry_out(&engine, plan, Vec::new()).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -146,7 +153,7 @@ mod tests {
     async fn a_recovery_without_an_end_leaves_the_step_unknown() {
         let engine = engine(false);
         let plan = engine.plan(request(None), &NoSink).await.expect("nothing to look at yet");
-        let change = &plan.changes["silent.it"];
+        let change = Plan::from_bytes(&plan.bytes).expect("its own bytes").changes["silent.it"].clone();
         let intent = serde_json::json!({
             "kind": "intended", "serial": 0,
             "intent": {
@@ -162,7 +169,7 @@ mod tests {
             error: String::new(),
         };
 
-        let outcome = engine.apply(plan, vec![entry], &NoSink).await.expect("it begins");
+        let outcome = carry_out(&engine, plan, vec![entry]).await;
 
         assert_eq!(outcome.unknown, ["silent.it"]);
     }
@@ -180,10 +187,9 @@ mod tests {
         };
         let state = State { resources: [(resource.address.clone(), resource)].into(), ..State::empty("d") };
 
-        for drift in [false, true] {
-            let (engine, request) = (engine(true), request(Some(state.clone())));
-            let made = if drift { engine.drift(request, &NoSink).await } else { engine.plan(request, &NoSink).await };
-            let error = made.expect_err("nobody answers");
+        for mode in [Mode::Apply, Mode::Drift] {
+            let request = PlanRequest { mode, ..request(Some(state.clone())) };
+            let error = engine(true).plan(request, &NoSink).await.err().expect("nobody answers");
             assert_eq!((error.code.as_str(), error.address.as_str()), ("operation-timeout", "silent.it"));
             assert!(error.retryable && !error.uncertain, "{error:?}");
         }

@@ -13,6 +13,7 @@ mod http;
 mod ledger;
 mod limited;
 mod narrator;
+mod plan;
 mod planner;
 mod postgres;
 mod provider;
@@ -20,6 +21,7 @@ mod random_id;
 mod random_password;
 mod random_pet;
 mod schema;
+mod state;
 mod tls_certificate;
 mod tls_key;
 
@@ -31,8 +33,10 @@ use freehold_domain::{
 };
 use futures::future::{BoxFuture, FutureExt};
 
-use crate::{Engine, JournalEntry, Mode, Outcome, Plan, PlanRequest, Sink, StepError};
+use crate::{ApplyRequest, Engine, MadePlan, Mode, Outcome, PlanRequest, Rules, Sink, StepError};
+pub use plan::{Change, Operation, Plan, Planned, PlannedOutput, Step};
 use provider::Provider;
+pub use state::{Attributes, Resource, State};
 
 /// What a runner allows the native engine.
 #[derive(Clone, Debug, Default)]
@@ -82,33 +86,35 @@ impl NativeEngine {
     }
 }
 
-impl Engine for NativeEngine {
-    fn name(&self) -> &'static str {
+impl Rules for NativeEngine {
+    fn engine(&self) -> &'static str {
         Self::NAME
     }
 
     fn validate(&self, document: &Document) -> Vec<Diagnostic> {
         checks::validate(self, document)
     }
+}
 
-    fn plan<'a>(&'a self, request: PlanRequest, sink: &'a dyn Sink) -> BoxFuture<'a, Result<Plan, StepError>> {
-        match request.mode {
-            Mode::Apply | Mode::Destroy => planner::plan(self, request, sink).boxed(),
-            Mode::Drift => self.drift(request, sink),
+impl Engine for NativeEngine {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    /// For the same request and the same findings the plan is the same to the byte.
+    fn plan<'a>(&'a self, request: PlanRequest, sink: &'a dyn Sink) -> BoxFuture<'a, Result<MadePlan, StepError>> {
+        async move {
+            let plan = match request.mode {
+                Mode::Apply | Mode::Destroy => planner::plan(self, request, sink).await?,
+                Mode::Drift => drift::report(self, request, sink).await?,
+            };
+            Ok(MadePlan { bytes: plan.to_bytes(), summary: plan.summary_for_people() })
         }
+        .boxed()
     }
 
-    fn drift<'a>(&'a self, request: PlanRequest, sink: &'a dyn Sink) -> BoxFuture<'a, Result<Plan, StepError>> {
-        drift::report(self, request, sink).boxed()
-    }
-
-    fn apply<'a>(
-        &'a self,
-        plan: Plan,
-        journal: Vec<JournalEntry>,
-        sink: &'a dyn Sink,
-    ) -> BoxFuture<'a, Result<Outcome, StepError>> {
-        executor::apply(self, plan, journal, sink).boxed()
+    fn apply<'a>(&'a self, request: ApplyRequest, sink: &'a dyn Sink) -> BoxFuture<'a, Result<Outcome, StepError>> {
+        async move { executor::apply(self, Plan::from_bytes(&request.plan)?, request.journal, sink).await }.boxed()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::{Attributes, Level, Redactor, Sink, StepError};
+use crate::{Level, Redactor, Sink, StepError, native::Attributes};
 
 /// Tells what happens, without secrets.
 pub(super) struct Narrator<'a> {
@@ -46,13 +46,13 @@ mod tests {
     use futures::future::{BoxFuture, FutureExt, ready};
 
     use super::*;
-    use crate::{JournalEntry, SinkError, State};
+    use crate::{JournalEntry, SinkError, Snapshot};
 
     #[derive(Default)]
     struct Lines(Mutex<Vec<String>>);
 
     impl Sink for Lines {
-        fn record<'a>(&'a self, _: &'a [JournalEntry], _: Option<&'a State>) -> BoxFuture<'a, Result<(), SinkError>> {
+        fn record<'a>(&'a self, _: &'a [JournalEntry], _: Option<&'a Snapshot>) -> BoxFuture<'a, Result<(), SinkError>> {
             ready(Ok(())).boxed()
         }
 

@@ -21,7 +21,8 @@ use super::{
     schema::Schema,
 };
 use crate::{
-    Action, Attributes, Change, Level, Mode, Plan, PlanRequest, Planned, PlannedOutput, Resource, Sink, State, StepError,
+    Action, Level, Mode, PlanRequest, Sink, StepError,
+    native::{Attributes, Change, Plan, Planned, PlannedOutput, Resource, State},
 };
 
 /// How many resources are looked at, or changed, at the same time.
@@ -160,7 +161,11 @@ pub(super) async fn refresh(
     sink: &dyn Sink,
     narrator: &Narrator<'_>,
 ) -> Result<Looked, StepError> {
-    let base = request.state.clone().unwrap_or_else(|| State::empty(&request.deployment.uid));
+    // The server counts the writes; its serial is the one that the plan is bound to.
+    let base = match &request.state {
+        Some(bytes) => State { serial: request.serial, ..State::from_bytes(bytes)? },
+        None => State::empty(&request.deployment.uid),
+    };
     for secret in document.into_iter().flat_map(|document| document.inputs().sensitive_names()) {
         request.inputs.get(&secret).into_iter().for_each(|secret| narrator.learn(secret));
     }

@@ -12,7 +12,8 @@ use super::{
     provider::{text, whole},
     schema::{Attribute, Kind, Problem, Schema},
 };
-use crate::{Attributes, StepError};
+use crate::StepError;
+use crate::native::Attributes;
 
 /// Draws identities.
 pub(crate) struct RandomId {

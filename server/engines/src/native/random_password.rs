@@ -11,7 +11,8 @@ use super::{
     provider::{flag, whole},
     schema::{Attribute, Kind, Problem, Schema},
 };
-use crate::{Attributes, StepError};
+use crate::StepError;
+use crate::native::Attributes;
 
 /// Each class of characters: whether to use it, how many at least, and which. Special characters are those that need no
 /// quoting in most places.

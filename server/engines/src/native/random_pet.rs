@@ -11,7 +11,8 @@ use super::{
     provider::{text, whole},
     schema::{Attribute, Kind, Problem, Schema},
 };
-use crate::{Attributes, StepError};
+use crate::StepError;
+use crate::native::Attributes;
 
 const QUALITIES: [&str; 96] = [
     "able", "agile", "amber", "ample", "aqua", "azure", "basic", "bold", "brave", "brief", "bright", "brisk", "bronze", "calm",

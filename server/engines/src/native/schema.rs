@@ -3,7 +3,7 @@
 use freehold_domain::blueprints::closest;
 use serde_json::Value;
 
-use crate::Attributes;
+use crate::native::Attributes;
 
 /// The attributes of one resource type.
 pub(crate) struct Schema {

@@ -15,7 +15,8 @@ use super::{
     provider::{flag, optional, text, texts, whole},
     schema::{Attribute, Kind, Problem, Schema},
 };
-use crate::{Attributes, StepError};
+use crate::StepError;
+use crate::native::Attributes;
 
 /// How far a certificate reaches back, for clocks that are late.
 const LATE_CLOCKS: Duration = Duration::from_secs(300);

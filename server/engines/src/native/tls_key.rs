@@ -10,7 +10,8 @@ use super::{
     provider::text,
     schema::{Attribute, Kind, Problem, Schema},
 };
-use crate::{Attributes, StepError};
+use crate::StepError;
+use crate::native::Attributes;
 
 /// Draws keys. The key is drawn by ring itself, which takes no other source.
 pub(crate) struct TlsKey(Schema);

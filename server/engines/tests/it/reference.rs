@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use freehold_domain::blueprints::{Diagnostic, Document, File, Files, Severity};
-use freehold_engines::{Engine, Mode, Plan, PlanRequest, Planned, Resource, State};
+use freehold_engines::{
+    Mode, PlanRequest, Rules,
+    native::{Plan, Planned, Resource, State},
+};
 use serde_json::{Map, Value, json};
 
 use crate::support::{TestSink, World};
@@ -213,7 +216,7 @@ async fn plan(world: &World, example: &str, given: &[(&str, Value)]) -> Plan {
     let given = given.into_iter().filter(|(name, _)| document.inputs().get(name).is_some()).collect();
     let inputs = document.inputs().resolve(&given, None).unwrap_or_else(|wrong| panic!("{wrong:?}\n{example}"));
     let request = PlanRequest { files, inputs, ..world.request("resources: {}\n", Mode::Apply) };
-    world.engine.plan(request, &TestSink::default()).await.unwrap_or_else(|error| panic!("{error}\n{example}"))
+    world.make(request, &TestSink::default()).await.unwrap_or_else(|error| panic!("{error}\n{example}"))
 }
 
 #[tokio::test]

@@ -14,8 +14,9 @@ use freehold_domain::{
     time::{Clock, Random, Timestamp, Uid},
 };
 use freehold_engines::{
-    DeploymentIdentity, Engine, JournalEntry, JournalState, Level, Mode, NativeEngine, NativeSettings, Outcome, Plan,
-    PlanRequest, Sink, SinkError, State,
+    ApplyRequest, DeploymentIdentity, Engine, JournalEntry, JournalState, Level, Mode, NativeEngine, NativeSettings, Outcome,
+    PlanRequest, Sink, SinkError, Snapshot, StepError,
+    native::{Plan, State},
 };
 use futures::future::{BoxFuture, FutureExt};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -111,28 +112,34 @@ impl World {
                 project: "shop".to_owned(),
                 environment: "dev".to_owned(),
             },
-            state: self.state.clone(),
+            state: self.state.as_ref().map(State::to_bytes),
+            serial: self.state.as_ref().map_or(0, |state| state.serial),
             mode,
         }
     }
 
     pub async fn plan(&self, body: &str) -> Plan {
-        self.engine.plan(self.request(body, Mode::Apply), &TestSink::default()).await.expect("a plan")
+        self.make(self.request(body, Mode::Apply), &TestSink::default()).await.expect("a plan")
     }
 
     pub async fn plan_destroy(&self, body: &str) -> Plan {
-        self.engine.plan(self.request(body, Mode::Destroy), &TestSink::default()).await.expect("a plan")
+        self.make(self.request(body, Mode::Destroy), &TestSink::default()).await.expect("a plan")
+    }
+
+    /// A plan as it arrives at whoever applies it.
+    pub async fn make(&self, request: PlanRequest, sink: &TestSink) -> Result<Plan, StepError> {
+        Plan::from_bytes(&self.engine.plan(request, sink).await?.bytes)
     }
 
     pub async fn drift(&self, body: &str) -> Plan {
-        self.engine.drift(self.request(body, Mode::Drift), &TestSink::default()).await.expect("a report")
+        self.make(self.request(body, Mode::Drift), &TestSink::default()).await.expect("a report")
     }
 
-    /// Applies a plan that went through its bytes, as it does between server and runner.
+    /// Applies a plan.
     pub async fn apply_plan(&mut self, plan: &Plan, sink: &TestSink) -> Outcome {
-        let plan = Plan::from_bytes(&plan.to_bytes()).expect("its own bytes");
-        let outcome = self.engine.apply(plan, sink.journal(), sink).await.expect("it can begin");
-        self.state = Some(State::from_bytes(&outcome.state.to_bytes()).expect("its own bytes"));
+        let request = ApplyRequest { run: plan.run.clone(), plan: plan.to_bytes(), journal: sink.journal(), state: None };
+        let outcome = self.engine.apply(request, sink).await.expect("it can begin");
+        self.state = Some(State::from_bytes(&outcome.state.bytes).expect("its own bytes"));
         outcome
     }
 
@@ -244,7 +251,7 @@ impl TestSink {
         self.killed.notified().await;
     }
 
-    fn keep(&self, entries: &[JournalEntry], state: Option<&State>) {
+    fn keep(&self, entries: &[JournalEntry], state: Option<&Snapshot>) {
         let mut journal = self.journal.lock().expect("not poisoned");
         for entry in entries {
             self.history.lock().expect("not poisoned").push((entry.address.clone(), entry.state));
@@ -256,12 +263,15 @@ impl TestSink {
                 self.cancel.store(true, Ordering::SeqCst);
             }
         }
-        self.serials.lock().expect("not poisoned").extend(state.map(|state| state.serial));
+        self.serials
+            .lock()
+            .expect("not poisoned")
+            .extend(state.map(|state| State::from_bytes(&state.bytes).expect("a state").serial));
     }
 }
 
 impl Sink for TestSink {
-    fn record<'a>(&'a self, entries: &'a [JournalEntry], state: Option<&'a State>) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn record<'a>(&'a self, entries: &'a [JournalEntry], state: Option<&'a Snapshot>) -> BoxFuture<'a, Result<(), SinkError>> {
         async move {
             tokio::task::yield_now().await; // a server takes its time, and others get theirs
             assert!(!self.is_dead(), "nothing is recorded after a lost lease");

@@ -1,5 +1,5 @@
 use freehold_domain::blueprints::Document;
-use freehold_engines::Engine;
+use freehold_engines::Rules;
 
 use crate::support::{World, files};
 

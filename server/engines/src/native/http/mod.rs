@@ -18,7 +18,8 @@ use super::{
     provider::{Intent, Made, Owner, Provider, Recovered, flag, text},
     schema::{Attribute, Kind, Problem, Schema},
 };
-use crate::{Attributes, Operation, Resource, StepError};
+use crate::StepError;
+use crate::native::{Attributes, Operation, Resource};
 use client::{Answer, Exchange, HttpClient};
 pub(crate) use policy::Policy;
 

@@ -25,7 +25,8 @@ use super::{
     super::{http::Policy, provider::text, shown},
     failure,
 };
-use crate::{Attributes, StepError};
+use crate::StepError;
+use crate::native::Attributes;
 
 /// How long it may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -13,7 +13,8 @@ use super::{
     },
     Servers, connection, execute_all, failure, name, quoted, shared_rules,
 };
-use crate::{Attributes, Operation, Resource, StepError};
+use crate::StepError;
+use crate::native::{Attributes, Operation, Resource};
 
 /// Rights that each kind of object knows.
 const PRIVILEGES: [(&str, &[&str]); 4] = [

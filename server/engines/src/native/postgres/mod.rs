@@ -16,7 +16,8 @@ use super::{
     provider::{Intent, Made, Owner, Recovered, optional},
     schema::{Attribute, Kind, Problem},
 };
-use crate::{Attributes, Operation, StepError};
+use crate::StepError;
+use crate::native::{Attributes, Operation};
 
 pub(crate) use connect::Servers;
 pub(crate) use database::PostgresDatabase;

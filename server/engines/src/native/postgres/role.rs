@@ -15,7 +15,8 @@ use super::{
     },
     Found, Servers, connection, execute_all, failure, literal, look, name, quoted, scram, shared_rules, strangers,
 };
-use crate::{Attributes, Operation, Resource, StepError};
+use crate::StepError;
+use crate::native::{Attributes, Operation, Resource};
 
 const COMMENT: &str = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = $1";
 /// Attributes that are a word of `CREATE ROLE`, or that word after `NO`.

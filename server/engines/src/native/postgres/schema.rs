@@ -11,7 +11,8 @@ use super::{
     },
     Found, Servers, connection, execute_all, failure, literal, look, name, quoted, shared_rules, strangers,
 };
-use crate::{Attributes, Operation, Resource, StepError};
+use crate::StepError;
+use crate::native::{Attributes, Operation, Resource};
 
 const COMMENT: &str = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1";
 

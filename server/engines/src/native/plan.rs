@@ -3,56 +3,11 @@
 use std::{collections::BTreeMap, fmt};
 
 use freehold_domain::blueprints::{DeploymentFacts, File, Files};
-use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{OutputValue, Resource, State, StepError};
-
-/// What an engine is asked to compare.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct PlanRequest {
-    /// Uid of the run; part of the identity of each step, so that no other run has the same.
-    pub run: String,
-    /// Files of the blueprint version.
-    #[serde(with = "files")]
-    pub files: Files,
-    /// Inputs as resolved by the schema of the blueprint; may hold secrets.
-    pub inputs: Map<String, Value>,
-    /// The deployment.
-    pub deployment: DeploymentIdentity,
-    /// What is known to exist; nothing before the first apply.
-    pub state: Option<State>,
-    /// What to reach.
-    pub mode: Mode,
-}
-
-/// What a plan is to reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// What the blueprint says.
-    Apply,
-    /// Nothing is left.
-    Destroy,
-    /// Only to know what happened outside.
-    Drift,
-}
-
-/// Which deployment resources belong to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeploymentIdentity {
-    /// UUIDv7; stays when names are used again.
-    pub uid: String,
-    /// Resource name.
-    pub name: String,
-    /// Id of its tenant.
-    pub tenant: String,
-    /// Id of its project.
-    pub project: String,
-    /// Id of its environment.
-    pub environment: String,
-}
+use super::{Resource, State};
+use crate::{Action, DeploymentIdentity, Mode, OutputValue, StepError};
 
 /// What an apply does, in every detail. Holds secrets: it is kept sealed; people see its [`Summary`](crate::Summary).
 #[derive(Clone, Serialize, Deserialize)]
@@ -114,22 +69,6 @@ pub struct Change {
     pub reason: String,
     /// It is not as it was made.
     pub drifted: bool,
-}
-
-/// What is done to a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// It is made.
-    Create,
-    /// It is changed in place.
-    Update,
-    /// It is removed and made anew.
-    Replace,
-    /// It is removed.
-    Delete,
-    /// It is left alone.
-    Noop,
 }
 
 /// A value, as far as it is known.
@@ -200,12 +139,6 @@ impl Plan {
         serde_json::to_vec(self).expect("maps with text keys always have a JSON form")
     }
 
-    /// The digest of the bytes of a plan, `sha256:…`.
-    pub fn digest(bytes: &[u8]) -> String {
-        let hex: String = digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
-    }
-
     /// An apply of it would change nothing, not even an output.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.outputs.values().all(|output| output.action() == Action::Noop)
@@ -247,17 +180,6 @@ impl Planned {
             Self::Known(value) => Some(value),
             Self::Unknown => None,
         }
-    }
-}
-
-/// Names what it is about, never values.
-impl fmt::Debug for PlanRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PlanRequest")
-            .field("run", &self.run)
-            .field("deployment", &self.deployment)
-            .field("mode", &self.mode)
-            .finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{OutputValue, StepError};
+use crate::{OutputValue, Snapshot, StepError};
 
 /// Attributes of a resource by name. An absent attribute and a null one are the same.
 pub type Attributes = BTreeMap<String, Value>;
@@ -69,6 +69,11 @@ impl State {
     /// The state as JSON; equal states give equal bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("maps with text keys always have a JSON form")
+    }
+
+    /// The state as engines hand it over.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { bytes: self.to_bytes(), addresses: self.addresses() }
     }
 
     /// The resources, sorted.
