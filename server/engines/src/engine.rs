@@ -35,6 +35,9 @@ pub trait Engine: Send + Sync {
     /// `plan-invalid`, `blueprint-invalid` or `journal-invalid` when it cannot even begin. This attempt has changed nothing then
     /// and knows no state: the newest one is what an earlier attempt recorded.
     fn apply<'a>(&'a self, request: ApplyRequest, sink: &'a dyn Sink) -> BoxFuture<'a, Result<Outcome, StepError>>;
+
+    /// The server knows how the apply of this run ended; what was kept for a runner that comes back is not needed any more.
+    fn forget(&self, _run: &str) {}
 }
 
 /// What an engine is asked to compare.

@@ -15,7 +15,9 @@ pub struct Program {
     pub arguments: Vec<OsString>,
     /// The whole environment: nothing is inherited.
     pub environment: BTreeMap<String, OsString>,
-    /// The folder it works in, and the only one that it may write to.
+    /// The folder it works in.
+    pub directory: PathBuf,
+    /// The only folder that it may write to; the one it works in is this or inside of it.
     pub folder: PathBuf,
     /// Further files and folders that it may read, beside the system's own programs and libraries.
     pub readable: Vec<PathBuf>,

@@ -11,6 +11,7 @@ mod launch;
 pub mod native;
 mod redact;
 mod summary;
+pub mod terraform;
 
 pub use engine::{
     ApplyRequest, DeploymentIdentity, Engine, Engines, Level, MadePlan, Mode, Outcome, OutputValue, PlanRequest, Rules, Sink,
@@ -22,3 +23,4 @@ pub use launch::{Access, Exit, Launcher, Process, Program};
 pub use native::{NativeEngine, NativeSettings};
 pub use redact::Redactor;
 pub use summary::{Action, AttributeChange, OutputChange, PlanSummary, ResourceChange, Summary};
+pub use terraform::{TerraformEngine, TerraformProgram, TerraformRules, TerraformSettings};

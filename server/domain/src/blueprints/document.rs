@@ -12,6 +12,7 @@ use super::{
     graph::Graph,
     inputs::InputSchema,
     locate::Lines,
+    module::Module,
     pattern::Patterns,
     schema,
     template::{Compiler, Template},
@@ -28,7 +29,7 @@ pub const MAX_RESOURCES: usize = 500;
 /// The most outputs of a blueprint.
 pub const MAX_OUTPUTS: usize = 200;
 
-const KEYS: [&str; 6] = ["apiVersion", "engine", "description", "inputs", "resources", "outputs"];
+const KEYS: [&str; 7] = ["apiVersion", "engine", "description", "inputs", "module", "resources", "outputs"];
 const OWN_KEYS: [&str; 3] = ["type", "when", "dependsOn"];
 
 /// A blueprint without errors. Whether the engine knows its resource types is the engine's to say.
@@ -38,6 +39,7 @@ pub struct Document {
     engine_range: Range,
     description: Option<String>,
     inputs: InputSchema,
+    module: Option<Module>,
     resources: Vec<Resource>,
     outputs: Vec<Output>,
     graph: Graph,
@@ -157,8 +159,9 @@ impl Document {
         }
         let root = root?;
         let top = Fields::read(&root, "a blueprint", &KEYS, diagnostics)?;
-        let resources = top.require("resources", diagnostics).and_then(|node| fields::map(node, "`resources`", diagnostics));
-        let resources = resources.unwrap_or_default();
+        let module = top.get("module");
+        let resources = if module.is_some() { module_only(&top, diagnostics) } else { top.require("resources", diagnostics) };
+        let resources = resources.and_then(|node| fields::map(node, "`resources`", diagnostics)).unwrap_or_default();
         let patterns = Patterns::default();
         let vocabulary = Vocabulary {
             inputs: top.get("inputs").map(schema::declared).unwrap_or_default().into_iter().collect(),
@@ -178,12 +181,13 @@ impl Document {
             Some(node) => schema::read(node, &mut compiler, diagnostics),
             None => Some(InputSchema::default()),
         };
+        let module = module.and_then(|node| Module::read(node, files, &mut compiler, diagnostics));
         let resources = read_resources(resources, &mut compiler, diagnostics);
         let outputs = top.get("outputs").and_then(|node| fields::map(node, "`outputs`", diagnostics)).unwrap_or_default();
         let outputs = read_outputs(outputs, inputs.as_ref(), &mut compiler, diagnostics);
         let graph = graph(&resources, diagnostics);
         let inputs = inputs.unwrap_or_default();
-        Some(Self { engine, engine_range, description, inputs, resources, outputs, graph, files: files.clone() })
+        Some(Self { engine, engine_range, description, inputs, module, resources, outputs, graph, files: files.clone() })
     }
 
     /// The engine that deploys it, for example `native`.
@@ -204,6 +208,11 @@ impl Document {
     /// What it asks for.
     pub fn inputs(&self) -> &InputSchema {
         &self.inputs
+    }
+
+    /// What its engine runs, if that has a language of its own; then there are no resources and outputs here.
+    pub fn module(&self) -> Option<&Module> {
+        self.module.as_ref()
     }
 
     /// What it makes, in the order of the document.
@@ -240,7 +249,9 @@ impl Document {
         let conditions = self.resources.iter().filter_map(|resource| resource.when.as_ref()).map(Expression::uses);
         let attributes = self.resources.iter().flat_map(|resource| &resource.attributes).map(|(_, template)| template.uses());
         let outputs = self.outputs.iter().map(|output| output.value.uses());
-        let all: Vec<&Uses> = rules.chain(conditions).chain(attributes).chain(outputs).collect();
+        let variables = self.module.iter().flat_map(|module| module.variables.iter().flatten()).map(|(_, value)| value.uses());
+        let all: Vec<&Uses> = rules.chain(conditions).chain(attributes).chain(outputs).chain(variables).collect();
+        let all_are_variables = self.module.as_ref().is_some_and(|module| module.variables.is_none());
         for uses in all {
             used.extend(uses);
             let untested = uses.inputs.difference(&uses.tested);
@@ -248,7 +259,7 @@ impl Document {
         }
         for input in self.inputs.inputs() {
             if !used.inputs.contains(&input.name) {
-                if diagnostics.has_errors() {
+                if diagnostics.has_errors() || all_are_variables {
                     continue;
                 }
                 let message = format!("nothing uses the input `{}`; remove it, or use it", input.name);
@@ -262,6 +273,16 @@ impl Document {
             }
         }
     }
+}
+
+/// Reports what cannot stand beside a module.
+fn module_only<'n>(top: &Fields<'n>, diagnostics: &mut Diagnostics) -> Option<&'n Node> {
+    for (key, why) in [("resources", "what it makes is said in the module"), ("outputs", "they are those of the module")] {
+        if let Some(node) = top.get(key) {
+            diagnostics.error("not-here", node.range, format!("`{key}` cannot stand beside `module`: {why}"));
+        }
+    }
+    None
 }
 
 fn version(top: &Fields<'_>, diagnostics: &mut Diagnostics) {
@@ -395,7 +416,7 @@ pub(super) fn is_name(text: &str) -> bool {
     is_attribute(text) && !text.bytes().any(|b| b.is_ascii_uppercase()) && !matches!(text, "in" | "true" | "false" | "null")
 }
 
-fn is_attribute(text: &str) -> bool {
+pub(super) fn is_attribute(text: &str) -> bool {
     text.len() <= 63
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')

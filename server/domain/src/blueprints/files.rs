@@ -108,7 +108,7 @@ impl fmt::Debug for Files {
     }
 }
 
-fn check_path(path: &str) -> Result<(), String> {
+pub(super) fn check_path(path: &str) -> Result<(), String> {
     let wrong = if path.is_empty() {
         "is empty"
     } else if path.len() > MAX_PATH {

@@ -14,6 +14,10 @@ use crate::native::Attributes;
 /// are not repeated.
 pub(super) fn validate(engine: &NativeEngine, document: &Document) -> Vec<Diagnostic> {
     let mut found = Vec::new();
+    if let Some(module) = document.module() {
+        let message = "the engine `native` runs no modules; write `resources`, or name the engine that runs it";
+        found.push(Diagnostic::error("not-here", DOCUMENT_PATH, module.range(), message));
+    }
     for resource in document.resources() {
         match engine.provider(&resource.kind) {
             Ok(provider) => found.extend(attributes(document, resource, provider)),

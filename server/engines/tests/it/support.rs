@@ -188,7 +188,7 @@ pub struct TestSink {
     journal: Mutex<Vec<JournalEntry>>,
     inherited: Vec<JournalEntry>,
     history: Mutex<Vec<(String, JournalState)>>,
-    serials: Mutex<Vec<u64>>,
+    states: Mutex<Vec<Vec<u8>>>,
     lines: Mutex<Vec<String>>,
     records: AtomicU64,
     death: Option<(u64, Death)>,
@@ -233,8 +233,15 @@ impl TestSink {
         self.lines.lock().expect("not poisoned").clone()
     }
 
+    /// Serials of the states of the native engine that were recorded.
     pub fn serials(&self) -> Vec<u64> {
-        self.serials.lock().expect("not poisoned").clone()
+        let states = self.states.lock().expect("not poisoned");
+        states.iter().map(|state| State::from_bytes(state).expect("a state").serial).collect()
+    }
+
+    /// The newest state.
+    pub fn state(&self) -> Option<Vec<u8>> {
+        self.states.lock().expect("not poisoned").last().cloned()
     }
 
     pub fn is_dead(&self) -> bool {
@@ -263,10 +270,7 @@ impl TestSink {
                 self.cancel.store(true, Ordering::SeqCst);
             }
         }
-        self.serials
-            .lock()
-            .expect("not poisoned")
-            .extend(state.map(|state| State::from_bytes(&state.bytes).expect("a state").serial));
+        self.states.lock().expect("not poisoned").extend(state.map(|state| state.bytes.clone()));
     }
 }
 

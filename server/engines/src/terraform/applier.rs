@@ -1,0 +1,341 @@
+//! Carries out plans, and finds out what became of one that was cut off.
+
+use std::{
+    collections::BTreeMap,
+    sync::PoisonError,
+    time::{Duration, SystemTime},
+};
+
+use freehold_domain::fault;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::{
+    TerraformEngine,
+    bundle::Bundle,
+    events::{Event, Moved},
+    follower::Follower,
+    planner::parse,
+    session::{Material, Session, module_of},
+    state::{TerraformState, snapshot},
+    workspace::Workspace,
+};
+use crate::{
+    Access, Action, ApplyRequest, Exit, JournalEntry, JournalState, Level, Mode, Outcome, Process, Sink, SinkError, Snapshot,
+    StepError,
+};
+
+/// Between two states that are recorded while the program works.
+const PACE: Duration = Duration::from_secs(1);
+/// The step that stands for the program as a whole.
+const PROGRAM: &str = "program";
+
+/// What is known of the program before it is started: on whose disk it is.
+#[derive(Serialize, Deserialize)]
+struct Begun {
+    instance: String,
+}
+
+/// Carries out a plan, or goes on where an earlier attempt stopped.
+pub(super) async fn apply(engine: &TerraformEngine, request: ApplyRequest, sink: &dyn Sink) -> Result<Outcome, StepError> {
+    let bundle = Bundle::from_bytes(&request.plan)?;
+    expect_applicable(engine, &bundle)?;
+    let files = freehold_domain::blueprints::Files::new(
+        bundle
+            .files
+            .iter()
+            .map(|(path, content)| freehold_domain::blueprints::File { path: path.clone(), content: content.0.clone() })
+            .collect(),
+    )
+    .map_err(|_| StepError::new("plan-invalid", "the files in the plan are invalid").hint("make a new plan"))?;
+    let document = parse(&files)?;
+    let module = module_of(&document)?.path.clone();
+    let workspace = Workspace::new(&engine.settings.folder, &request.run, "apply", &module);
+    let session = Session::new(engine, workspace, sink, &bundle.secrets);
+    for state in [Some(&bundle.state.0), request.state.as_ref()].into_iter().flatten().filter(|state| !state.is_empty()) {
+        learn(&session, state);
+    }
+    let work = Work { session, bundle, module };
+    let begun = request.journal.iter().find(|entry| entry.step_id == PROGRAM);
+    let ours = |entry: &JournalEntry| {
+        serde_json::from_slice::<Begun>(&entry.data).is_ok_and(|begun| begun.instance == engine.settings.instance)
+    };
+    match begun {
+        None => work.begin().await,
+        Some(entry) if ours(entry) => match engine.launcher.adopt(work.record()).await {
+            Some(process) => {
+                work.session.log(Level::Warn, "the runner was gone for a while; the program went on without it");
+                work.follow(process).await
+            }
+            // Its start was recorded, and nothing was started.
+            None => work.begin().await,
+        },
+        Some(_) => work.recover(request.state.unwrap_or_default(), in_flight(&request.journal)).await,
+    }
+}
+
+fn expect_applicable(engine: &TerraformEngine, bundle: &Bundle) -> Result<(), StepError> {
+    let (made, ours) = (&bundle.program, &engine.settings.program.version);
+    if bundle.mode == Mode::Drift {
+        return Err(StepError::new("plan-invalid", "a report on drift cannot be applied").hint("make a plan"));
+    }
+    if made != ours {
+        let message = format!("the plan was made by {made}; this runner has {ours}, which may do something else with it");
+        return Err(StepError::new("plan-invalid", message).hint("make a new plan, or give the pool runners of one version"));
+    }
+    Ok(())
+}
+
+fn learn(session: &Session<'_>, state: &[u8]) {
+    if let Ok(state) = TerraformState::read(state) {
+        state.learn_secrets(&mut session.redactor.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Resources whose change had begun and was not known to be over.
+fn in_flight(journal: &[JournalEntry]) -> Vec<String> {
+    let open = journal.iter().filter(|entry| !entry.address.is_empty() && entry.state == JournalState::Intended);
+    open.map(|entry| entry.address.clone()).collect()
+}
+
+/// One apply.
+struct Work<'a> {
+    session: Session<'a>,
+    bundle: Bundle,
+    module: String,
+}
+
+impl Work<'_> {
+    fn record(&self) -> std::path::PathBuf {
+        self.session.workspace.record("program")
+    }
+
+    fn material<'m>(&'m self, state: &'m [u8]) -> Material<'m> {
+        Material {
+            files: self.bundle.files.iter().map(|(path, content)| (path.as_str(), content.0.as_slice())).collect(),
+            variables: &self.bundle.variables,
+            lock: &self.bundle.lock.0,
+            state,
+        }
+    }
+
+    /// Has the plan carried out.
+    async fn begin(self) -> Result<Outcome, StepError> {
+        let session = &self.session;
+        session.prepare(&self.material(&self.bundle.state.0)).await?;
+        let plan = session.workspace.own().join("plan");
+        session.workspace.write(&plan, &self.bundle.plan.0)?;
+        let begun = Begun { instance: session.engine.settings.instance.clone() };
+        let entry = JournalEntry {
+            address: String::new(),
+            step_id: PROGRAM.to_owned(),
+            state: JournalState::Intended,
+            data: serde_json::to_vec(&begun).expect("a text always has a JSON form"),
+            error: String::new(),
+        };
+        if let Err(error) = session.sink.record(&[entry], None).await {
+            // Nothing has begun, and whoever has the run now may begin it.
+            return Err(stopped(&error));
+        }
+        fault::point("terraform.recorded");
+        let plan = plan.display().to_string();
+        let arguments = ["apply", "-json", "-input=false", "-lock=false", "-backup=-", &plan];
+        let process = session.launch("program", &arguments, Access::Write).await?;
+        fault::point("terraform.launched");
+        self.follow(process).await
+    }
+
+    /// Follows the program to its end and records what it does.
+    async fn follow(self, process: Box<dyn Process>) -> Result<Outcome, StepError> {
+        let session = &self.session;
+        let (record, logged) = (self.record(), session.workspace.record("logged"));
+        let seen = session.workspace.read(&logged)?.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
+        let mut follower = Follower::new(process, &record, session.sink, &session.redactor, seen.unwrap_or(0));
+        let mut progress = Progress::default();
+        let mut state = Watched::new(self.bundle.state.0.clone());
+        let mut lost = false;
+        let mut offsets = [0; 3];
+        while let Some(events) = follower.next().await {
+            let entries = progress.take(&events);
+            let snapshot = state.next(session);
+            if lost || (entries.is_empty() && snapshot.is_none()) {
+                continue;
+            }
+            if let Err(error) = session.sink.record(&entries, snapshot.as_ref()).await {
+                session.log(Level::Warn, &format!("it goes on although nothing can be recorded: {}", stopped(&error).message));
+                lost = true;
+            }
+            fault::point("terraform.progress");
+            // Lines are sent a little later than they are read; those of the last moments are said again by who comes back.
+            offsets = [follower.offset(), offsets[0], offsets[1]];
+            session.workspace.write(&logged, offsets[2].to_string().as_bytes())?;
+        }
+        fault::point("terraform.ended");
+        let exit = follower.exit();
+        let last = self.last_state()?;
+        let unknown = progress.started();
+        if matches!(exit, Exit::Unknown) {
+            let state = last.unwrap_or_else(|| self.bundle.state.0.clone());
+            return self.recover(state, unknown).await;
+        }
+        let bytes = last.unwrap_or_else(|| self.bundle.state.0.clone());
+        let changed = progress.changed || bytes != self.bundle.state.0;
+        let failed = (exit != Exit::Code(0)).then(|| session.failure(&follower, &exit, "apply-failed"));
+        let cancelled = follower.was_interrupted() && failed.is_some();
+        // A program that came to its own end has said of each resource what became of it.
+        let unknown = if matches!(exit, Exit::Code(_)) { Vec::new() } else { unknown };
+        self.outcome(bytes, changed, failed.filter(|_| !cancelled), unknown, cancelled)
+    }
+
+    /// The state that the program left; the newer of the two when it could not write one of them to its place.
+    fn last_state(&self) -> Result<Option<Vec<u8>>, StepError> {
+        let workspace = &self.session.workspace;
+        let (state, errored) = (workspace.read(&workspace.state())?, workspace.read(&workspace.errored_state())?);
+        let Some(errored) = errored else { return Ok(state) };
+        self.session.log(Level::Error, "the program could not write its state; what it wrote instead is kept");
+        let serial = |bytes: &[u8]| TerraformState::read(bytes).map(|state| state.serial).ok();
+        let newer = serial(&errored) >= state.as_deref().and_then(serial);
+        Ok(if newer && serial(&errored).is_some() { Some(errored) } else { state })
+    }
+
+    /// Looks at what a program left that was cut off: makes a plan of the same module against the newest state. Changes nothing.
+    async fn recover(self, state: Vec<u8>, in_flight: Vec<String>) -> Result<Outcome, StepError> {
+        let Self { session, bundle, module } = self;
+        session.log(Level::Warn, "the program was cut off; looking at what it left");
+        if !state.is_empty() {
+            let snapshot = snapshot(state.clone())?;
+            // What the next look shows is worth nothing if this is lost.
+            session.sink.record(&[], Some(&snapshot)).await.map_err(|error| stopped(&error))?;
+        }
+        let Session { engine, sink, redactor, .. } = session;
+        let workspace = Workspace::new(&engine.settings.folder, &bundle.run, "recover", &module);
+        let work = Work { session: Session { engine, workspace, sink, redactor }, bundle, module };
+        work.session.prepare(&work.material(&state)).await?;
+        let found = work.session.plan(work.bundle.mode).await;
+        work.session.workspace.remove();
+        let summary = {
+            let redactor = work.session.redactor.lock().unwrap_or_else(PoisonError::into_inner);
+            found?.shown.summary(work.bundle.base_serial, work.bundle.mode, &redactor)
+        };
+        let left = summary.changes.iter().filter(|change| change.action != Action::Noop).count();
+        let changed = state != work.bundle.state.0;
+        if left == 0 {
+            work.session.log(Level::Info, "everything that was planned is there");
+            return work.outcome(state, changed, None, Vec::new(), false);
+        }
+        let message = format!("the program was cut off before its end; {left} changes are still to be made");
+        let mut error = StepError::new("apply-cut-off", message).retryable();
+        error = match in_flight.as_slice() {
+            [] => error.hint("plan again: nothing was under way when it was cut off"),
+            some => {
+                error.hint(format!("look at {} by hand before you plan again: it may exist without being known", some.join(", ")))
+            }
+        };
+        work.outcome(state, changed, Some(error), in_flight, false)
+    }
+
+    fn outcome(
+        &self,
+        state: Vec<u8>,
+        changed: bool,
+        failed: Option<StepError>,
+        unknown: Vec<String>,
+        cancelled: bool,
+    ) -> Result<Outcome, StepError> {
+        if state.is_empty() {
+            let state = Snapshot { bytes: state, addresses: Vec::new() };
+            return Ok(Outcome { changed, state, outputs: BTreeMap::new(), failed, unknown, cancelled });
+        }
+        let outputs = TerraformState::read(&state)?.outputs();
+        Ok(Outcome { changed, state: snapshot(state)?, outputs, failed, unknown, cancelled })
+    }
+}
+
+fn stopped(error: &SinkError) -> StepError {
+    match error {
+        SinkError::LeaseLost => StepError::new("lease-lost", "another runner has taken over this run").hint("look at the run"),
+        SinkError::Unavailable(why) => StepError::new("journal-unavailable", format!("steps cannot be recorded: {why}"))
+            .hint("look at the connection between runner and server")
+            .retryable(),
+    }
+}
+
+/// How far each resource is.
+#[derive(Default)]
+struct Progress {
+    resources: BTreeMap<String, JournalState>,
+    changed: bool,
+}
+
+impl Progress {
+    /// What these events say of resources.
+    fn take(&mut self, events: &[Event]) -> Vec<JournalEntry> {
+        let mut entries = Vec::new();
+        for event in events {
+            let Some(moved) = event.moved() else { continue };
+            let state = match moved {
+                Moved::Started => JournalState::Intended,
+                Moved::Done => JournalState::Done,
+                Moved::Failed => JournalState::Failed,
+            };
+            self.changed |= state == JournalState::Done;
+            self.resources.insert(event.address().to_owned(), state);
+            entries.push(JournalEntry {
+                address: event.address().to_owned(),
+                step_id: event.address().to_owned(),
+                state,
+                data: Vec::new(),
+                error: if state == JournalState::Failed { "see the error of the run".to_owned() } else { String::new() },
+            });
+        }
+        // Of one resource only the last word counts.
+        let last: BTreeMap<String, usize> = entries.iter().enumerate().map(|(at, entry)| (entry.address.clone(), at)).collect();
+        let mut at = 0;
+        entries.retain(|entry| {
+            at += 1;
+            last[&entry.address] == at - 1
+        });
+        entries
+    }
+
+    fn started(&self) -> Vec<String> {
+        let open = self.resources.iter().filter(|(_, state)| **state == JournalState::Intended);
+        open.map(|(address, _)| address.clone()).collect()
+    }
+}
+
+/// The state in the folder, as it changes.
+struct Watched {
+    newest: Vec<u8>,
+    modified: Option<SystemTime>,
+    recorded: Option<Instant>,
+}
+
+impl Watched {
+    fn new(base: Vec<u8>) -> Self {
+        Self { newest: base, modified: None, recorded: None }
+    }
+
+    /// A state that was not recorded yet, at a moderate pace.
+    fn next(&mut self, session: &Session<'_>) -> Option<Snapshot> {
+        if self.recorded.is_some_and(|recorded| recorded.elapsed() < PACE) {
+            return None;
+        }
+        let path = session.workspace.state();
+        let modified = std::fs::symlink_metadata(&path).and_then(|meta| meta.modified()).ok()?;
+        if self.modified == Some(modified) {
+            return None;
+        }
+        let bytes = session.workspace.read(&path).ok()??;
+        // The program writes in place: half a state is read once more at the next look.
+        let snapshot = snapshot(bytes).ok()?;
+        self.modified = Some(modified);
+        if snapshot.bytes == self.newest {
+            return None;
+        }
+        learn(session, &snapshot.bytes);
+        self.newest.clone_from(&snapshot.bytes);
+        self.recorded = Some(Instant::now());
+        Some(snapshot)
+    }
+}

@@ -1,0 +1,75 @@
+//! The program: OpenTofu or Terraform, whichever is there.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::StepError;
+
+/// A program that was found.
+#[derive(Clone, Debug)]
+pub struct TerraformProgram {
+    pub(super) path: PathBuf,
+    pub(super) version: Version,
+}
+
+/// Which program, of which version. Plans are applied by just the one that made them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Version {
+    /// `terraform` or `tofu`.
+    pub name: String,
+    /// For example `1.11.4`.
+    pub number: semver::Version,
+}
+
+impl TerraformProgram {
+    /// The program at this path; without one, `tofu` or else `terraform` on the search path. Nothing when there is none.
+    ///
+    /// # Errors
+    /// `program-invalid` when it does not answer as one of them does.
+    pub async fn find(path: Option<&Path>) -> Result<Option<Self>, StepError> {
+        let found = match path {
+            Some(path) => Some(path.to_owned()),
+            None => ["tofu", "terraform"].into_iter().find_map(on_path),
+        };
+        let Some(path) = found else { return Ok(None) };
+        let invalid = |why: String| {
+            let message = format!("{} is no OpenTofu and no Terraform: {why}", path.display());
+            StepError::new("program-invalid", message).hint("name another program with --terraform")
+        };
+        let mut ask = tokio::process::Command::new(&path);
+        ask.args(["version", "-json"]).env_clear().env("CHECKPOINT_DISABLE", "1").stdin(Stdio::null()).kill_on_drop(true);
+        let answer = ask.output().await.map_err(|error| invalid(error.to_string()))?;
+        #[derive(Deserialize)]
+        struct Answer {
+            terraform_version: semver::Version,
+        }
+        let number = serde_json::from_slice::<Answer>(&answer.stdout).map_err(|error| invalid(error.to_string()))?;
+        let mut name = tokio::process::Command::new(&path);
+        name.arg("version").env_clear().env("CHECKPOINT_DISABLE", "1").stdin(Stdio::null()).kill_on_drop(true);
+        let told = name.output().await.map_err(|error| invalid(error.to_string()))?;
+        let name = if told.stdout.starts_with(b"OpenTofu") { "tofu" } else { "terraform" };
+        Ok(Some(Self { version: Version { name: name.to_owned(), number: number.terraform_version }, path }))
+    }
+}
+
+impl fmt::Display for TerraformProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.version, self.path.display())
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", if self.name == "tofu" { "OpenTofu" } else { "Terraform" }, self.number)
+    }
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
