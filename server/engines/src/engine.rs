@@ -1,6 +1,6 @@
 //! The one trait of all engines.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use freehold_domain::blueprints::{Diagnostic, Document, Files};
 use futures::future::BoxFuture;
@@ -35,6 +35,11 @@ pub trait Engine: Send + Sync {
     /// `plan-invalid`, `blueprint-invalid` or `journal-invalid` when it cannot even begin. This attempt has changed nothing then
     /// and knows no state: the newest one is what an earlier attempt recorded.
     fn apply<'a>(&'a self, request: ApplyRequest, sink: &'a dyn Sink) -> BoxFuture<'a, Result<Outcome, StepError>>;
+
+    /// How long what an apply has started may go on when its runner is gone; nothing when it ends with the runner.
+    fn outlives(&self) -> Option<Duration> {
+        None
+    }
 
     /// The server knows how the apply of this run ended; what was kept for a runner that comes back is not needed any more.
     fn forget(&self, _run: &str) {}

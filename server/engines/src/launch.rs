@@ -1,6 +1,6 @@
 //! How an engine has programs run: the runner starts them, in whatever sandbox it has.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 
 use futures::future::BoxFuture;
 
@@ -39,6 +39,9 @@ pub enum Access {
 
 /// Starts programs.
 pub trait Launcher: Send + Sync {
+    /// How long a program goes on when nobody comes back for it; then it is ended, in order if it can be.
+    fn outlives(&self) -> Duration;
+
     /// Starts it. Its standard output goes to the file `stdout` of its record, standard error to `stderr`; it reads nothing.
     ///
     /// # Errors

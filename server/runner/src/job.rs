@@ -21,24 +21,23 @@ use freehold_engines::{
 };
 use tokio::task::JoinHandle;
 
-use crate::{
-    Server,
-    sink::{JobSink, retried},
-    summary,
-};
+use crate::{Server, sink::JobSink, summary};
 
 /// Does the job and reports its end, unless the lease is lost; then another runner has it.
 pub(crate) async fn execute(server: &Server, engines: &Engines, job: Job) {
     let run = job.run.clone();
-    let sink = Arc::new(JobSink::new(server.clone(), &job));
-    if job.kind() == JobKind::Apply {
+    let engine = engines.get(&job.engine);
+    let applies = job.kind() == JobKind::Apply;
+    let outlives = engine.filter(|_| applies).and_then(|engine| engine.outlives());
+    let sink = Arc::new(JobSink::new(server.clone(), &job, outlives));
+    if applies {
         // Somebody may have asked it to stop while it waited for a runner to finish what another had begun.
         sink.extend_lease().await;
     }
     let keeper = Keeper(tokio::spawn(Arc::clone(&sink).keep_lease(lease(&job))));
     let flusher = tokio::spawn(Arc::clone(&sink).flush_log());
-    let ended = match engines.get(&job.engine) {
-        Some(engine) => perform(server, engine.as_ref(), &sink, job).await,
+    let ended = match engine {
+        Some(engine) => perform(engine.as_ref(), &sink, job).await,
         None => failure(&StepError::new("engine-missing", format!("this runner has no engine `{}`", job.engine))),
     };
     sink.close_log();
@@ -47,8 +46,12 @@ pub(crate) async fn execute(server: &Server, engines: &Engines, job: Job) {
     }
     if !sink.is_lost() {
         fault::point("runner.completing");
-        report(server, &sink, ended).await;
+        report(&sink, ended).await;
         fault::point("runner.completed");
+    }
+    // What the server did not take is kept as evidence of what was done.
+    if let Some(engine) = engine.filter(|_| applies && !sink.is_lost()) {
+        engine.forget(&uid(&run));
     }
     drop(keeper);
     if sink.is_lost() {
@@ -69,16 +72,16 @@ fn lease(job: &Job) -> Duration {
     job.lease_duration.and_then(|duration| Duration::try_from(duration).ok()).unwrap_or(Duration::from_secs(30))
 }
 
-async fn perform(server: &Server, engine: &dyn Engine, sink: &JobSink, job: Job) -> Ended {
+async fn perform(engine: &dyn Engine, sink: &JobSink, job: Job) -> Ended {
     let kind = job.kind();
     let done = match kind {
         JobKind::Apply => apply(engine, sink, job).await,
-        _ => plan(server, engine, sink, job, kind == JobKind::Drift).await,
+        _ => plan(engine, sink, job, kind == JobKind::Drift).await,
     };
     done.unwrap_or_else(|error| failure(&error))
 }
 
-async fn plan(server: &Server, engine: &dyn Engine, sink: &JobSink, job: Job, drift: bool) -> Result<Ended, StepError> {
+async fn plan(engine: &dyn Engine, sink: &JobSink, job: Job, drift: bool) -> Result<Ended, StepError> {
     let invalid = |what: String| StepError::new("job-invalid", what).hint("server and runner may be of versions that do not fit");
     let work: PlanWork =
         serde_json::from_slice(&job.payload).map_err(|error| invalid(format!("the job cannot be read: {error}")))?;
@@ -109,14 +112,12 @@ async fn plan(server: &Server, engine: &dyn Engine, sink: &JobSink, job: Job, dr
             (false, false) => Mode::Apply,
         },
     };
-    let prepared = ReportJobProgressRequest { run: job.run.clone(), epoch: job.epoch, ..Default::default() };
-    let told = retried(|| {
-        let (mut server, prepared) = (server.clone(), prepared.clone());
+    let prepared = |mut server: Server, epoch, _| {
+        let prepared = ReportJobProgressRequest { run: job.run.clone(), epoch, ..Default::default() };
         async move { server.report_job_progress(prepared).await }
-    });
-    if let Err(status) = told.await {
-        sink.failed(&status);
-    }
+    };
+    // A refusal is noted by the sink; the plan is then nobody's any more.
+    let _ = sink.under_lease(prepared, false).await;
     let plan = engine.plan(request, sink).await?;
     Ok(Ended::Plan(PlanResult { summary: Some(summary::message(&plan.summary)), plan: plan.bytes }))
 }
@@ -172,14 +173,11 @@ fn run_error(error: &StepError) -> RunError {
 }
 
 /// Reports the end until the server has it, or says that the lease is lost.
-async fn report(server: &Server, sink: &JobSink, ended: Ended) {
-    let report = CompleteJobRequest { run: sink.run().to_owned(), epoch: sink.epoch(), result: Some(ended) };
-    if let Err(status) = retried(|| {
-        let (mut server, report) = (server.clone(), report.clone());
-        async move { server.complete_job(report).await.map(drop) }
-    })
-    .await
-    {
-        sink.failed(&status);
-    }
+async fn report(sink: &JobSink, ended: Ended) {
+    let complete = |mut server: Server, epoch, _| {
+        let report = CompleteJobRequest { run: sink.run().to_owned(), epoch, result: Some(ended.clone()) };
+        async move { server.complete_job(report).await }
+    };
+    // A refusal is noted by the sink.
+    let _ = sink.under_lease(complete, false).await;
 }

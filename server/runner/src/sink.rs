@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -11,7 +11,9 @@ use std::{
 use freehold::raw::{
     proto::{
         deployments::v1::{LogLevel, LogLine},
-        runners::v1::{AppendJobLogsRequest, ExtendLeaseRequest, Job, JournalEntry as Message, ReportJobProgressRequest},
+        runners::v1::{
+            AppendJobLogsRequest, ExtendLeaseRequest, Job, JournalEntry as Message, ReportJobProgressRequest, ResumeJobRequest,
+        },
     },
     tonic::{Code, Status},
 };
@@ -34,13 +36,22 @@ const BACKLOG: usize = 20_000;
 pub(crate) struct JobSink {
     server: Server,
     run: String,
-    epoch: i64,
+    /// Fence and number of the last report under it. Held while a report is under way, so that they arrive in their order.
+    lease: tokio::sync::Mutex<Lease>,
+    /// What the apply has started goes on for so long without this runner, which therefore can take the job up again.
+    outlives: Option<Duration>,
     lost: AtomicBool,
     cancelled: AtomicBool,
-    /// Reports of steps so far. An engine makes one after the other.
-    reports: AtomicI64,
     log: Mutex<Log>,
     wake: Notify,
+}
+
+/// A lease, as far as this runner knows.
+#[derive(Clone, Copy)]
+struct Lease {
+    epoch: i64,
+    /// Reports of steps under it so far.
+    reports: i64,
 }
 
 struct Log {
@@ -51,14 +62,15 @@ struct Log {
 }
 
 impl JobSink {
-    pub(crate) fn new(server: Server, job: &Job) -> Self {
+    /// Reports of this job, of which `outlives` says how long what it starts goes on without this runner.
+    pub(crate) fn new(server: Server, job: &Job, outlives: Option<Duration>) -> Self {
         Self {
             server,
             run: job.run.clone(),
-            epoch: job.epoch,
+            lease: tokio::sync::Mutex::new(Lease { epoch: job.epoch, reports: 0 }),
+            outlives,
             lost: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
-            reports: AtomicI64::new(0),
             log: Mutex::new(Log { lines: Vec::new(), offset: job.log_offset, dropped: 0, closed: false }),
             wake: Notify::new(),
         }
@@ -68,18 +80,51 @@ impl JobSink {
         &self.run
     }
 
-    pub(crate) fn epoch(&self) -> i64 {
-        self.epoch
-    }
-
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::SeqCst)
     }
 
-    /// Notes what a refused report means: unless it is a passing fault, the lease is lost.
-    pub(crate) fn failed(&self, status: &Status) {
-        tracing::warn!(run = self.run, code = ?status.code(), message = status.message(), "a report was refused");
-        self.lost.store(true, Ordering::SeqCst);
+    /// Makes a call under the fence of the lease, until it is answered for good. When the lease was lost, and what this job has
+    /// started went on all the same, it is taken up again first.
+    pub(crate) async fn under_lease<T, F: Future<Output = Result<T, Status>>>(
+        &self,
+        mut call: impl FnMut(Server, i64, i64) -> F,
+        counts: bool,
+    ) -> Result<T, Status> {
+        let mut lease = self.lease.lock().await;
+        loop {
+            let number = lease.reports + i64::from(counts);
+            let epoch = lease.epoch;
+            let refused = match retried(|| call(self.server.clone(), epoch, number)).await {
+                Ok(answer) => {
+                    lease.reports = number;
+                    return Ok(answer);
+                }
+                Err(status) => status,
+            };
+            match self.resume(lease.epoch, &refused).await {
+                Some(epoch) => *lease = Lease { epoch, reports: 0 },
+                None => {
+                    tracing::warn!(run = self.run, code = ?refused.code(), message = refused.message(), "a report was refused");
+                    self.lost.store(true, Ordering::SeqCst);
+                    return Err(refused);
+                }
+            }
+        }
+    }
+
+    /// Takes the job up again after the loss of its lease; answers the new fence.
+    async fn resume(&self, epoch: i64, refused: &Status) -> Option<i64> {
+        self.outlives.filter(|_| is_lease_lost(refused) && !self.is_lost())?;
+        let ask = ResumeJobRequest { run: self.run.clone(), epoch };
+        let answer = retried(|| {
+            let (mut server, ask) = (self.server.clone(), ask.clone());
+            async move { server.resume_job(ask).await }
+        });
+        let answer = answer.await.ok()?.into_inner();
+        tracing::info!(run = self.run, "the lease was lost while this runner was away, and is held again");
+        self.note_cancel(answer.cancel_requested);
+        Some(answer.epoch)
     }
 
     /// Extends the lease three times in its life.
@@ -92,11 +137,12 @@ impl JobSink {
 
     /// Extends the lease, and learns whether the run should stop.
     pub(crate) async fn extend_lease(&self) {
-        let ask = ExtendLeaseRequest { run: self.run.clone(), epoch: self.epoch };
-        match self.server.clone().extend_lease(ask).await {
-            Ok(answer) => self.note_cancel(answer.into_inner().cancel_requested),
-            Err(status) if passes(&status) => {}
-            Err(status) => self.failed(&status),
+        let extend = |mut server: Server, epoch, _| {
+            let ask = ExtendLeaseRequest { run: self.run.clone(), epoch };
+            async move { server.extend_lease(ask).await }
+        };
+        if let Ok(answer) = self.under_lease(extend, false).await {
+            self.note_cancel(answer.into_inner().cancel_requested);
         }
     }
 
@@ -132,13 +178,11 @@ impl JobSink {
         if lines.is_empty() {
             return true;
         }
-        let batch = AppendJobLogsRequest { run: self.run.clone(), epoch: self.epoch, offset, lines };
-        let answer = retried(|| {
-            let (mut server, batch) = (self.server.clone(), batch.clone());
+        let append = |mut server: Server, epoch, _| {
+            let batch = AppendJobLogsRequest { run: self.run.clone(), epoch, offset, lines: lines.clone() };
             async move { server.append_job_logs(batch).await }
-        })
-        .await;
-        match answer {
+        };
+        match self.under_lease(append, false).await {
             Ok(answer) => {
                 let committed = answer.into_inner().committed_offset;
                 let sent = usize::try_from(committed - offset).unwrap_or(0);
@@ -176,29 +220,25 @@ impl JobSink {
 impl Sink for JobSink {
     fn record<'a>(&'a self, entries: &'a [JournalEntry], state: Option<&'a Snapshot>) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
-            let report = ReportJobProgressRequest {
-                run: self.run.clone(),
-                epoch: self.epoch,
-                entries: entries.iter().map(message).collect(),
-                state: state.map(|state| state.bytes.clone()).unwrap_or_default(),
-                addresses: state.map(|state| state.addresses.clone()).unwrap_or_default(),
-                sequence: self.reports.fetch_add(1, Ordering::SeqCst) + 1,
-            };
-            let sent = retried(|| {
-                let (mut server, report) = (self.server.clone(), report.clone());
+            let entries: Vec<Message> = entries.iter().map(message).collect();
+            let report = |mut server: Server, epoch, sequence| {
+                let report = ReportJobProgressRequest {
+                    run: self.run.clone(),
+                    epoch,
+                    entries: entries.clone(),
+                    state: state.map(|state| state.bytes.clone()).unwrap_or_default(),
+                    addresses: state.map(|state| state.addresses.clone()).unwrap_or_default(),
+                    sequence,
+                    outlives: self.outlives.and_then(|outlives| outlives.try_into().ok()),
+                };
                 async move { server.report_job_progress(report).await }
-            })
-            .await;
-            match sent {
+            };
+            match self.under_lease(report, true).await {
                 Ok(answer) if !self.is_lost() => {
                     self.note_cancel(answer.into_inner().cancel_requested);
                     Ok(())
                 }
-                Ok(_) => Err(SinkError::LeaseLost),
-                Err(status) => {
-                    self.failed(&status);
-                    Err(SinkError::LeaseLost)
-                }
+                _ => Err(SinkError::LeaseLost),
             }
         })
     }
@@ -242,8 +282,11 @@ fn passes(status: &Status) -> bool {
     matches!(
         status.code(),
         Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Unknown | Code::Cancelled
-    ) || matches!(status.code(), Code::Aborted | Code::Internal)
-        && freehold::raw::error(status.clone()).reason() != Some("LEASE_LOST")
+    ) || matches!(status.code(), Code::Aborted | Code::Internal) && !is_lease_lost(status)
+}
+
+fn is_lease_lost(status: &Status) -> bool {
+    freehold::raw::error(status.clone()).reason() == Some("LEASE_LOST")
 }
 
 /// Makes a report until it is answered for good. Every report can be repeated: its fence and offsets make it harmless.

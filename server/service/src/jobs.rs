@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_domain::{
     Error, Reason, Result,
     deployments::{Deployment, StateVersion},
@@ -24,7 +25,6 @@ use freehold_store::{
     runs::{self, StepRow},
     tenants,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -89,6 +89,18 @@ pub struct NewState {
     pub bytes: Vec<u8>,
     /// The resources in it.
     pub addresses: Vec<String>,
+}
+
+/// What a runner reports while it works.
+pub struct Report {
+    /// Number of the report among those of its lease, from 1.
+    pub number: i64,
+    /// Steps that moved.
+    pub entries: Vec<Entry>,
+    /// The state after them, when it changed.
+    pub state: Option<NewState>,
+    /// What was started may go on for so many seconds without the runner; nothing when it is as before.
+    pub outlives: Option<i64>,
 }
 
 /// How a job ended.
@@ -210,7 +222,7 @@ async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid
     } else {
         (run, None)
     };
-    let event = match refusal(&mut tx, place, &run, deployment.as_ref()).await? {
+    let event = match refusal(&mut tx, place, &run, runner, deployment.as_ref()).await? {
         Some(event) => event,
         None => RunEvent::Claimed { runner: runner.clone(), ask },
     };
@@ -230,7 +242,13 @@ async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid
 }
 
 /// What keeps a run from being taken now; the deployment is given when the run is to be applied to it.
-async fn refusal(tx: &mut Tx, place: &Place, run: &Run, deployment: Option<&Deployment>) -> Result<Option<RunEvent>> {
+async fn refusal(
+    tx: &mut Tx,
+    place: &Place,
+    run: &Run,
+    runner: &RunnerName,
+    deployment: Option<&Deployment>,
+) -> Result<Option<RunEvent>> {
     // An apply that has begun is finished whatever becomes of its tenant: what it left half made is somebody's.
     if run.phase != RunPhase::Recovering {
         let tenant = tenants::get_by_uid(tx, place.scope.0.0).await?;
@@ -238,6 +256,9 @@ async fn refusal(tx: &mut Tx, place: &Place, run: &Run, deployment: Option<&Depl
             let detail = format!("{} to be active again; it is {}", tenant.name, tenant.state.as_str());
             return Ok(Some(RunEvent::Waits(WaitingReason::Runner, detail)));
         }
+    }
+    if let Some(why) = run.hold(runner, tx.database_now().await?) {
+        return Ok(Some(RunEvent::Waits(WaitingReason::Lease, why)));
     }
     if let Some(why) = slot_refusal(tx, place).await? {
         return Ok(Some(RunEvent::Waits(WaitingReason::Quota, why)));
@@ -347,15 +368,8 @@ pub async fn append_log(
 
 /// Records steps, and the state after them; answers whether the run should stop. Of one lease, a report whose number is not above
 /// the last one changes nothing: it was taken already, or it was overtaken.
-pub async fn progress(
-    app: &App,
-    runner: &RunnerName,
-    name: &RunName,
-    epoch: i64,
-    number: i64,
-    entries: Vec<Entry>,
-    state: Option<NewState>,
-) -> Result<bool> {
+pub async fn progress(app: &App, runner: &RunnerName, name: &RunName, epoch: i64, report: Report) -> Result<bool> {
+    let Report { number, entries, state, outlives } = report;
     let place = place_of(app, name).await?;
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
     let (run, lease) = leased(&mut tx, &place, runner, name, epoch).await?;
@@ -392,7 +406,13 @@ pub async fn progress(
         };
         runs::put_step(&mut tx, place.scope, run.uid(), &row).await?;
     }
-    let steps = entries.iter().map(|entry| Ok((entry.address.clone(), step(entry)?))).collect::<Result<Vec<_>>>()?;
+    // What concerns the apply as a whole is for engines alone.
+    let steps = entries.iter().filter(|entry| !entry.address.is_empty());
+    let steps = steps.map(|entry| Ok((entry.address.clone(), step(entry)?))).collect::<Result<Vec<_>>>()?;
+    let run = match outlives.filter(|seconds| *seconds != run.outlives_seconds) {
+        Some(seconds) => advance(app, &mut tx, &place, run, RunEvent::Outlives(seconds), now, Some(lease)).await?,
+        None => run,
+    };
     let run = advance(app, &mut tx, &place, run, RunEvent::Progressed(number, steps), now, Some(lease)).await?;
     fault::point("progress.written");
     tx.commit(&()).await?;
@@ -444,6 +464,23 @@ async fn write_state(app: &App, tx: &mut Tx, place: &Place, run: &Run, state: &N
     app.put(tx, place, run.deployment, Kind::State, version.serial, &state.bytes).await?;
     deployment.meta.touch(tx.now());
     deployments::update(tx, place.scope, &deployment).await
+}
+
+/// Gives an apply back to the runner that it was taken from; answers the new fence, and whether the run should stop.
+pub async fn resume(app: &App, runner: &RunnerName, name: &RunName, epoch: i64) -> Result<(i64, bool)> {
+    let place = place_of(app, name).await?;
+    let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
+    let run = held_by(&mut tx, &place, runner, name).await?;
+    // The answer to the first try was lost on its way.
+    if run.phase == RunPhase::Applying && run.epoch == epoch + 2 && run.reported == 0 {
+        tx.confirm().await?;
+        return Ok((run.epoch, run.cancel_requested));
+    }
+    let (now, lease) = (tx.now(), tx.database_now().await?.plus(app.lease));
+    let run = advance(app, &mut tx, &place, run, RunEvent::Resumed(runner.clone(), epoch), now, Some(lease)).await?;
+    tx.commit(&()).await?;
+    woken(app, &run);
+    Ok((run.epoch, run.cancel_requested))
 }
 
 /// Ends a job. A repeat of the report that ended it succeeds and changes nothing.

@@ -13,7 +13,7 @@ use freehold_proto::{
     deployments::v1::{ChangeAction as ActionMessage, RunError as RunErrorMessage},
     runners::v1 as pb,
 };
-use freehold_service::jobs::{self, Ended, Entry, Job, NewState, Work};
+use freehold_service::jobs::{self, Ended, Entry, Job, NewState, Report, Work};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
@@ -90,8 +90,19 @@ impl pb::runner_service_server::RunnerService for Wire {
             }
             let entries = body.entries.into_iter().map(entry).collect();
             let state = (!body.state.is_empty()).then_some(NewState { bytes: body.state, addresses: body.addresses });
-            let cancel_requested = jobs::progress(&self.app, &runner, &run, body.epoch, body.sequence, entries, state).await?;
+            let outlives = body.outlives.map(|outlives| outlives.seconds);
+            let report = Report { number: body.sequence, entries, state, outlives };
+            let cancel_requested = jobs::progress(&self.app, &runner, &run, body.epoch, report).await?;
             Ok(pb::ReportJobProgressResponse { cancel_requested })
+        })
+        .await
+    }
+
+    async fn resume_job(&self, request: Request<pb::ResumeJobRequest>) -> Result<Response<pb::ResumeJobResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let (runner, run) = lease(&caller, &self.app, &body.run)?;
+            let (epoch, cancel_requested) = jobs::resume(&self.app, &runner, &run, body.epoch).await?;
+            Ok(pb::ResumeJobResponse { epoch, cancel_requested })
         })
         .await
     }

@@ -3,6 +3,7 @@
 //! The life of a run is the pure function [`Run::step`]: state and event in, new state and effects out. Whoever stores the new
 //! state carries out the effects in the same transaction.
 
+mod recovery;
 mod step;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -87,6 +88,12 @@ pub struct Run {
     /// Number of the last report of steps under the present lease.
     #[serde(default)]
     pub reported: i64,
+    /// What its apply has started may go on for so many seconds without the runner that started it.
+    #[serde(default)]
+    pub outlives_seconds: i64,
+    /// Until then only the runner that was lost may go on with it.
+    #[serde(default)]
+    pub held_until: Option<Timestamp>,
     /// Steps of the apply, by address.
     pub steps: BTreeMap<String, RunStep>,
     /// Somebody asked it to stop.
@@ -360,6 +367,8 @@ impl Run {
             ask: None,
             attempt: 0,
             reported: 0,
+            outlives_seconds: 0,
+            held_until: None,
             steps: BTreeMap::new(),
             cancel_requested: false,
             changed: false,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     APPLY_TIME, APPROVAL_WAIT, ATTEMPTS, Approval, ChangeAction, PLAN_TIME, PlanFacts, QUEUE_WAIT, Run, RunError, RunKind,
-    RunOutcome, RunPhase, RunStep, StepState, WaitingOn, WaitingReason,
+    RunOutcome, RunPhase, RunStep, StepState, WaitingOn, WaitingReason, recovery::LONGEST_HOLD,
 };
 use crate::{
     access::Principal,
@@ -44,6 +44,10 @@ pub enum RunEvent {
     Progressed(i64, Vec<(String, Progress)>),
     /// The apply came to its end.
     Applied(ApplyEnd),
+    /// What the apply has started may go on for so many seconds without its runner.
+    Outlives(i64),
+    /// The runner whose lease with this fence was taken back is there again, and goes on.
+    Resumed(RunnerName, i64),
     /// The job failed as a whole.
     Failed(RunError),
     /// The runner was silent for longer than its lease.
@@ -149,6 +153,11 @@ impl Run {
             }
             RunEvent::Applied(end) => self.applied(end, now, &mut effects)?,
             RunEvent::Failed(error) => self.failed(error, now, &mut effects)?,
+            RunEvent::Outlives(seconds) => {
+                self.expect(&[RunPhase::Applying])?;
+                self.outlives_seconds = seconds.clamp(0, LONGEST_HOLD);
+            }
+            RunEvent::Resumed(runner, epoch) => self.resume(&runner, epoch, now, &mut effects)?,
             RunEvent::LeaseExpired => self.lease_expired(now, &mut effects)?,
             RunEvent::DeadlinePassed => self.deadline_passed(now, &mut effects),
             RunEvent::Superseded => {
@@ -174,6 +183,9 @@ impl Run {
 
     fn claim(&mut self, runner: RunnerName, ask: Uid, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
         self.expect(&[RunPhase::Queued, RunPhase::ApplyQueued, RunPhase::Recovering])?;
+        if let Some(why) = self.hold(&runner, now) {
+            return Err(Error::new(Reason::StateNotAllowed, why).with("state", self.phase.as_str()));
+        }
         let planning = self.phase == RunPhase::Queued;
         if self.phase == RunPhase::ApplyQueued {
             effects.push(Effect::Lock);
@@ -182,6 +194,7 @@ impl Run {
         self.phase = if planning { RunPhase::Preparing } else { RunPhase::Applying };
         self.deadline = Some(now.plus(if planning { PLAN_TIME } else { APPLY_TIME }));
         self.waiting_on = None;
+        self.held_until = None;
         self.runner = Some(runner);
         self.ask = Some(ask);
         self.epoch += 1;
@@ -390,29 +403,8 @@ impl Run {
         Ok(())
     }
 
-    fn lease_expired(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
-        self.expect(&[RunPhase::Preparing, RunPhase::Planning, RunPhase::Applying])?;
-        let applying = self.phase == RunPhase::Applying;
-        if self.attempt >= ATTEMPTS {
-            let why = format!("{ATTEMPTS} runners in a row were lost while they worked on it");
-            self.error = Some(RunError::new("runner-lost", why, "look at the runners' logs; the steps say what is known", true));
-            if applying {
-                self.give_up_steps();
-                effects.push(Effect::DeploymentIs(DeploymentState::Partial));
-            }
-            self.end(if applying { RunOutcome::Lost } else { RunOutcome::Failed }, now, effects);
-            return Ok(());
-        }
-        self.epoch += 1;
-        self.phase = if applying { RunPhase::Recovering } else { RunPhase::Queued };
-        self.deadline = Some(now.plus(QUEUE_WAIT));
-        self.wait_for_runner(now);
-        effects.push(Effect::FreeSlot);
-        Ok(())
-    }
-
     /// Nobody will tell what becomes of the steps under way.
-    fn give_up_steps(&mut self) {
+    pub(super) fn give_up_steps(&mut self) {
         for step in self.steps.values_mut().filter(|step| step.state == StepState::Started) {
             step.state = StepState::Unknown;
         }
@@ -432,13 +424,14 @@ impl Run {
                 self.cancel_requested = true;
                 self.deadline = Some(now.plus(APPLY_TIME));
             }
+            RunPhase::Recovering if self.attempt >= ATTEMPTS => self.give_up(now, effects),
             // The apply had begun: only a runner can find out what became of it, so it goes on waiting for one.
             RunPhase::Recovering => self.deadline = Some(now.plus(QUEUE_WAIT)),
             _ => self.end(RunOutcome::Expired, now, effects),
         }
     }
 
-    fn end(&mut self, outcome: RunOutcome, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn end(&mut self, outcome: RunOutcome, now: Timestamp, effects: &mut Vec<Effect>) {
         let had_slot = self.phase.is_leased() || matches!(self.phase, RunPhase::Checking | RunPhase::Verifying);
         if had_slot {
             effects.push(Effect::FreeSlot);
@@ -455,7 +448,7 @@ impl Run {
         self.end_time = Some(now);
     }
 
-    fn expect(&self, phases: &[RunPhase]) -> Result<()> {
+    pub(super) fn expect(&self, phases: &[RunPhase]) -> Result<()> {
         if phases.contains(&self.phase) {
             return Ok(());
         }

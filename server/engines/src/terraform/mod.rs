@@ -16,7 +16,7 @@ mod session;
 mod state;
 mod workspace;
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, FutureExt as _};
 
@@ -73,6 +73,10 @@ impl Engine for TerraformEngine {
 
     fn apply<'a>(&'a self, request: ApplyRequest, sink: &'a dyn Sink) -> BoxFuture<'a, Result<Outcome, StepError>> {
         applier::apply(self, request, sink).boxed()
+    }
+
+    fn outlives(&self) -> Option<Duration> {
+        Some(self.launcher.outlives())
     }
 
     fn forget(&self, run: &str) {

@@ -31,6 +31,10 @@ struct Started {
 }
 
 impl Launcher for Direct {
+    fn outlives(&self) -> Duration {
+        Duration::from_secs(900)
+    }
+
     fn launch<'a>(&'a self, program: Program) -> BoxFuture<'a, Result<Box<dyn Process>, StepError>> {
         async move {
             fs::create_dir_all(&program.record).expect("a record");

@@ -151,6 +151,40 @@ fn a_lost_runner_before_the_apply_means_again_and_in_the_apply_means_recovery() 
 }
 
 #[test]
+fn what_outlives_its_runner_is_held_for_it() {
+    let begun = [claimed(), RunEvent::Prepared, planned(1), claimed(), RunEvent::Outlives(900)];
+    let (applying, _) = follow(run(RunKind::Apply, false, true), begun);
+    let (lost, _) = applying.clone().step(RunEvent::LeaseExpired, now(100)).expect("it is leased");
+    let other: RunnerName = "runnerPools/default/runners/r2".parse().expect("valid");
+    assert_eq!(lost.waiting_on.as_ref().map(|on| on.reason), Some(WaitingReason::Lease));
+    assert!(lost.hold(&runner(), now(101)).is_none() && lost.hold(&other, now(1000)).is_none());
+    assert!(lost.hold(&other, now(999)).is_some_and(|why| why.contains("r1")));
+    let taken = |run: &Run, by: &RunnerName, second| {
+        run.clone().step(RunEvent::Claimed { runner: by.clone(), ask: uid(9) }, now(second)).map(|(run, _)| run.epoch)
+    };
+    assert!(taken(&lost, &other, 999).is_err());
+    assert_eq!(
+        (taken(&lost, &other, 1000).ok(), taken(&lost, &runner(), 101).ok()),
+        (Some(lost.epoch + 1), Some(lost.epoch + 1))
+    );
+
+    // Who was only silent goes on under a new fence, and only with the one that was taken from it.
+    let resumed = |epoch| lost.clone().step(RunEvent::Resumed(runner(), epoch), now(200)).map(|(run, _)| run);
+    let again = resumed(applying.epoch).expect("it is its own");
+    assert_eq!((again.phase, again.epoch, again.attempt, again.reported), (RunPhase::Applying, lost.epoch + 1, 1, 0));
+    assert!(resumed(applying.epoch - 1).is_err() && resumed(lost.epoch).is_err());
+    assert!(lost.clone().step(RunEvent::Resumed(other, applying.epoch), now(200)).is_err());
+
+    // However often it is lost, nobody gives up before what it has started must have ended.
+    let worn = Run { attempt: ATTEMPTS, ..applying };
+    let (worn, _) = worn.step(RunEvent::LeaseExpired, now(100)).expect("it is leased");
+    assert_eq!((worn.phase, worn.deadline), (RunPhase::Recovering, Some(now(1000))));
+    let (ended, effects) = worn.step(RunEvent::DeadlinePassed, now(1000)).expect("it is time");
+    assert_eq!(ended.outcome, Some(RunOutcome::Lost));
+    assert!(effects.contains(&Effect::Unlock), "{effects:?}");
+}
+
+#[test]
 fn a_destroy_that_leaves_something_is_no_destroy() {
     let events = [claimed(), planned(1), claimed()];
     let (applying, _) = follow(run(RunKind::Destroy, false, true), events);
@@ -287,6 +321,8 @@ fn event() -> impl Strategy<Value = RunEvent> {
         2 => end,
         1 => Just(RunEvent::Failed(failure)),
         2 => Just(RunEvent::LeaseExpired),
+        1 => Just(RunEvent::Outlives(900)),
+        1 => (0..4_i64).prop_map(|epoch| RunEvent::Resumed(runner(), epoch)),
         1 => Just(RunEvent::DeadlinePassed),
         1 => Just(RunEvent::Superseded),
         1 => Just(RunEvent::WentStale),
