@@ -104,6 +104,20 @@ pub struct Revision {
     pub create_time: Timestamp,
 }
 
+/// Something that a deployment has made and looks after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedResource {
+    /// `type.name`, with the path of its module and its key where the engine has them.
+    pub address: String,
+    /// Kind of resource, for example `file` or `aws_vpc`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What its provider calls it; may be empty.
+    pub id: String,
+    /// Addresses it was made from.
+    pub depends_on: Vec<String>,
+}
+
 /// One version of the state of a deployment, without its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as in the contract")]
@@ -114,6 +128,8 @@ pub struct StateVersion {
     pub size_bytes: i64,
     pub run: Uid,
     pub epoch: i64,
-    pub addresses: Vec<String>,
+    /// What is in it.
+    #[serde(default)]
+    pub resources: Vec<ManagedResource>,
     pub create_time: Timestamp,
 }

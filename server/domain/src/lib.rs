@@ -19,6 +19,7 @@ pub mod resource;
 pub mod runners;
 pub mod runs;
 pub mod tenants;
+pub mod terraform_state;
 pub mod time;
 
 pub use error::{Error, Reason, Result, Violation, Violations};

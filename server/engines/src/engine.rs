@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use freehold_domain::blueprints::{Diagnostic, Document, Files};
+use freehold_domain::{
+    blueprints::{Diagnostic, Document, Files},
+    deployments::ManagedResource,
+};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -118,8 +121,8 @@ pub struct ApplyRequest {
 pub struct Snapshot {
     /// As the engine wrote it; holds secrets.
     pub bytes: Vec<u8>,
-    /// The resources in it, sorted.
-    pub addresses: Vec<String>,
+    /// What is in it, in the order of addresses.
+    pub resources: Vec<ManagedResource>,
 }
 
 /// Where an engine reports to.
@@ -199,10 +202,17 @@ impl fmt::Debug for PlanRequest {
     }
 }
 
+impl Snapshot {
+    /// Addresses of what is in it.
+    pub fn addresses(&self) -> Vec<&str> {
+        self.resources.iter().map(|resource| resource.address.as_str()).collect()
+    }
+}
+
 /// Names what is there, never what is in it.
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot").field("addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("Snapshot").field("addresses", &self.addresses()).finish_non_exhaustive()
     }
 }
 

@@ -21,7 +21,11 @@ use freehold_engines::{
 };
 use tokio::task::JoinHandle;
 
-use crate::{Server, sink::JobSink, summary};
+use crate::{
+    Server,
+    sink::{JobSink, resources},
+    summary,
+};
 
 /// Does the job and reports its end, unless the lease is lost; then another runner has it.
 pub(crate) async fn execute(server: &Server, engines: &Engines, job: Job) {
@@ -149,7 +153,8 @@ fn uid(run: &str) -> String {
 fn result(outcome: Outcome) -> ApplyResult {
     ApplyResult {
         changed: outcome.changed,
-        addresses: outcome.state.addresses,
+        addresses: Vec::new(),
+        resources: resources(&outcome.state.resources),
         state: outcome.state.bytes,
         outputs: serde_json::to_vec(&outcome.outputs).unwrap_or_default(),
         unknown_addresses: outcome.unknown,

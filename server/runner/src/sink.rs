@@ -10,13 +10,14 @@ use std::{
 
 use freehold::raw::{
     proto::{
-        deployments::v1::{LogLevel, LogLine},
+        deployments::v1::{LogLevel, LogLine, ManagedResource as ResourceMessage},
         runners::v1::{
             AppendJobLogsRequest, ExtendLeaseRequest, Job, JournalEntry as Message, ReportJobProgressRequest, ResumeJobRequest,
         },
     },
     tonic::{Code, Status},
 };
+use freehold_domain::deployments::ManagedResource;
 use freehold_engines::{JournalEntry, Level, Sink, SinkError, Snapshot};
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
@@ -227,8 +228,9 @@ impl Sink for JobSink {
                     epoch,
                     entries: entries.clone(),
                     state: state.map(|state| state.bytes.clone()).unwrap_or_default(),
-                    addresses: state.map(|state| state.addresses.clone()).unwrap_or_default(),
+                    resources: state.map(|state| resources(&state.resources)).unwrap_or_default(),
                     sequence,
+                    addresses: Vec::new(),
                     outlives: self.outlives.and_then(|outlives| outlives.try_into().ok()),
                 };
                 async move { server.report_job_progress(report).await }
@@ -275,6 +277,17 @@ fn message(entry: &JournalEntry) -> Message {
         data: entry.data.clone(),
         error: entry.error.clone(),
     }
+}
+
+/// Resources as the contract has them.
+pub(crate) fn resources(resources: &[ManagedResource]) -> Vec<ResourceMessage> {
+    let message = |resource: &ManagedResource| ResourceMessage {
+        address: resource.address.clone(),
+        r#type: resource.kind.clone(),
+        id: resource.id.clone(),
+        depends_on: resource.depends_on.clone(),
+    };
+    resources.iter().map(message).collect()
 }
 
 /// A fault that passes: the server is away, or overloaded, or stopping.

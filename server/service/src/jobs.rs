@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_domain::{
     Error, Reason, Result,
-    deployments::{Deployment, StateVersion},
+    deployments::{Deployment, ManagedResource, StateVersion},
     fault,
     jobs::PlanWork,
     names::{RunName, RunnerName},
@@ -88,7 +88,7 @@ pub struct NewState {
     /// As the engine wrote it.
     pub bytes: Vec<u8>,
     /// The resources in it.
-    pub addresses: Vec<String>,
+    pub resources: Vec<ManagedResource>,
 }
 
 /// What a runner reports while it works.
@@ -454,7 +454,7 @@ async fn write_state(app: &App, tx: &mut Tx, place: &Place, run: &Run, state: &N
         size_bytes: i64::try_from(state.bytes.len()).unwrap_or(i64::MAX),
         run: run.uid(),
         epoch: run.epoch,
-        addresses: state.addresses.clone(),
+        resources: state.resources.clone(),
         create_time: tx.now(),
     };
     deployments::insert_state(tx, place.scope, run.deployment, &version).await?;

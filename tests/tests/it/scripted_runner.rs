@@ -48,7 +48,7 @@ impl Runner {
             sequence,
             entries,
             state: if state.is_empty() { Vec::new() } else { bytes(state) },
-            addresses: Vec::new(),
+            ..Default::default()
         };
         self.0.report_job_progress(report).await.expect("a report is taken");
     }

@@ -5,12 +5,13 @@ use std::time::Duration;
 use freehold_domain::{
     Error, Reason, Result,
     access::{Caller, Principal},
+    deployments::ManagedResource,
     names::{RunName, RunnerName},
     runners::HEARTBEAT,
     runs::{ApplyEnd, ChangeAction, PlanFacts, RunError, RunKind, RunPhase},
 };
 use freehold_proto::{
-    deployments::v1::{ChangeAction as ActionMessage, RunError as RunErrorMessage},
+    deployments::v1::{ChangeAction as ActionMessage, ManagedResource as ResourceMessage, RunError as RunErrorMessage},
     runners::v1 as pb,
 };
 use freehold_service::jobs::{self, Ended, Entry, Job, NewState, Report, Work};
@@ -89,7 +90,7 @@ impl pb::runner_service_server::RunnerService for Wire {
                 return Err(Error::field("entries", format!("at most {ENTRIES} steps in one call")));
             }
             let entries = body.entries.into_iter().map(entry).collect();
-            let state = (!body.state.is_empty()).then_some(NewState { bytes: body.state, addresses: body.addresses });
+            let state = (!body.state.is_empty()).then(|| new_state(body.state, body.resources, body.addresses));
             let outlives = body.outlives.map(|outlives| outlives.seconds);
             let report = Report { number: body.sequence, entries, state, outlives };
             let cancel_requested = jobs::progress(&self.app, &runner, &run, body.epoch, report).await?;
@@ -175,6 +176,23 @@ fn job_message(job: Job) -> Result<pb::Job> {
     })
 }
 
+/// A state with what is in it; earlier runners send addresses alone.
+fn new_state(bytes: Vec<u8>, resources: Vec<ResourceMessage>, addresses: Vec<String>) -> NewState {
+    let managed = |resource: ResourceMessage| ManagedResource {
+        address: resource.address,
+        kind: resource.r#type,
+        id: resource.id,
+        depends_on: resource.depends_on,
+    };
+    let alone = |address: String| ManagedResource { address, kind: String::new(), id: String::new(), depends_on: Vec::new() };
+    let resources = if resources.is_empty() {
+        addresses.into_iter().map(alone).collect()
+    } else {
+        resources.into_iter().map(managed).collect()
+    };
+    NewState { bytes, resources }
+}
+
 fn entry(entry: pb::JournalEntry) -> Entry {
     Entry { address: entry.address, step_id: entry.step_id, state: entry.state, data: entry.data, error: entry.error }
 }
@@ -200,17 +218,17 @@ fn ended(result: pb::complete_job_request::Result) -> Ended {
                 summary.changes.iter().filter_map(|change| Some((change.address.clone(), action(change.action())?))).collect();
             Ended::Planned { plan: plan.plan, summary: summary.encode_to_vec(), facts, changes }
         }
-        Apply(apply) => Ended::Applied {
-            end: ApplyEnd {
+        Apply(apply) => {
+            let state = new_state(apply.state, apply.resources, apply.addresses);
+            let end = ApplyEnd {
                 changed: apply.changed,
                 unknown: apply.unknown_addresses,
-                remaining: apply.addresses.len(),
+                remaining: state.resources.len(),
                 error: apply.error.map(run_error),
                 cancelled: apply.cancelled,
-            },
-            state: NewState { bytes: apply.state, addresses: apply.addresses },
-            outputs: apply.outputs,
-        },
+            };
+            Ended::Applied { end, state, outputs: apply.outputs }
+        }
         Failure(failure) => Ended::Failed(run_error(failure.error.unwrap_or_default())),
     }
 }

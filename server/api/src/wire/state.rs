@@ -76,7 +76,7 @@ fn message(deployment: &Deployment, version: &StateVersion) -> pb::StateVersion 
         size_bytes: version.size_bytes,
         run: deployment.run_name(version.run).to_string(),
         epoch: version.epoch,
-        addresses: version.addresses.clone(),
+        addresses: version.resources.iter().map(|resource| resource.address.clone()).collect(),
         create_time: Some(render::time(version.create_time)),
     }
 }
