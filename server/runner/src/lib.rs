@@ -5,6 +5,7 @@
 
 mod job;
 mod patience;
+pub mod sandbox;
 mod sink;
 mod summary;
 

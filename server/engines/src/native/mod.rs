@@ -34,6 +34,8 @@ use futures::future::{BoxFuture, FutureExt};
 use crate::{Engine, JournalEntry, Mode, Outcome, Plan, PlanRequest, Sink, StepError};
 use provider::Provider;
 
+pub use http::Policy as HostPolicy;
+
 /// What a runner allows the native engine.
 #[derive(Clone, Debug, Default)]
 pub struct NativeSettings {

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{Attributes, Operation, Resource, StepError};
 use client::{Answer, Exchange, HttpClient};
-pub(crate) use policy::Policy;
+pub use policy::Policy;
 
 /// Keeps things in REST services.
 pub(crate) struct Http {

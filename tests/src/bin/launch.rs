@@ -1,0 +1,35 @@
+//! `freehold-launch BINARY FOLDER RECORD SCRIPT`: a runner's part in the life of a program. Starts it, says so, and stays until it
+//! is killed.
+
+use std::{io::Write as _, path::PathBuf};
+
+use freehold_engines::{Access, Launcher as _, Program};
+use freehold_runner::sandbox::{Allowed, Egress, Limits, Mode, ORPHAN, Sandbox, SandboxSettings};
+
+#[tokio::main]
+async fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [binary, folder, record, script] = &words[..] else { panic!("BINARY FOLDER RECORD SCRIPT") };
+    let settings = SandboxSettings {
+        binary: PathBuf::from(binary),
+        mode: Mode::Preferred,
+        limits: Limits::default(),
+        egress: Egress { allowed: Allowed::None, private: false },
+        orphan: ORPHAN,
+    };
+    let sandbox = Sandbox::new(settings).await.expect("a sandbox");
+    let program = Program {
+        path: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        environment: [("PATH".to_owned(), "/usr/bin:/bin".into())].into(),
+        folder: folder.into(),
+        readable: Vec::new(),
+        record: record.into(),
+        access: Access::Read,
+    };
+    let process = sandbox.launch(program).await.expect("a program");
+    println!("started");
+    std::io::stdout().flush().expect("somebody listens");
+    process.ended().await;
+    std::future::pending::<()>().await;
+}
