@@ -1,5 +1,5 @@
-//! `freehold-launch BINARY FOLDER RECORD SCRIPT`: a runner's part in the life of a program. Starts it, says so, and stays until it
-//! is killed.
+//! `freehold-launch MODE BINARY FOLDER RECORD SCRIPT`: a runner's part in the life of a program. Starts it, says how it is confined,
+//! and stays until it ends.
 
 use std::{io::Write as _, path::PathBuf};
 
@@ -9,15 +9,18 @@ use freehold_runner::sandbox::{Allowed, Egress, Limits, Mode, ORPHAN, Sandbox, S
 #[tokio::main]
 async fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [binary, folder, record, script] = &words[..] else { panic!("BINARY FOLDER RECORD SCRIPT") };
+    let [mode, binary, folder, record, script] = &words[..] else { panic!("MODE BINARY FOLDER RECORD SCRIPT") };
     let settings = SandboxSettings {
         binary: PathBuf::from(binary),
-        mode: Mode::Preferred,
+        mode: if mode == "required" { Mode::Required } else { Mode::Preferred },
         limits: Limits::default(),
         egress: Egress { allowed: Allowed::None, private: false },
         orphan: ORPHAN,
     };
-    let sandbox = Sandbox::new(settings).await.expect("a sandbox");
+    let sandbox = match Sandbox::new(settings).await {
+        Ok(sandbox) => sandbox,
+        Err(error) => return println!("{}: {error}", error.code),
+    };
     let program = Program {
         path: "/bin/sh".into(),
         arguments: vec!["-c".into(), script.into()],
@@ -28,8 +31,7 @@ async fn main() {
         access: Access::Read,
     };
     let process = sandbox.launch(program).await.expect("a program");
-    println!("started");
+    println!("started {}", process.confinement());
     std::io::stdout().flush().expect("somebody listens");
-    process.ended().await;
-    std::future::pending::<()>().await;
+    println!("{:?}", process.ended().await);
 }

@@ -117,7 +117,8 @@ impl Lab {
     async fn nothing_left(&self, name: &str) {
         let record = self.path(&format!("{name}.record")).display().to_string();
         eventually(&format!("the end of everything that {name} started"), || {
-            let left: Vec<_> = commands().into_iter().filter(|(_, line)| line.contains(&self.mark) || line.contains(&record)).collect();
+            let left: Vec<_> =
+                commands().into_iter().filter(|(_, line)| line.contains(&self.mark) || line.contains(&record)).collect();
             async move { if left.is_empty() { Ok(()) } else { Err(left) } }
         })
         .await;
@@ -236,12 +237,17 @@ async fn a_program_sees_its_folder_and_nothing_of_the_runner() {
     let environment = lab.run("environment", "env").await;
     assert!(environment.out.contains("GIVEN=yes") && !environment.out.contains("CARGO"), "{environment:?}");
 
-    let written = lab.run("writes", &format!("echo x > inside; echo x > {}; echo x > /usr/evil; echo done", outside.display())).await;
+    let written =
+        lab.run("writes", &format!("echo x > inside; echo x > {}; echo x > /usr/evil; echo done", outside.display())).await;
     assert_eq!(written.out, "done\n", "{written:?}");
     assert!(lab.path("writes/inside").exists() && !Path::new("/usr/evil").exists(), "{written:?}");
 
     let powers = lab.run("powers", "grep -E '^(CapEff|CapPrm|CapBnd|NoNewPrivs)' /proc/self/status").await;
-    let reads = format!("cat {}; cat {}; cat /proc/{here}/environ; kill -9 {here}; echo done", lab.path("runner.key").display(), lab.path("other/secret").display());
+    let reads = format!(
+        "cat {}; cat {}; cat /proc/{here}/environ; kill -9 {here}; echo done",
+        lab.path("runner.key").display(),
+        lab.path("other/secret").display()
+    );
     if !lab.walls().isolates() {
         not_here("powers, keys, other runs, the runner itself", "user, mount and process namespaces");
         return;
@@ -252,8 +258,14 @@ async fn a_program_sees_its_folder_and_nothing_of_the_runner() {
 
     let read = lab.run("reads", &reads).await;
     assert_eq!(read.out, "done\n", "{read:?}");
-    let places = lab.run("places", "ls -d /home /root /run /var /sys /boot; ls /proc | grep -c '^[0-9]'; ls /tmp | grep -v freehold; echo done").await;
-    assert_eq!(places.out, "4\ndone\n", "of processes it sees the first one, itself, and what it started: {places:?}");
+    let places = lab
+        .run(
+            "places",
+            "ls -d /home /root /run /var /sys /boot; ls /proc | grep -c '^[0-9]'; ls /tmp | grep -v freehold; echo done",
+        )
+        .await;
+    let (processes, done) = places.out.split_once('\n').expect("two lines");
+    assert!(done == "done\n" && processes.parse::<u32>().is_ok_and(|count| count < 6), "it sees only its own: {places:?}");
     let tries = "mount -t tmpfs none /mnt; mount -o remount,rw /usr; unshare -U true && echo unshared;
                  chroot / true && echo chrooted; echo 1 > /proc/sys/kernel/panic; : < /proc/1/mem; echo done";
     let tried = lab.run("tries", tries).await;
@@ -291,7 +303,8 @@ async fn the_only_way_out_is_where_the_runner_allows_it() {
     }
     let out = open.run("direct", &(direct("127.0.0.1", port) + &direct("169.254.169.254", 80))).await;
     assert_eq!(out.out.trim(), "", "nothing is there but the way out: {out:?}");
-    let out = open.run("allowed", &(by_proxy(&format!("http://127.0.0.1:{port}/x")) + &tunnel(&format!("localhost:{port}")))).await;
+    let out =
+        open.run("allowed", &(by_proxy(&format!("http://127.0.0.1:{port}/x")) + &tunnel(&format!("localhost:{port}")))).await;
     assert_eq!(out.out.matches("reached").count(), 2, "{out:?}");
     let metadata = by_proxy("http://169.254.169.254/latest/meta-data/") + &tunnel("169.254.169.254:80") + &tunnel("[fe80::1]:80");
     let out = open.run("metadata", &metadata).await;
@@ -311,6 +324,7 @@ async fn a_program_outlives_its_runner_and_is_found_again_or_ends_when_nobody_cl
     lab.folder("long");
     let script = "echo up; while ! test -e go; do sleep 0.1; done; echo went on; exit 5";
     let mut runner = Command::new(env!("CARGO_BIN_EXE_freehold-launch"))
+        .arg("preferred")
         .arg(binary())
         .args([lab.path("long"), lab.path("long.record")])
         .arg(script)
@@ -319,7 +333,7 @@ async fn a_program_outlives_its_runner_and_is_found_again_or_ends_when_nobody_cl
         .expect("a runner");
     let mut line = String::new();
     BufReader::new(runner.stdout.take().expect("it says something")).read_line(&mut line).expect("a line");
-    assert_eq!(line, "started\n");
+    assert_eq!(line, format!("started {}\n", lab.walls()));
     lab.said_eventually("long", "up").await;
     runner.kill().expect("kill -9");
     runner.wait().expect("it is gone");
@@ -358,4 +372,26 @@ async fn without_its_supervisor_a_program_is_gone_and_nobody_knows_how_it_ended(
     } else {
         not_here("everything ends with the supervisor", "process namespace");
     }
+}
+
+/// Inside of a sandbox there are no namespaces to be had: the machine of the poorest runner.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_without_namespaces_is_refused_or_told_of() {
+    let lab = Lab::with(Limits { memory: 1 << 30, disk: 1 << 30, ..small() }, "none", ORPHAN).await;
+    if !lab.walls().isolates() {
+        return not_here("a runner on a poorer machine", "user namespace");
+    }
+    let launch = PathBuf::from(env!("CARGO_BIN_EXE_freehold-launch"));
+    let script = format!(
+        "mkdir $PWD/f; for mode in required preferred; do {} $mode {} $PWD/f $PWD/$mode 'echo inside; exit 4'; cat $PWD/$mode/stdout; done",
+        launch.display(),
+        binary().display()
+    );
+    let program = Program { readable: vec![launch, binary()], ..lab.program("poor", &script) };
+    let process = lab.sandbox.launch(program).await.expect("a program");
+    assert_eq!(process.ended().await, Exit::Code(0), "{}", lab.said("poor", "stderr"));
+    let out = lab.said("poor", "stdout");
+    let (required, preferred) = out.split_once("started ").expect("one starts");
+    assert!(required.starts_with("launch-failed: ") && required.contains("does not let the runner make namespaces"), "{out}");
+    assert_eq!(preferred, "none\nCode(4)\ninside\n", "{out}");
 }

@@ -23,6 +23,9 @@ use tokio::{
 const CONNECTIONS: usize = 256;
 /// Bytes of the head of a request.
 const HEAD: usize = 16 << 10;
+/// Bytes of a request that was refused, and the time for them, that are still taken.
+const UNREAD: u64 = 64 << 10;
+const FAREWELL: Duration = Duration::from_secs(1);
 /// For a head to come, and for a connection to be made.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -97,7 +100,9 @@ impl FromStr for Rule {
         }
         let labels = host.strip_prefix("*.").unwrap_or(host);
         let is_name = !labels.is_empty()
-            && labels.split('.').all(|label| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+            && labels.split('.').all(|label| {
+                !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            });
         if is_name { Ok(Self { to: Target::Host(host.to_owned()), port }) } else { Err(wrong()) }
     }
 }
@@ -112,8 +117,7 @@ impl Egress {
         };
         let fits = |rule: &&Rule| rule.port.is_none_or(|allowed| allowed == port);
         let names: Vec<_> = rules.iter().filter(fits).filter_map(Rule::host).collect();
-        let named = self.allowed == Allowed::All
-            || (!names.is_empty() && HostPolicy::new(names, true).check_host(host).is_ok());
+        let named = self.allowed == Allowed::All || (!names.is_empty() && HostPolicy::new(names, true).check_host(host).is_ok());
         // A name that is not allowed is not even looked up, unless an allowed network may be behind it.
         if !named && !rules.iter().filter(fits).any(|rule| matches!(rule.to, Target::Network(..))) {
             return Err(format!("{host}:{port} is not among the hosts that this runner lets programs connect to"));
@@ -215,11 +219,13 @@ async fn read_head(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
 
 async fn refuse(client: &mut TcpStream, status: &str, why: &str) -> std::io::Result<()> {
     let length = why.len() + 1;
-    let answer = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{why}\n"
-    );
+    let answer =
+        format!("HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{why}\n");
     client.write_all(answer.as_bytes()).await?;
-    client.shutdown().await
+    client.shutdown().await?;
+    // A socket that is closed with input unread is reset, and the client would lose the answer.
+    let unread = async { tokio::io::copy(&mut client.take(UNREAD), &mut tokio::io::sink()).await };
+    timeout(FAREWELL, unread).await.unwrap_or(Ok(0)).map(drop)
 }
 
 /// A request to the proxy.
@@ -314,7 +320,12 @@ mod tests {
         let get = "GET http://a.example:8080/x?y HTTP/1.1\r\nHost: a.example\r\nProxy-Authorization: s\r\nConnection: x\r\n\r\n";
         let forward = "GET /x?y HTTP/1.1\r\nConnection: close\r\nHost: a.example\r\n\r\n".to_owned();
         assert_eq!(Request::parse(get), Some(Request { host: "a.example".to_owned(), port: 8080, forward: Some(forward) }));
-        for wrong in ["GET / HTTP/1.1\r\n\r\n", "GET ftp://x/ HTTP/1.1\r\n\r\n", "CONNECT x HTTP/1.1\r\n\r\n", "CONNECT u@x:1 HTTP/1.1\r\n\r\n"] {
+        for wrong in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET ftp://x/ HTTP/1.1\r\n\r\n",
+            "CONNECT x HTTP/1.1\r\n\r\n",
+            "CONNECT u@x:1 HTTP/1.1\r\n\r\n",
+        ] {
             assert_eq!(Request::parse(wrong), None, "{wrong}");
         }
     }

@@ -84,7 +84,11 @@ fn enter_by(socket: &UnixStream, receiver: &mut Receiver) -> Result<Child, Strin
 
 /// Lets the powers over the new namespaces outlast the start of the next program.
 fn keep_powers() -> rustix::io::Result<()> {
-    let powers = CapabilitySet::SYS_ADMIN | CapabilitySet::SETPCAP | CapabilitySet::SYS_RESOURCE | CapabilitySet::SETUID | CapabilitySet::SETGID;
+    let powers = CapabilitySet::SYS_ADMIN
+        | CapabilitySet::SETPCAP
+        | CapabilitySet::SYS_RESOURCE
+        | CapabilitySet::SETUID
+        | CapabilitySet::SETGID;
     let sets = capabilities(None)?;
     set_capabilities(None, CapabilitySets { inheritable: powers, ..sets })?;
     powers.iter().try_for_each(|power| configure_capability_in_ambient_set(power, true))

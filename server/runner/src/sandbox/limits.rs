@@ -87,7 +87,11 @@ impl FromStr for Limit {
             "disk" => Self::Disk(bytes(value)?),
             "output" => Self::Output(bytes(value)?),
             "open-files" => Self::OpenFiles(count(value)?),
-            _ => return Err(format!("`{name}` is no limit; there are processes, memory, cpu-time, time, disk, output, open-files")),
+            _ => {
+                return Err(format!(
+                    "`{name}` is no limit; there are processes, memory, cpu-time, time, disk, output, open-files"
+                ));
+            }
         })
     }
 }

@@ -8,9 +8,7 @@ use std::{
 };
 
 use rustix::{
-    mount::{
-        MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, mount_remount, unmount,
-    },
+    mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, mount_remount, unmount},
     process::{chdir, pivot_root},
 };
 
@@ -158,7 +156,8 @@ impl View<'_> {
         }
         let dev = self.inside(Path::new("/dev"));
         for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
-            symlink(Path::new("/proc/self").join(target), dev.join(name)).map_err(|error| format!("/dev cannot be made: {error}"))?;
+            symlink(Path::new("/proc/self").join(target), dev.join(name))
+                .map_err(|error| format!("/dev cannot be made: {error}"))?;
         }
         Ok(())
     }

@@ -13,8 +13,8 @@ use std::{
 use rustix::{
     cmsg_space, io,
     net::{
-        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-        Protocol, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socket_with,
+        AddressFamily, Protocol, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+        SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socket_with,
     },
 };
 
