@@ -2,8 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use freehold_cli::GlobalArgs;
+use freehold_runner::sandbox::{Allowed, Limit, Mode, STAGE, Stage};
 
 use crate::telemetry::LogFormat;
 
@@ -33,6 +34,14 @@ pub enum Command {
     /// Certificates of the built-in authority
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// A process of a sandbox; runners start it
+    #[command(name = STAGE, hide = true)]
+    SandboxStage {
+        /// What it does
+        stage: Stage,
+        /// The record of its program, for people who look at the list of processes
+        record: PathBuf,
+    },
     /// The commands of the client.
     #[command(flatten)]
     Client(freehold_cli::Command),
@@ -150,15 +159,85 @@ pub struct RunnerArgs {
     /// Jobs at a time
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub capacity: u16,
-    /// Folder that resources of the type `file` are made in
+    /// Folder for what outlives the runner: runs under way. Of this runner alone, and the same at each start
     #[arg(long, value_name = "DIR")]
-    pub file_root: PathBuf,
+    pub data_dir: PathBuf,
+    /// Folder that resources of the type `file` are made in; `files` in the data folder unless it is given
+    #[arg(long, value_name = "DIR")]
+    pub file_root: Option<PathBuf>,
+    /// The engine `terraform`.
+    #[command(flatten)]
+    pub terraform: TerraformArgs,
     /// Lets blueprints reach loopback and private addresses
     #[arg(long)]
     pub allow_private: bool,
+    /// How programs of engines are run.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// How the log is written
     #[arg(long, value_enum, default_value = "json")]
     pub log: LogFormat,
+}
+
+/// How programs of engines are run.
+#[derive(Args, Clone, Debug)]
+pub struct SandboxArgs {
+    /// Whether programs of engines are kept from the rest of this machine
+    #[arg(long, value_enum, default_value = "preferred")]
+    pub sandbox: SandboxMode,
+    /// Where programs of engines may connect to, by HTTP proxy: `none`, `all`, or hosts and networks separated by commas:
+    /// registry.opentofu.org, *.amazonaws.com:443, 10.1.0.0/16. Never to addresses of the link, where clouds hand out credentials
+    #[arg(long, value_name = "HOSTS", default_value = "all")]
+    pub egress: Allowed,
+    /// Changes what each program of an engine may take: processes, memory, cpu-time, time, disk, output, open-files; for example
+    /// memory=8GiB or time=12h. Can be given more than once
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub limit: Vec<Limit>,
+}
+
+impl Default for SandboxArgs {
+    fn default() -> Self {
+        Self { sandbox: SandboxMode::Preferred, egress: Allowed::All, limit: Vec::new() }
+    }
+}
+
+/// Whether programs of engines are kept from the rest of this machine.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SandboxMode {
+    /// They are, or the runner does not start
+    Required,
+    /// They are, where the machine lets the runner do it; runs say what was in force
+    Preferred,
+    /// They are not; they have their limits all the same
+    Off,
+}
+
+impl From<SandboxMode> for Mode {
+    fn from(mode: SandboxMode) -> Self {
+        match mode {
+            SandboxMode::Required => Self::Required,
+            SandboxMode::Preferred => Self::Preferred,
+            SandboxMode::Off => Self::Off,
+        }
+    }
+}
+
+/// Options of the engine `terraform`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TerraformArgs {
+    /// OpenTofu or Terraform; without it `tofu` or else `terraform` of the search path, if there is one
+    #[arg(long, value_name = "FILE")]
+    pub terraform: Option<PathBuf>,
+    /// Folder with providers, as `tofu providers mirror` makes it; nothing else is installed then. Without it they come from
+    /// their registries
+    #[arg(long, value_name = "DIR")]
+    pub provider_mirror: Option<PathBuf>,
+    /// File with lines NAME=VALUE: the environment of programs that plan or look for drift, for example credentials that can read
+    #[arg(long, value_name = "FILE")]
+    pub read_env: Option<PathBuf>,
+    /// File with lines NAME=VALUE: the environment of programs that make changes
+    #[arg(long, value_name = "FILE")]
+    pub write_env: Option<PathBuf>,
 }
 
 /// What can be done with the built-in authority.

@@ -134,6 +134,7 @@ impl Installation {
         let endpoints: Vec<String> = servers.iter().map(|address| format!("https://{address}")).collect();
         let mut command = Command::new(binary());
         command.args(["runner", "--endpoint", &endpoints.join(","), "--allow-private", "--file-root"]).arg(&files);
+        command.arg("--data-dir").arg(self.path(&format!("runner-{certificate}")));
         command.arg("--ca").arg(self.pki.path("ca.crt"));
         command.arg("--cert").arg(self.pki.path(&format!("{certificate}.crt")));
         command.arg("--key").arg(self.pki.path(&format!("{certificate}.key")));

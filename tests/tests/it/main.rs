@@ -42,6 +42,7 @@ mod row_security;
 mod rubbish;
 mod runner_drain;
 mod runs;
+mod sandbox;
 mod scripted_runner;
 mod suspension;
 mod sweep;
