@@ -133,8 +133,15 @@ impl Installation {
         let files = self.path("files");
         let endpoints: Vec<String> = servers.iter().map(|address| format!("https://{address}")).collect();
         let mut command = Command::new(binary());
-        command.args(["runner", "--endpoint", &endpoints.join(","), "--allow-private", "--file-root"]).arg(&files);
-        command.arg("--data-dir").arg(self.path(&format!("runner-{certificate}")));
+        command
+            .arg("runner")
+            .arg("--terraform")
+            .arg(crate::terraform())
+            .args(["--endpoint", &endpoints.join(","), "--allow-private", "--file-root"])
+            .arg(&files);
+        if !options.contains(&"--data-dir") {
+            command.arg("--data-dir").arg(self.path(&format!("runner-{certificate}")));
+        }
         command.arg("--ca").arg(self.pki.path("ca.crt"));
         command.arg("--cert").arg(self.pki.path(&format!("{certificate}.crt")));
         command.arg("--key").arg(self.pki.path(&format!("{certificate}.key")));

@@ -286,7 +286,9 @@ async fn frozen(variables: &[(&str, &str)]) -> Result<Run, String> {
     frozen.signal("STOP");
     witness.hold("/once");
     witness.release("/thing");
-    let successor = installation.faulty_runner(&replica, &[]);
+    let elsewhere = installation.path("runner-elsewhere").display().to_string();
+    let command = installation.run(&[replica.runner], "runner", &["--data-dir", &elsewhere]);
+    let successor = Process::start(armed(&command, &[]), &installation.path("successor.log"));
     until("the successor's next effect", || async { witness.arrived("/once") == 1 }).await;
     frozen.signal("CONT");
     // Refused, it says so and stops; believed, it goes on to the next effect.

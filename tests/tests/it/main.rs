@@ -47,5 +47,6 @@ mod scripted_runner;
 mod suspension;
 mod sweep;
 mod tenants;
+mod terraform;
 
 use freehold_tests::Database::{Postgres, Sqlite};
