@@ -78,6 +78,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     if (0.2..=3600.0).contains(&seconds) { Ok(Duration::from_secs_f64(seconds)) } else { Err("0.2 to 3600 seconds".to_owned()) }
 }
 
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
 /// Options of `dev`.
 #[derive(Args)]
 pub struct DevArgs {
@@ -134,6 +139,10 @@ pub struct ServeArgs {
     /// File with the key that signs tokens; the same for all replicas. Made if it is missing
     #[arg(long, value_name = "FILE")]
     pub token_key: PathBuf,
+    /// Folder of the built-in authority, as `freehold admin ca init` makes it: signs certificates of runners that register. Its
+    /// certificate must be among those of --client-ca
+    #[arg(long, value_name = "DIR")]
+    pub ca_dir: Option<PathBuf>,
     /// File with the key that all data keys are wrapped with: 32 random bytes, the same for all replicas and for ever; a server
     /// with another one does not start
     #[arg(long, value_name = "FILE")]
@@ -152,8 +161,8 @@ pub struct ServeArgs {
     pub log: LogFormat,
 }
 
-/// Options of `runner`. Its server and certificate are given as to the client's commands: `--endpoint` of the runner listener,
-/// `--ca`, `--cert`, `--key`.
+/// Options of `runner`. Its server is given as to the client's commands: `--endpoint` of the runner listener, `--ca`. So is its
+/// certificate, by `--cert` and `--key`, unless it has a folder of its own for that.
 #[derive(Args)]
 pub struct RunnerArgs {
     /// Jobs at a time
@@ -162,6 +171,21 @@ pub struct RunnerArgs {
     /// Folder that resources of the type `file` are made in
     #[arg(long, value_name = "DIR")]
     pub file_root: PathBuf,
+    /// Folder for its key and certificate, which it makes by a registration token when it first starts, and renews by itself
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// File with a registration token of `freehold runner-pool token POOL`; needed once
+    #[arg(long, value_name = "FILE", requires = "data_dir")]
+    pub token_file: Option<PathBuf>,
+    /// The pool that the token is of
+    #[arg(long, value_name = "POOL", default_value = "default")]
+    pub pool: String,
+    /// Its name in the pool; without it, one that nobody else has
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Labels to find it by; can be given more than once
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub label: Vec<(String, String)>,
     /// Lets blueprints reach loopback and private addresses
     #[arg(long)]
     pub allow_private: bool,
@@ -198,6 +222,12 @@ pub enum SandboxMode {
     Preferred,
     /// They are not; they have their limits all the same
     Off,
+}
+
+impl Default for SandboxArgs {
+    fn default() -> Self {
+        Self { sandbox: SandboxMode::Preferred, egress: Allowed::All, limit: Vec::new() }
+    }
 }
 
 impl From<SandboxMode> for Mode {

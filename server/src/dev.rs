@@ -1,6 +1,7 @@
 //! `freehold dev`: a whole system in one process.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Failure, admin,
-    args::{DevArgs, ListenArgs},
+    args::{DevArgs, ListenArgs, SandboxArgs},
     demo, keys, runner,
     serve::{Addresses, KeyFiles, Server, ServerSettings, terminated},
 };
@@ -98,6 +99,7 @@ impl System {
                 client_ca: authority.ca_path(),
                 revoked: Some(authority.revoked_path()),
                 token_key: pki.join("token.key"),
+                ca_dir: Some(pki.clone()),
             },
             master_key,
             listen,
@@ -109,7 +111,8 @@ impl System {
         let credentials =
             Credentials::new().ca_file(pki.join("ca.crt")).certificate_files(pki.join("runner.crt"), pki.join("runner.key"));
         let client = Client::builder(endpoint).credentials(credentials).build().await?;
-        let runner = runner::build(&client, native, 4)?;
+        let sandbox = runner::sandbox(&SandboxArgs::default(), true).await?;
+        let runner = runner::build(&client, native, 4, &sandbox, BTreeMap::new())?;
         let stop = CancellationToken::new();
         let told = stop.clone();
         let runner = tokio::spawn(async move {

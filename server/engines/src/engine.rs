@@ -7,12 +7,17 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{JournalEntry, Plan, PlanRequest, State, StepError};
+use crate::{Confinement, JournalEntry, Plan, PlanRequest, State, StepError};
 
 /// Makes the resources of blueprints real.
 pub trait Engine: Send + Sync {
     /// Its name in blueprints and jobs, for example `native`.
     fn name(&self) -> &'static str;
+
+    /// Version of the program that does its work, its own where it needs none.
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
+    }
 
     /// Everything wrong with the resources of a blueprint that shows without making a plan.
     fn validate(&self, document: &Document) -> Vec<Diagnostic>;
@@ -49,6 +54,9 @@ pub trait Sink: Send + Sync {
 
     /// Somebody asked the run to stop: no new step begins, those under way end.
     fn cancelled(&self) -> bool;
+
+    /// Notes what keeps a program of this run from the rest of the machine. Engines that start programs say so of each.
+    fn confined(&self, _confinement: Confinement) {}
 }
 
 /// Why a step could not be recorded.
@@ -123,5 +131,10 @@ impl Engines {
     /// Names of all engines.
     pub fn names(&self) -> Vec<&'static str> {
         self.0.iter().map(|engine| engine.name()).collect()
+    }
+
+    /// Versions of all engines, by name.
+    pub fn versions(&self) -> BTreeMap<String, String> {
+        self.0.iter().map(|engine| (engine.name().to_owned(), engine.version())).collect()
     }
 }

@@ -167,7 +167,8 @@ fn run_error(error: &StepError) -> RunError {
 
 /// Reports the end until the server has it, or says that the lease is lost.
 async fn report(server: &Server, sink: &JobSink, ended: Ended) {
-    let report = CompleteJobRequest { run: sink.run().to_owned(), epoch: sink.epoch(), result: Some(ended) };
+    let report =
+        CompleteJobRequest { run: sink.run().to_owned(), epoch: sink.epoch(), result: Some(ended), sandbox: sink.sandbox() };
     if let Err(status) = retried(|| {
         let (mut server, report) = (server.clone(), report.clone());
         async move { server.complete_job(report).await.map(drop) }

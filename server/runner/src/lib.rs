@@ -5,11 +5,14 @@
 
 mod job;
 mod patience;
+pub mod registration;
 pub mod sandbox;
 mod sink;
 mod summary;
 
 use std::{
+    collections::BTreeMap,
+    env,
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
@@ -27,7 +30,7 @@ use freehold::{
     },
 };
 use freehold_domain::fault;
-use freehold_engines::Engines;
+use freehold_engines::{Confinement, Engines};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +51,10 @@ pub struct Runner {
     pub engines: Engines,
     /// Jobs at a time.
     pub capacity: u16,
+    /// What keeps programs of engines from its machine.
+    pub confinement: Confinement,
+    /// Labels that its operator gave it.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What all tasks of a runner share.
@@ -56,6 +63,8 @@ struct Shared {
     server: Server,
     engines: Engines,
     capacity: u16,
+    confinement: Confinement,
+    labels: BTreeMap<String, String>,
     running: Arc<AtomicI32>,
     troubles: Arc<Troubles>,
     stop: CancellationToken,
@@ -73,6 +82,8 @@ impl Runner {
             server,
             engines: self.engines,
             capacity: self.capacity,
+            confinement: self.confinement,
+            labels: self.labels,
             running: Arc::default(),
             troubles: Arc::default(),
             stop,
@@ -101,6 +112,10 @@ impl Shared {
             engines: self.names(),
             capacity: self.capacity.into(),
             running: self.running.load(Ordering::Relaxed),
+            sandbox: self.confinement.to_string(),
+            platform: format!("{}/{}", env::consts::OS, env::consts::ARCH),
+            engine_versions: self.engines.versions(),
+            labels: self.labels.clone(),
         };
         let answer = self.server.heartbeat(beat).await.map_err(freehold::raw::error)?;
         self.troubles.over();

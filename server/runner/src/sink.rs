@@ -15,7 +15,7 @@ use freehold::raw::{
     },
     tonic::{Code, Status},
 };
-use freehold_engines::{JournalEntry, Level, Sink, SinkError, State};
+use freehold_engines::{Confinement, JournalEntry, Level, Sink, SinkError, State};
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
@@ -39,6 +39,8 @@ pub(crate) struct JobSink {
     cancelled: AtomicBool,
     /// Reports of steps so far. An engine makes one after the other.
     reports: AtomicI64,
+    /// What kept its programs from this machine.
+    confined: Mutex<Option<Confinement>>,
     log: Mutex<Log>,
     wake: Notify,
 }
@@ -59,6 +61,7 @@ impl JobSink {
             lost: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             reports: AtomicI64::new(0),
+            confined: Mutex::default(),
             log: Mutex::new(Log { lines: Vec::new(), offset: job.log_offset, dropped: 0, closed: false }),
             wake: Notify::new(),
         }
@@ -70,6 +73,11 @@ impl JobSink {
 
     pub(crate) fn epoch(&self) -> i64 {
         self.epoch
+    }
+
+    /// What kept its programs from this machine, in words; empty when there were none.
+    pub(crate) fn sandbox(&self) -> String {
+        self.confined.lock().unwrap_or_else(PoisonError::into_inner).map(|walls| walls.to_string()).unwrap_or_default()
     }
 
     pub(crate) fn is_lost(&self) -> bool {
@@ -214,6 +222,12 @@ impl Sink for JobSink {
 
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::SeqCst)
+    }
+
+    fn confined(&self, confinement: Confinement) {
+        let mut confined = self.confined.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of several programs, the run is as well confined as the least of them.
+        *confined = Some(confined.map_or(confinement, |other| other.and(confinement)));
     }
 }
 
