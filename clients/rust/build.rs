@@ -38,9 +38,11 @@ const SECRET: &[&str] = &[
     ".freehold.iam.v1.ExchangeTokenRequest",
     ".freehold.iam.v1.ExchangeTokenResponse",
     ".freehold.runners.v1.ApplyResult",
+    ".freehold.runners.v1.CreateRegistrationTokenResponse",
     ".freehold.runners.v1.Job",
     ".freehold.runners.v1.JournalEntry",
     ".freehold.runners.v1.PlanResult",
+    ".freehold.runners.v1.RegisterRunnerRequest",
     ".freehold.runners.v1.ReportJobProgressRequest",
 ];
 

@@ -103,7 +103,8 @@ pub use quotas::{
 };
 pub use run_handle::RunHandle;
 pub use runner_pools::{
-    CreateRunnerPool, DrainRunner, GetRunnerPool, ResumeRunner, Runner, RunnerPool, RunnerPools, RunnerState,
+    CreateRegistrationToken, CreateRunnerPool, DeleteRunner, DrainRunner, GetRunnerPool, NewRegistrationToken, RegistrationToken,
+    ResumeRunner, RevokeRegistrationToken, Runner, RunnerPool, RunnerPools, RunnerState, SandboxLevel, UpdateRunnerPool,
 };
 pub use runs::{
     ApplyRun, Approval, ApprovalDecision, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan,

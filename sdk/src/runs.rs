@@ -72,6 +72,9 @@ resource! {
         create_principal: String,
         /// Why, in the words of who created it.
         message: Option<String>,
+        /// What kept the programs of its engine from the runner's machine, for example
+        /// `user,mount,pid,ipc,uts,net,cgroup,pids,memory,cpu`, or `none`; nothing when there were no programs.
+        sandbox: Option<String>,
     }
 }
 

@@ -78,6 +78,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     if (0.2..=3600.0).contains(&seconds) { Ok(Duration::from_secs_f64(seconds)) } else { Err("0.2 to 3600 seconds".to_owned()) }
 }
 
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
 /// Options of `dev`.
 #[derive(Args)]
 pub struct DevArgs {
@@ -134,6 +139,10 @@ pub struct ServeArgs {
     /// File with the key that signs tokens; the same for all replicas. Made if it is missing
     #[arg(long, value_name = "FILE")]
     pub token_key: PathBuf,
+    /// Folder of the built-in authority, as `freehold admin ca init` makes it: signs certificates of runners that register. Its
+    /// certificate must be among those of --client-ca
+    #[arg(long, value_name = "DIR")]
+    pub ca_dir: Option<PathBuf>,
     /// File with the key that all data keys are wrapped with: 32 random bytes, the same for all replicas and for ever; a server
     /// with another one does not start
     #[arg(long, value_name = "FILE")]
@@ -152,14 +161,15 @@ pub struct ServeArgs {
     pub log: LogFormat,
 }
 
-/// Options of `runner`. Its server and certificate are given as to the client's commands: `--endpoint` of the runner listener,
-/// `--ca`, `--cert`, `--key`.
+/// Options of `runner`. Its server is given as to the client's commands: `--endpoint` of the runner listener, `--ca`. So is its
+/// certificate, by `--cert` and `--key`, unless it has a folder of its own for that.
 #[derive(Args)]
 pub struct RunnerArgs {
     /// Jobs at a time
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub capacity: u16,
-    /// Folder for what outlives the runner: runs under way. Of this runner alone, and the same at each start
+    /// Folder for what outlives the runner: runs under way, and, without --cert, its key and a certificate that it gets by a
+    /// registration token when it first starts and renews by itself. Of this runner alone, and the same at each start
     #[arg(long, value_name = "DIR")]
     pub data_dir: PathBuf,
     /// Folder that resources of the type `file` are made in; `files` in the data folder unless it is given
@@ -168,6 +178,18 @@ pub struct RunnerArgs {
     /// The engine `terraform`.
     #[command(flatten)]
     pub terraform: TerraformArgs,
+    /// File with a registration token of `freehold runner-pool token POOL`; needed once
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The pool that the token is of
+    #[arg(long, value_name = "POOL", default_value = "default")]
+    pub pool: String,
+    /// Its name in the pool; without it, one that nobody else has
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Labels to find it by; can be given more than once
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub label: Vec<(String, String)>,
     /// Lets blueprints reach loopback and private addresses
     #[arg(long)]
     pub allow_private: bool,

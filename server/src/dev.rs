@@ -1,6 +1,7 @@
 //! `freehold dev`: a whole system in one process.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -98,6 +99,7 @@ impl System {
                 client_ca: authority.ca_path(),
                 revoked: Some(authority.revoked_path()),
                 token_key: pki.join("token.key"),
+                ca_dir: Some(pki.clone()),
             },
             master_key,
             listen,
@@ -115,8 +117,9 @@ impl System {
         let folder = Folder::open(&dir.join("runner"))?;
         let runner = tokio::spawn(async move {
             let work = async {
-                let engines = runner::engines(&folder, files, true, &TerraformArgs::default(), &SandboxArgs::default()).await?;
-                runner::build(&client, engines, 4, folder)?.run(told).await?;
+                let sandbox = runner::sandbox(&SandboxArgs::default(), true).await?;
+                let engines = runner::engines(&folder, files, true, &TerraformArgs::default(), &sandbox).await?;
+                runner::build(&client, engines, 4, folder, &sandbox, BTreeMap::new())?.run(told).await?;
                 Ok::<_, Failure>(())
             };
             if let Err(error) = work.await {

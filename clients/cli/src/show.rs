@@ -3,8 +3,8 @@
 use anstyle::{AnsiColor, Style};
 use freehold::{
     ApiKey, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion, Deployment, DeploymentOutput, Environment,
-    Operation, Project, Quota, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool, ServiceAccount, StateVersion,
-    Tenant, Timestamp, User, WorkloadIdentity,
+    Operation, Project, Quota, RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool,
+    ServiceAccount, StateVersion, Tenant, Timestamp, User, WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -156,12 +156,21 @@ show! {
         if it.sensitive && it.value.is_none() { "(sensitive)".to_owned() } else { json(&it.value) },
     ];
     RunnerPool => ["NAME", "DISPLAY NAME", "CREATED"], |it| [short(&it.name), it.display_name.as_str(), time(it.create_time)];
-    Runner => ["NAME", "STATE", "RUNNING", "ENGINES", "VERSION", "LAST SEEN"], |it| [
+    RegistrationToken => ["NAME", "PREFIX", "EXPIRES", "RUNNER", "REVOKED"], |it| [
+        short(&it.name),
+        it.prefix.as_str(),
+        time(it.expire_time),
+        it.runner.as_deref().map(short).unwrap_or_default(),
+        time(it.revoke_time),
+    ];
+    Runner => ["NAME", "STATE", "RUNNING", "ENGINES", "VERSION", "PLATFORM", "SANDBOX", "LAST SEEN"], |it| [
         short(&it.name),
         state(it.state),
         format!("{}/{}", it.running, it.capacity),
         it.engines.join(", "),
         it.version.as_str(),
+        it.platform.as_str(),
+        it.sandbox.as_str(),
         time(it.last_seen_time),
     ];
     AuditRecord => ["TIME", "PRINCIPAL", "DECISION", "METHOD", "RESOURCE", "REASON"], |it| [

@@ -15,8 +15,10 @@ hidden!(
     crate::iam::v1::ExchangeTokenRequest,
     crate::iam::v1::ExchangeTokenResponse,
     crate::runners::v1::ApplyResult,
+    crate::runners::v1::CreateRegistrationTokenResponse,
     crate::runners::v1::Job,
     crate::runners::v1::JournalEntry,
     crate::runners::v1::PlanResult,
+    crate::runners::v1::RegisterRunnerRequest,
     crate::runners::v1::ReportJobProgressRequest,
 );

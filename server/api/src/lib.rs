@@ -12,6 +12,7 @@ pub mod listener;
 pub mod peer;
 pub mod policy;
 pub mod reflection;
+mod requests;
 pub mod setup;
 pub mod stack;
 pub mod status;

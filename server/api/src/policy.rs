@@ -14,7 +14,8 @@ pub enum Surface {
     Api,
     /// Server TLS for browsers, over gRPC-web: everything but the runner protocol and reflection.
     Web,
-    /// Mutual TLS for runners: the runner protocol.
+    /// Mutual TLS for runners: the runner protocol. Who joins has no certificate yet; without one, only the public method for that
+    /// is reached.
     Runner,
     /// Loopback without TLS, for the operator of the machine: health and reflection, to anybody.
     Admin,

@@ -15,6 +15,7 @@ pub mod names;
 pub mod operations;
 pub mod projects;
 pub mod quotas;
+pub mod registration;
 pub mod resource;
 pub mod runners;
 pub mod runs;

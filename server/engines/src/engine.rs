@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{JournalEntry, StepError, Summary};
+use crate::{Confinement, JournalEntry, StepError, Summary};
 
 /// What an engine demands of blueprints.
 pub trait Rules: Send + Sync {
@@ -25,6 +25,11 @@ pub trait Rules: Send + Sync {
 pub trait Engine: Send + Sync {
     /// Its name in blueprints and jobs, for example `native`.
     fn name(&self) -> &'static str;
+
+    /// Version of the program that does its work, its own where it needs none.
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
+    }
 
     /// Compares what the blueprint wants with what is there, or, in the mode [`Mode::Drift`], what is there with the state alone.
     /// Changes nothing.
@@ -135,6 +140,9 @@ pub trait Sink: Send + Sync {
 
     /// Somebody asked the run to stop: no new step begins, those under way end.
     fn cancelled(&self) -> bool;
+
+    /// Notes what keeps a program of this run from the rest of the machine. Engines that start programs say so of each.
+    fn confined(&self, _confinement: Confinement) {}
 }
 
 /// Why a step could not be recorded.
@@ -234,5 +242,10 @@ impl Engines {
     /// Names of all engines.
     pub fn names(&self) -> Vec<&'static str> {
         self.0.iter().map(|engine| engine.name()).collect()
+    }
+
+    /// Versions of all engines, by name.
+    pub fn versions(&self) -> BTreeMap<String, String> {
+        self.0.iter().map(|engine| (engine.name().to_owned(), engine.version())).collect()
     }
 }

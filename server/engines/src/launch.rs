@@ -97,6 +97,23 @@ pub struct Confinement {
 }
 
 impl Confinement {
+    /// The walls that stand in both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            user: self.user && other.user,
+            mounts: self.mounts && other.mounts,
+            pids: self.pids && other.pids,
+            ipc: self.ipc && other.ipc,
+            uts: self.uts && other.uts,
+            network: self.network && other.network,
+            cgroup: self.cgroup && other.cgroup,
+            processes_limited: self.processes_limited && other.processes_limited,
+            memory_limited: self.memory_limited && other.memory_limited,
+            cpu_limited: self.cpu_limited && other.cpu_limited,
+        }
+    }
+
     /// Whether a program that means harm is kept from the runner, from other runs and from the network that it must not reach.
     pub fn isolates(self) -> bool {
         self.user && self.mounts && self.pids && self.ipc && self.uts && self.network

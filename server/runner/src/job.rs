@@ -180,7 +180,8 @@ fn run_error(error: &StepError) -> RunError {
 /// Reports the end until the server has it, or says that the lease is lost.
 async fn report(sink: &JobSink, ended: Ended) {
     let complete = |mut server: Server, epoch, _| {
-        let report = CompleteJobRequest { run: sink.run().to_owned(), epoch, result: Some(ended.clone()) };
+        let report =
+            CompleteJobRequest { run: sink.run().to_owned(), epoch, result: Some(ended.clone()), sandbox: sink.sandbox() };
         async move { server.complete_job(report).await }
     };
     // A refusal is noted by the sink.

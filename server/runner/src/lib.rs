@@ -6,11 +6,14 @@
 mod folder;
 mod job;
 mod patience;
+pub mod registration;
 pub mod sandbox;
 mod sink;
 mod summary;
 
 use std::{
+    collections::BTreeMap,
+    env,
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
@@ -28,7 +31,7 @@ use freehold::{
     },
 };
 use freehold_domain::fault;
-use freehold_engines::Engines;
+use freehold_engines::{Confinement, Engines};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +55,10 @@ pub struct Runner {
     pub capacity: u16,
     /// What outlives it.
     pub folder: Folder,
+    /// What keeps programs of engines from its machine.
+    pub confinement: Confinement,
+    /// Labels that its operator gave it.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What all tasks of a runner share.
@@ -61,6 +68,8 @@ struct Shared {
     engines: Engines,
     capacity: u16,
     folder: Folder,
+    confinement: Confinement,
+    labels: BTreeMap<String, String>,
     running: Arc<AtomicI32>,
     troubles: Arc<Troubles>,
     stop: CancellationToken,
@@ -79,6 +88,8 @@ impl Runner {
             engines: self.engines,
             capacity: self.capacity,
             folder: self.folder,
+            confinement: self.confinement,
+            labels: self.labels,
             running: Arc::default(),
             troubles: Arc::default(),
             stop,
@@ -107,6 +118,10 @@ impl Shared {
             engines: self.names(),
             capacity: self.capacity.into(),
             running: self.running.load(Ordering::Relaxed),
+            sandbox: self.confinement.to_string(),
+            platform: format!("{}/{}", env::consts::OS, env::consts::ARCH),
+            engine_versions: self.engines.versions(),
+            labels: self.labels.clone(),
         };
         let answer = self.server.heartbeat(beat).await.map_err(freehold::raw::error)?;
         self.troubles.over();

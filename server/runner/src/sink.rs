@@ -18,7 +18,7 @@ use freehold::raw::{
     tonic::{Code, Status},
 };
 use freehold_domain::deployments::ManagedResource;
-use freehold_engines::{JournalEntry, Level, Sink, SinkError, Snapshot};
+use freehold_engines::{Confinement, JournalEntry, Level, Sink, SinkError, Snapshot};
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
@@ -43,6 +43,8 @@ pub(crate) struct JobSink {
     outlives: Option<Duration>,
     lost: AtomicBool,
     cancelled: AtomicBool,
+    /// What kept its programs from this machine.
+    confined: Mutex<Option<Confinement>>,
     log: Mutex<Log>,
     wake: Notify,
 }
@@ -72,6 +74,7 @@ impl JobSink {
             outlives,
             lost: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
+            confined: Mutex::default(),
             log: Mutex::new(Log { lines: Vec::new(), offset: job.log_offset, dropped: 0, closed: false }),
             wake: Notify::new(),
         }
@@ -79,6 +82,11 @@ impl JobSink {
 
     pub(crate) fn run(&self) -> &str {
         &self.run
+    }
+
+    /// What kept its programs from this machine, in words; empty when there were none.
+    pub(crate) fn sandbox(&self) -> String {
+        self.confined.lock().unwrap_or_else(PoisonError::into_inner).map(|walls| walls.to_string()).unwrap_or_default()
     }
 
     pub(crate) fn is_lost(&self) -> bool {
@@ -256,6 +264,12 @@ impl Sink for JobSink {
 
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::SeqCst)
+    }
+
+    fn confined(&self, confinement: Confinement) {
+        let mut confined = self.confined.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of several programs, the run is as well confined as the least of them.
+        *confined = Some(confined.map_or(confinement, |other| other.and(confinement)));
     }
 }
 

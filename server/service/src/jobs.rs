@@ -13,7 +13,6 @@ use freehold_domain::{
     jobs::PlanWork,
     names::{RunName, RunnerName},
     quotas::Dimension,
-    runners::Runner,
     runs::{ApplyEnd, ChangeAction, PlanFacts, Progress, Run, RunError, RunEvent, RunKind, RunPhase, StepState, WaitingReason},
     tenants::TenantState,
     time::{Timestamp, Uid},
@@ -32,6 +31,7 @@ use tokio::time::Instant;
 use crate::{
     app::{App, Place},
     blueprints, deployments as desired,
+    runners::expect_fit,
     runs::{advance, advance_with, deployment_of, environment_of, find, slot_refusal, woken},
     seal::SealedPlace,
 };
@@ -129,37 +129,6 @@ pub enum Ended {
     Failed(RunError),
 }
 
-/// Notes that a runner lives and what it can do; answers whether it is to take no more jobs.
-pub async fn heartbeat(
-    app: &App,
-    name: &RunnerName,
-    version: String,
-    engines: Vec<String>,
-    capacity: i32,
-    running: i32,
-) -> Result<bool> {
-    let mut tx = app.store.begin_as(&name.to_string(), freehold_store::INSTALLATION).await?;
-    // Held, so that a drain that is asked for meanwhile is not written over.
-    let known = runners::hold(&mut tx, name).await?;
-    if known.is_none() && runners::get_pool(&mut tx, &name.runner_pool_name()).await?.is_none() {
-        return Err(Error::not_found(name.runner_pool_name()));
-    }
-    let now = tx.now();
-    let runner = Runner {
-        name: name.clone(),
-        version,
-        engines,
-        capacity,
-        running,
-        draining: known.as_ref().is_some_and(|runner| runner.draining),
-        last_seen_time: now,
-        create_time: known.map_or(now, |runner| runner.create_time),
-    };
-    runners::put(&mut tx, &runner).await?;
-    tx.commit(&()).await?;
-    Ok(runner.draining)
-}
-
 /// Waits for work until the end. The same ask gets the same job for as long as its lease lasts.
 ///
 /// No ask waits for longer than half a lease. A lease that is extended in time outlasts its last extension by more than that, so
@@ -175,6 +144,7 @@ pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Ui
             return job(app, &mut db, &place, run).await.map(Some);
         }
     }
+    expect_fit(app, runner).await?;
     let pool = runner.runner_pool_name().to_string();
     let look = || async {
         if runners::get(&mut app.store.read().await?, runner).await?.is_some_and(|runner| runner.draining) {
@@ -483,8 +453,8 @@ pub async fn resume(app: &App, runner: &RunnerName, name: &RunName, epoch: i64) 
     Ok((run.epoch, run.cancel_requested))
 }
 
-/// Ends a job. A repeat of the report that ended it succeeds and changes nothing.
-pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64, ended: Ended) -> Result<()> {
+/// Ends a job, whose programs were confined so. A repeat of the report that ended it succeeds and changes nothing.
+pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64, ended: Ended, sandbox: String) -> Result<()> {
     let place = place_of(app, name).await?;
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
     let (mut run, lease) = match leased(&mut tx, &place, runner, name, epoch).await {
@@ -498,6 +468,9 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
         }
     };
     let now = tx.now();
+    if !sandbox.is_empty() {
+        run.sandbox = sandbox;
+    }
     fault::point("complete.begun");
     let mut deployment = None;
     if matches!(ended, Ended::Planned { .. }) {

@@ -14,6 +14,7 @@ pub mod master_key;
 pub mod operations;
 pub mod projects;
 pub mod quotas;
+pub mod registration;
 pub mod retention;
 pub mod runners;
 pub mod runs;
@@ -28,6 +29,6 @@ mod wakeups;
 
 pub use freehold_store::{INSTALLATION, RequestKey, Store, StoreSettings};
 
-pub use app::{ACCESS_CACHE, App, AppSettings, Place, Validator, Write};
+pub use app::{ACCESS_CACHE, App, AppSettings, Issuer, Place, Validator, Write};
 pub use seal::{DataKey, MasterKey};
 pub use system::{SystemClock, SystemRandom};

@@ -22,6 +22,7 @@ mod postgres;
 pub mod projects;
 pub mod quotas;
 mod reads;
+pub mod registration;
 pub mod retention;
 pub mod runners;
 pub mod runs;

@@ -29,7 +29,8 @@ impl Runner {
     }
 
     pub async fn complete(&mut self, job: &pb::Job, result: End) {
-        let request = pb::CompleteJobRequest { run: job.run.clone(), epoch: job.epoch, result: Some(result) };
+        let request =
+            pb::CompleteJobRequest { run: job.run.clone(), epoch: job.epoch, result: Some(result), ..Default::default() };
         self.0.complete_job(request).await.expect("a report is taken, whatever becomes of the tenant");
     }
 

@@ -13,6 +13,7 @@ mod operations;
 mod parse;
 mod projects;
 mod quotas;
+mod registration;
 mod render;
 mod routes;
 mod runners;

@@ -112,6 +112,9 @@ pub struct Run {
     pub creator: Principal,
     /// Why, in the words of who created it.
     pub message: String,
+    /// What kept the programs of its engine from the runner's machine, in the runner's words; empty when there were none.
+    #[serde(default)]
+    pub sandbox: String,
 }
 
 /// What a run is for.
@@ -378,6 +381,7 @@ impl Run {
             deadline: Some(now.plus(QUEUE_WAIT)),
             creator: new.creator,
             message: new.message,
+            sandbox: String::new(),
         };
         run.wait_for_runner(now);
         run

@@ -148,6 +148,7 @@ impl Work<'_> {
     /// Follows the program to its end and records what it does.
     async fn follow(self, process: Box<dyn Process>) -> Result<Outcome, StepError> {
         let session = &self.session;
+        session.sink.confined(process.confinement());
         let (record, logged) = (self.record(), session.workspace.record("logged"));
         let seen = session.workspace.read(&logged)?.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
         let mut follower = Follower::new(process, &record, session.sink, &session.redactor, seen.unwrap_or(0));

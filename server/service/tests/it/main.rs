@@ -64,6 +64,7 @@ impl Installation {
             master_key: MasterKey::new(&[7; 32]).expect("32 bytes"),
             trust_domain: "test.example".to_owned(),
             lease: Duration::from_secs(30),
+            issuer: None,
             validators: Vec::new(),
         });
         Self { app, clock, _files: files }
