@@ -87,6 +87,12 @@ pub struct Run {
     /// Number of the last report of steps under the present lease.
     #[serde(default)]
     pub reported: i64,
+    /// When the present or last job was taken.
+    #[serde(default)]
+    pub job_begin_time: Option<Timestamp>,
+    /// When its runner reported its end; absent while it works, and when it was lost.
+    #[serde(default)]
+    pub job_end_time: Option<Timestamp>,
     /// Steps of the apply, by address.
     pub steps: BTreeMap<String, RunStep>,
     /// Somebody asked it to stop.
@@ -127,6 +133,29 @@ impl RunKind {
     pub const fn mutates(self) -> bool {
         matches!(self, Self::Apply | Self::Destroy | Self::Rollback)
     }
+
+    /// What a new run of this kind does to an older one of the same deployment that waits, or, of a check for drift, works.
+    ///
+    /// It takes the place of those that would do the same: change it, show a plan, or look for drift. And whoever wants
+    /// something of a deployment does not wait behind a check for drift.
+    pub const fn displaces(self, older: Self) -> Option<Displaced> {
+        match (self, older) {
+            (Self::Drift, Self::Drift) | (Self::Plan, Self::Plan) => Some(Displaced::Superseded),
+            (Self::Drift, _) => None,
+            (_, Self::Drift) => Some(Displaced::Cancelled),
+            _ if self.mutates() && older.mutates() => Some(Displaced::Superseded),
+            _ => None,
+        }
+    }
+}
+
+/// What becomes of an older run when a newer one of the same deployment begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Displaced {
+    /// The newer one takes its place, if it waits.
+    Superseded,
+    /// It is stopped, also while it works.
+    Cancelled,
 }
 
 /// Where a run is.
@@ -174,6 +203,11 @@ impl RunPhase {
         matches!(self, Self::Queued | Self::ApplyQueued | Self::Recovering)
     }
 
+    /// It has a place among what waits, for a runner or for a person, and nothing of it is under way.
+    pub const fn is_waiting(self) -> bool {
+        matches!(self, Self::Pending | Self::Queued | Self::AwaitingApproval | Self::ApplyQueued)
+    }
+
     /// Its apply has begun, so the deployment is locked.
     pub const fn holds_lock(self) -> bool {
         matches!(self, Self::Applying | Self::Verifying | Self::Recovering)
@@ -215,6 +249,13 @@ pub enum WaitingReason {
     Lock,
     Quota,
     Lease,
+    RunnersAbsent,
+    RunnersBusy,
+    RunnersDraining,
+    EngineMissing,
+    TenantSuspended,
+    Protection,
+    Recovery,
 }
 
 /// What the server needs to know of a plan.
@@ -360,6 +401,8 @@ impl Run {
             ask: None,
             attempt: 0,
             reported: 0,
+            job_begin_time: None,
+            job_end_time: None,
             steps: BTreeMap::new(),
             cancel_requested: false,
             changed: false,

@@ -12,7 +12,7 @@ use freehold_service::{
 use super::*;
 
 fn rename(to: &str) -> UpdateTenant {
-    UpdateTenant { name: name("tenants/acme"), display_name: Some(to.to_owned()), labels: None }
+    UpdateTenant { name: name("tenants/acme"), display_name: Some(to.to_owned()), labels: None, queue_weight: None }
 }
 
 #[tokio::test]
