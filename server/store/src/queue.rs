@@ -22,6 +22,9 @@ use crate::{Session, Tx, session::decode};
 
 /// Reads the first run of each tenant that a runner of this pool ($1) with this engine ($2) could take. Public for tests, which ask
 /// the databases how they carry it out.
+///
+/// Runs are read in subqueries of one row, and never in a join: for one, Postgres would read the whole table, since it takes the
+/// rows that the policy of tenants lets through for few. A cross join keeps SQLite from beginning with the table of all tenants.
 pub const HEADS: &str = "
     WITH RECURSIVE tenant (id) AS (
         SELECT (
@@ -34,26 +37,34 @@ pub const HEADS: &str = "
             ORDER BY runs.tenant_id LIMIT 1
         )
         FROM tenant WHERE tenant.id IS NOT NULL
+    ),
+    head (tenant_id, uid) AS MATERIALIZED (
+        SELECT tenant.id, (
+            SELECT uid FROM runs AS one
+            WHERE one.pool = $1 AND one.engine = $2 AND one.tenant_id = tenant.id AND one.place IS NOT NULL
+                AND (one.phase <> 'APPLY_QUEUED' OR NOT EXISTS (
+                    SELECT 1 FROM runs AS holder
+                    WHERE holder.tenant_id = one.tenant_id AND holder.deployment = one.deployment
+                        AND holder.phase IN ('APPLYING', 'VERIFYING', 'RECOVERING')
+                ))
+            ORDER BY one.place, one.uid LIMIT 1
+        )
+        FROM tenant CROSS JOIN quotas AS slots
+        WHERE slots.tenant_id = tenant.id AND slots.dimension = 'concurrent_runs'
+            AND (slots.max IS NULL OR slots.used + slots.reserved < slots.max)
+    ),
+    waiting AS MATERIALIZED (
+        SELECT head.tenant_id, head.uid,
+            (SELECT class FROM runs WHERE runs.tenant_id = head.tenant_id AND runs.uid = head.uid) AS class,
+            (SELECT place FROM runs WHERE runs.tenant_id = head.tenant_id AND runs.uid = head.uid) AS place
+        FROM head WHERE head.uid IS NOT NULL
     )
-    SELECT head.tenant_id, head.uid, head.class, head.place, tenants.queue_weight,
+    SELECT waiting.tenant_id, waiting.uid, waiting.class, waiting.place, tenants.queue_weight,
         COALESCE(share.began, 0) AS began, COALESCE(share.ended, 0) AS ended,
         COALESCE((SELECT began FROM queue_shares WHERE pool = $1 ORDER BY began DESC LIMIT 1), 0) AS clock
-    FROM tenant
-    JOIN tenants ON tenants.uid = tenant.id
-    JOIN quotas AS slots ON slots.tenant_id = tenant.id AND slots.dimension = 'concurrent_runs'
-        AND (slots.max IS NULL OR slots.used + slots.reserved < slots.max)
-    JOIN runs AS head ON head.tenant_id = tenant.id AND head.uid = (
-        SELECT uid FROM runs AS one
-        WHERE one.pool = $1 AND one.engine = $2 AND one.tenant_id = tenant.id AND one.place IS NOT NULL
-            AND (one.phase <> 'APPLY_QUEUED' OR NOT EXISTS (
-                SELECT 1 FROM runs AS holder
-                WHERE holder.tenant_id = one.tenant_id AND holder.deployment = one.deployment
-                    AND holder.phase IN ('APPLYING', 'VERIFYING', 'RECOVERING')
-            ))
-        ORDER BY one.place, one.uid LIMIT 1
-    )
-    LEFT JOIN queue_shares AS share ON share.pool = $1 AND share.tenant_id = tenant.id
-    WHERE tenants.active OR head.class = 'RECOVERY'";
+    FROM waiting CROSS JOIN tenants
+    LEFT JOIN queue_shares AS share ON share.pool = $1 AND share.tenant_id = waiting.tenant_id
+    WHERE tenants.uid = waiting.tenant_id AND waiting.place IS NOT NULL AND (tenants.active OR waiting.class = 'RECOVERY')";
 
 #[derive(sqlx::FromRow)]
 struct WaitingRow {
