@@ -82,12 +82,18 @@ pub struct Explanation {
     pub prediction: String,
     pub at_deadline: String,
     pub next: String,
+    pub explain_time: Timestamp,
 }
 
 impl Explanation {
     /// Says what is to be said of these facts.
     pub fn of(facts: &Facts) -> Self {
-        let mut answer = Self { at_deadline: at_deadline(&facts.run).to_owned(), next: next(facts), ..Self::default() };
+        let mut answer = Self {
+            at_deadline: at_deadline(&facts.run).to_owned(),
+            next: next(facts),
+            explain_time: facts.now,
+            ..Self::default()
+        };
         match facts.run.phase {
             RunPhase::Queued | RunPhase::ApplyQueued | RunPhase::Recovering => answer.waits_for_runner(facts),
             RunPhase::AwaitingApproval => answer.waits_for_people(facts),
@@ -135,7 +141,7 @@ impl Explanation {
                 format!("freehold tenant resume {tenant}"),
             ),
             Hindrance::NoSlot { quota, limit } => {
-                let action = format!("freehold quota set concurrent_runs {}", limit + 1);
+                let action = format!("freehold quota set {quota} {}", limit + 1);
                 self.blocks(BlockerKind::Quota, quota, "a platform administrator can raise the limit", action);
                 for run in facts.slots.iter().flat_map(|(_, holders)| holders) {
                     self.blocks(BlockerKind::Run, run, "its place is free when it ends", format!("freehold run explain {run}"));
@@ -264,15 +270,13 @@ impl Explanation {
         let run = &facts.run;
         let detail = run.waiting_on.as_ref().map(|on| on.detail.clone()).unwrap_or_default();
         self.because(facts, WaitingReason::Approval, detail, run.name.deployment_name().environment_name().to_string());
+        let (verb, role) = if run.approval_required { ("approve", "approver") } else { ("apply", "developer") };
         if facts.deciders.is_empty() {
-            self.blocks(
-                BlockerKind::Tenant,
-                &facts.tenant.name,
-                "nobody in it may decide; an administrator can give somebody the role `approver`",
-                "freehold role-binding create approver users/NAME",
-            );
+            let tenant = &facts.tenant.name;
+            let detail = format!("nobody in it may decide; a platform administrator may, or somebody is given the role `{role}`");
+            let action = format!("freehold --tenant {} role-binding create {role} users/NAME", tenant.tenant);
+            self.blocks(BlockerKind::Tenant, tenant, detail, action);
         }
-        let verb = if run.approval_required { "approve" } else { "apply" };
         for one in &facts.deciders {
             let detail = format!("may {verb} or reject the plan, or leave it");
             self.blocks(BlockerKind::Principal, one, detail, format!("freehold run {verb} {}", run.name));

@@ -172,7 +172,8 @@ async fn a_look_at_ten_thousand_runs_steps_through_the_index_on_sqlite() {
     let steps: Vec<String> = steps.into_iter().map(|(_, _, _, step)| step).collect();
     // What is scanned is made by the statement itself, of a row for each tenant that waits; `head` and `waiting` are read as they come.
     let scanned: Vec<&str> = steps.iter().filter_map(|step| step.strip_prefix("SCAN ")).collect();
-    let of_tables: Vec<&&str> = scanned.iter().filter(|what| !["CONSTANT ROW", "tenant", "head", "waiting"].contains(what)).collect();
+    let of_tables: Vec<&&str> =
+        scanned.iter().filter(|what| !["CONSTANT ROW", "tenant", "head", "waiting"].contains(what)).collect();
     assert!(of_tables.is_empty(), "every row of a table is read: {steps:#?}");
     let steps_to_tenants = steps.iter().filter(|step| step.contains("runs_waiting (pool=? AND engine=?"));
     assert_eq!(steps_to_tenants.count(), 3, "the first of each tenant is found by the index: {steps:#?}");

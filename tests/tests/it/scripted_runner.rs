@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use freehold::{
     Client,
-    raw::{RawChannel, proto::deployments::v1 as runs, proto::runners::v1 as pb, tonic::Request},
+    raw::{
+        RawChannel,
+        proto::deployments::v1 as runs,
+        proto::runners::v1 as pb,
+        tonic::{Request, Status},
+    },
 };
 use freehold_tests::World;
 use pb::{complete_job_request::Result as End, runner_service_client::RunnerServiceClient};
@@ -50,8 +55,12 @@ impl Runner {
     }
 
     pub async fn complete(&mut self, job: &pb::Job, result: End) {
+        self.try_complete(job, result).await.expect("a report is taken, whatever becomes of the tenant");
+    }
+
+    pub async fn try_complete(&mut self, job: &pb::Job, result: End) -> Result<(), Status> {
         let request = pb::CompleteJobRequest { run: job.run.clone(), epoch: job.epoch, result: Some(result) };
-        self.0.complete_job(request).await.expect("a report is taken, whatever becomes of the tenant");
+        self.0.complete_job(request).await.map(drop)
     }
 
     /// Takes a plan, makes it create so many resources of the state with this serial, and takes its apply.

@@ -3,14 +3,13 @@
 use freehold_domain::{
     explain::{Blocker, BlockerKind, Explanation},
     runs::Run,
-    time::Timestamp,
 };
 use freehold_proto::deployments::v1 as pb;
 
 use super::{render, runs};
 
-/// What was found out about a run at this time.
-pub(super) fn message(run: &Run, why: Explanation, now: Timestamp) -> pb::RunExplanation {
+/// What was found out about a run.
+pub(super) fn message(run: &Run, why: Explanation) -> pb::RunExplanation {
     let shown = runs::message(run);
     pb::RunExplanation {
         name: shown.name,
@@ -24,7 +23,7 @@ pub(super) fn message(run: &Run, why: Explanation, now: Timestamp) -> pb::RunExp
         deadline: shown.deadline,
         at_deadline: why.at_deadline,
         next: why.next,
-        explain_time: Some(render::time(now)),
+        explain_time: Some(render::time(why.explain_time)),
     }
 }
 

@@ -144,7 +144,7 @@ impl pb::run_service_server::RunService for Wire {
     async fn explain_run(&self, request: Request<pb::ExplainRunRequest>) -> Result<Response<pb::ExplainRunResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let (run, why) = explain::explain(&self.app, &caller, &parse::name("name", &body.name)?).await?;
-            Ok(pb::ExplainRunResponse { run_explanation: Some(explanation::message(&run, why, self.app.now())) })
+            Ok(pb::ExplainRunResponse { run_explanation: Some(explanation::message(&run, why)) })
         })
         .await
     }
