@@ -368,3 +368,6 @@ fn ended(run: &Run) -> String {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;
