@@ -50,6 +50,7 @@ mod credentials;
 mod deployments;
 mod environments;
 mod error;
+mod explanation;
 mod list;
 mod logs;
 mod names;
@@ -92,6 +93,7 @@ pub use environments::{
     CreateEnvironment, DeleteEnvironment, Environment, EnvironmentKind, Environments, GetEnvironment, UpdateEnvironment,
 };
 pub use error::{Code, Error, Result, Violation};
+pub use explanation::{Blocker, BlockerKind, ExplainRun, RunExplanation};
 pub use jiff::Timestamp;
 pub use list::{Answers, List, Page};
 pub use logs::{LogLevel, LogLine};

@@ -197,7 +197,7 @@ resource! {
 values! {
     /// What a run waits for.
     WaitingReason {
-        /// A free runner of the pool.
+        /// A free runner of the pool; there is one, or it has not been looked which are there.
         Runner = 1 "RUNNER",
         /// An approval.
         Approval = 2 "APPROVAL",
@@ -207,6 +207,20 @@ values! {
         Quota = 4 "QUOTA",
         /// The end of the lease of a lost runner.
         Lease = 5 "LEASE",
+        /// A runner of the pool: none is there.
+        RunnersAbsent = 6 "RUNNERS_ABSENT",
+        /// A free place on a runner of the pool: others are before it.
+        RunnersBusy = 7 "RUNNERS_BUSY",
+        /// A runner that takes work: all that could take it were told to drain.
+        RunnersDraining = 8 "RUNNERS_DRAINING",
+        /// A runner with its engine: those that are there have others.
+        EngineMissing = 9 "ENGINE_MISSING",
+        /// That its tenant is active again.
+        TenantSuspended = 10 "TENANT_SUSPENDED",
+        /// That the deletion protection of its deployment is switched off.
+        Protection = 11 "PROTECTION",
+        /// A runner to find out what a lost one has left behind.
+        Recovery = 12 "RECOVERY",
     }
 }
 
@@ -480,6 +494,12 @@ macro_rules! start_options {
             /// Applies at once where the environment needs no approval.
             pub fn auto_apply(mut self) -> Self {
                 self.call.request.auto_apply = true;
+                self
+            }
+
+            /// Leaves older runs of the deployment that wait where they are; without it, this one takes their place.
+            pub fn keep_queued(mut self) -> Self {
+                self.call.request.keep_queued = true;
                 self
             }
 

@@ -9,18 +9,19 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_domain::{
     Error, Reason, Result,
     deployments::{Deployment, ManagedResource, StateVersion},
+    explain::Hindrance,
     fault,
     jobs::PlanWork,
     names::{RunName, RunnerName},
+    queue::Waiting,
     quotas::Dimension,
-    runs::{ApplyEnd, ChangeAction, PlanFacts, Progress, Run, RunError, RunEvent, RunKind, RunPhase, StepState, WaitingReason},
-    tenants::TenantState,
+    runs::{ApplyEnd, ChangeAction, PlanFacts, Progress, Run, RunError, RunEvent, RunKind, RunPhase, StepState},
     time::{Timestamp, Uid},
 };
 use freehold_store::{
     Session, Tx, blueprint_versions, deployments,
     payloads::{self, Kind},
-    runners,
+    quotas, runners,
     runs::{self, StepRow},
     tenants,
 };
@@ -30,9 +31,9 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, Place},
-    blueprints, deployments as desired,
+    blueprints, deployments as desired, queue,
     runners::expect_fit,
-    runs::{advance, advance_with, deployment_of, environment_of, find, slot_refusal, woken},
+    runs::{advance, advance_with, deployment_of, environment_of, find, woken},
     seal::SealedPlace,
 };
 
@@ -66,6 +67,18 @@ pub enum Work {
         /// The newest state, when it is another one than that of the plan.
         state: Option<Vec<u8>>,
     },
+}
+
+/// How the try to give a run to a runner ended.
+pub(crate) enum Claim {
+    /// The runner has it.
+    Taken(Box<Run>),
+    /// It waits no more, or another runner was faster.
+    Gone,
+    /// It has to wait; what comes after it of the same tenant need not.
+    Waits,
+    /// Every run of the tenant has to wait.
+    TenantWaits,
 }
 
 /// What is known of one step of an apply.
@@ -150,40 +163,26 @@ pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Ui
         if runners::get(&mut app.store.read().await?, runner).await?.is_some_and(|runner| runner.draining) {
             return Ok(None);
         }
-        let mut last = None;
-        loop {
-            let waiting = runs::claimable(&mut app.store.read().await?, &pool, last.as_ref(), 64).await?;
-            for runs::Claimable { run: (scope, uid), .. } in waiting.iter().filter(|waiting| engines.contains(&waiting.engine)) {
-                let place = app.place_by_scope(&mut app.store.read().await?, *scope).await?;
-                match claim(app, &place, *uid, runner, ask).await {
-                    Ok(Some(run)) => return job(app, &mut app.store.read().await?, &place, run).await.map(Some),
-                    Ok(None) => {}
-                    // Another runner was faster, or the tenant's places are taken: the next one, then.
-                    Err(error)
-                        if matches!(
-                            error.reason(),
-                            Reason::EtagMismatch | Reason::OperationInProgress | Reason::QuotaExceeded
-                        ) => {}
-                    // One that cannot be read must not keep the others waiting.
-                    Err(error) if error.reason() == Reason::Internal => {
-                        tracing::error!(run = %uid, error = error.chain(), "a run cannot be given to a runner");
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            // What keeps these from being taken does not keep those behind them.
-            match waiting.into_iter().last() {
-                Some(run) => last = Some(run),
-                None => return Ok(None),
-            }
+        match queue::take(app, &pool, runner, engines, ask).await? {
+            Some((place, run)) => job(app, &mut app.store.read().await?, &place, run).await.map(Some),
+            None => Ok(None),
         }
     };
     app.wakeups.wait_for(pool.clone(), end, look).await
 }
 
-async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid) -> Result<Option<Run>> {
+/// Gives a run that waits to a runner, unless something keeps it from being taken now.
+pub(crate) async fn claim(
+    app: &App,
+    place: &Place,
+    waiting: &Waiting,
+    clock: i64,
+    runner: &RunnerName,
+    ask: Uid,
+) -> Result<Claim> {
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
-    let Some(run) = runs::get(&mut tx, place.scope, uid).await?.filter(|run| run.phase.is_claimable()) else { return Ok(None) };
+    let run = runs::get(&mut tx, place.scope, waiting.run).await?.filter(|run| run.phase.is_claimable());
+    let Some(run) = run else { return Ok(Claim::Gone) };
     let now = tx.now();
     let (run, deployment) = if run.phase == RunPhase::ApplyQueued {
         let environment = environment_of(&mut tx, place, &run.name.deployment_name()).await?;
@@ -192,56 +191,37 @@ async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid
     } else {
         (run, None)
     };
-    let event = match refusal(&mut tx, place, &run, runner, deployment.as_ref()).await? {
+    let tenant = tenants::get_by_uid(&mut tx, place.scope.0.0).await?.map(|(tenant, _)| tenant);
+    let slots = quotas::get(&mut tx, place.scope, Dimension::ConcurrentRuns).await?;
+    if let Some(tenant) = &tenant
+        && let Some(hindrance) = Hindrance::first(&run, tenant, slots.as_ref(), deployment.as_ref())
+    {
+        return Ok(if hindrance.is_of_tenant() { Claim::TenantWaits } else { Claim::Waits });
+    }
+    if run.hold(runner, tx.database_now().await?).is_some() {
+        return Ok(Claim::Waits);
+    }
+    let event = match turned(&run, deployment.as_ref())? {
         Some(event) => event,
         None => RunEvent::Claimed { runner: runner.clone(), ask },
     };
     let claimed = matches!(event, RunEvent::Claimed { .. });
-    let seen = run.version;
     let lease = tx.database_now().await?.plus(app.lease);
     fault::point("claim.begun");
     let run = advance_with(app, &mut tx, place, run, deployment, event, now, Some(lease)).await?;
-    if run.version == seen {
-        return Ok(None);
+    if claimed {
+        queue::charge(&mut tx, waiting, clock, &runner.runner_pool_name().to_string()).await?;
     }
     fault::point("claim.written");
     tx.commit(&()).await?;
     fault::point("claim.committed");
     woken(app, &run);
-    Ok(claimed.then_some(run))
+    Ok(if claimed { Claim::Taken(Box::new(run)) } else { Claim::Gone })
 }
 
-/// What keeps a run from being taken now; the deployment is given when the run is to be applied to it.
-async fn refusal(
-    tx: &mut Tx,
-    place: &Place,
-    run: &Run,
-    runner: &RunnerName,
-    deployment: Option<&Deployment>,
-) -> Result<Option<RunEvent>> {
-    // An apply that has begun is finished whatever becomes of its tenant: what it left half made is somebody's.
-    if run.phase != RunPhase::Recovering {
-        let tenant = tenants::get_by_uid(tx, place.scope.0.0).await?;
-        if let Some((tenant, _)) = tenant.filter(|(tenant, _)| tenant.state != TenantState::Active) {
-            let detail = format!("{} to be active again; it is {}", tenant.name, tenant.state.as_str());
-            return Ok(Some(RunEvent::Waits(WaitingReason::Runner, detail)));
-        }
-    }
-    if let Some(why) = run.hold(runner, tx.database_now().await?) {
-        return Ok(Some(RunEvent::Waits(WaitingReason::Lease, why)));
-    }
-    if let Some(why) = slot_refusal(tx, place).await? {
-        return Ok(Some(RunEvent::Waits(WaitingReason::Quota, why)));
-    }
+/// What has become of an apply while it waited: its plan is of the past, or its approval does not suffice any more.
+fn turned(run: &Run, deployment: Option<&Deployment>) -> Result<Option<RunEvent>> {
     let Some(deployment) = deployment else { return Ok(None) };
-    if let Some(holder) = deployment.active_run.filter(|holder| *holder != run.uid()) {
-        let detail = format!("the end of {}", deployment.run_name(holder));
-        return Ok(Some(RunEvent::Waits(WaitingReason::Lock, detail)));
-    }
-    if run.kind == RunKind::Destroy && deployment.deletion_protection {
-        let detail = format!("the deletion protection of {} to be switched off", deployment.name);
-        return Ok(Some(RunEvent::Waits(WaitingReason::Lock, detail)));
-    }
     let plan = run.plan.as_ref().ok_or_else(|| Error::internal(format!("{} is to be applied without a plan", run.name)))?;
     if plan.base_serial != deployment.state_serial {
         return Ok(Some(RunEvent::WentStale));

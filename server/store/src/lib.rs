@@ -20,6 +20,7 @@ pub mod operations;
 pub mod payloads;
 mod postgres;
 pub mod projects;
+pub mod queue;
 pub mod quotas;
 mod reads;
 pub mod registration;

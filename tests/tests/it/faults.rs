@@ -201,7 +201,7 @@ async fn clean(acme: &Client) -> Result<(), String> {
     if !left.is_empty() {
         return Err(format!("reservations are left: {left:?}"));
     }
-    for quota in ["projects", "environments", "blueprints", "deployments", "storage_bytes", "concurrent_runs"] {
+    for quota in ["projects", "environments", "blueprints", "deployments", "storage_bytes", "concurrent_runs", "queued_runs"] {
         let recount = acme.quotas().recount(quota).send().await.expect("a recount");
         if recount.difference != 0 {
             return Err(format!("the counter of {quota} is off by {}", recount.difference));

@@ -6,6 +6,7 @@ mod audit;
 mod blueprints;
 mod deployments;
 mod environments;
+mod explanation;
 mod identify;
 mod jobs;
 mod log;

@@ -10,7 +10,7 @@ use freehold_domain::{
 };
 use freehold_proto::deployments::v1 as pb;
 use freehold_service::{
-    App,
+    App, explain,
     runs::{self, StartRun, Verdict},
 };
 use futures::{Stream, stream};
@@ -18,7 +18,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{Wire, log, parse, render, write};
+use super::{Wire, explanation, log, parse, render, write};
 use crate::status;
 
 /// How long a call waits for a change before it says "not yet".
@@ -38,7 +38,7 @@ impl pb::run_service_server::RunService for Wire {
             let kind = if body.speculative { RunKind::Plan } else { RunKind::Apply };
             let (write, cmd) = parse::both(
                 write(&body, &body.request_id, false, ""),
-                start(&body.name, kind, 0, body.auto_apply, body.message),
+                start(&body.name, kind, 0, body.auto_apply, body.keep_queued, body.message),
             )?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::PlanDeploymentResponse { run: Some(message(&run)) })
@@ -53,7 +53,7 @@ impl pb::run_service_server::RunService for Wire {
         self.serve(request, |caller, body| async move {
             let (write, cmd) = parse::both(
                 write(&body, &body.request_id, false, ""),
-                start(&body.name, RunKind::Destroy, 0, body.auto_apply, body.message),
+                start(&body.name, RunKind::Destroy, 0, body.auto_apply, body.keep_queued, body.message),
             )?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::DestroyDeploymentResponse { run: Some(message(&run)) })
@@ -68,7 +68,7 @@ impl pb::run_service_server::RunService for Wire {
         self.serve(request, |caller, body| async move {
             let (write, cmd) = parse::both(
                 write(&body, &body.request_id, false, ""),
-                start(&body.name, RunKind::Rollback, body.revision, body.auto_apply, body.message),
+                start(&body.name, RunKind::Rollback, body.revision, body.auto_apply, body.keep_queued, body.message),
             )?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::RollbackDeploymentResponse { run: Some(message(&run)) })
@@ -80,7 +80,7 @@ impl pb::run_service_server::RunService for Wire {
         self.serve(request, |caller, body| async move {
             let (write, cmd) = parse::both(
                 write(&body, &body.request_id, false, ""),
-                start(&body.name, RunKind::Drift, 0, false, String::new()),
+                start(&body.name, RunKind::Drift, 0, false, false, String::new()),
             )?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::DetectDriftResponse { run: Some(message(&run)) })
@@ -137,6 +137,14 @@ impl pb::run_service_server::RunService for Wire {
         self.serve(request, |caller, body| async move {
             let run = runs::get(&self.app, &caller, &parse::name("name", &body.name)?).await?;
             Ok(pb::GetRunResponse { run: Some(message(&run)) })
+        })
+        .await
+    }
+
+    async fn explain_run(&self, request: Request<pb::ExplainRunRequest>) -> Result<Response<pb::ExplainRunResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let (run, why) = explain::explain(&self.app, &caller, &parse::name("name", &body.name)?).await?;
+            Ok(pb::ExplainRunResponse { run_explanation: Some(explanation::message(&run, why)) })
         })
         .await
     }
@@ -248,11 +256,11 @@ fn tail(app: Arc<App>, caller: Arc<Caller>, name: RunName, offset: i64, follow: 
     }))
 }
 
-fn start(name: &str, kind: RunKind, revision: i64, auto_apply: bool, message: String) -> Result<StartRun> {
+fn start(name: &str, kind: RunKind, revision: i64, auto_apply: bool, keep_queued: bool, message: String) -> Result<StartRun> {
     let mut fields = parse::Fields::new();
     let name = fields.text("name", name);
     let message = fields.prose("message", message, 500);
-    fields.finish(|| Some(StartRun { name: name?, kind, revision, auto_apply, message }))
+    fields.finish(|| Some(StartRun { name: name?, kind, revision, auto_apply, keep_queued, message }))
 }
 
 fn decision(name: &str, digest: &str, comment: String) -> Result<(RunName, String)> {
@@ -357,13 +365,20 @@ pub(super) fn message(run: &Run) -> pb::Run {
     }
 }
 
-fn waiting_on(on: &freehold_domain::runs::WaitingOn) -> pb::WaitingOn {
+pub(super) fn waiting_on(on: &freehold_domain::runs::WaitingOn) -> pb::WaitingOn {
     let reason = match on.reason {
         WaitingReason::Runner => pb::WaitingReason::Runner,
         WaitingReason::Approval => pb::WaitingReason::Approval,
         WaitingReason::Lock => pb::WaitingReason::Lock,
         WaitingReason::Quota => pb::WaitingReason::Quota,
         WaitingReason::Lease => pb::WaitingReason::Lease,
+        WaitingReason::RunnersAbsent => pb::WaitingReason::RunnersAbsent,
+        WaitingReason::RunnersBusy => pb::WaitingReason::RunnersBusy,
+        WaitingReason::RunnersDraining => pb::WaitingReason::RunnersDraining,
+        WaitingReason::EngineMissing => pb::WaitingReason::EngineMissing,
+        WaitingReason::TenantSuspended => pb::WaitingReason::TenantSuspended,
+        WaitingReason::Protection => pb::WaitingReason::Protection,
+        WaitingReason::Recovery => pb::WaitingReason::Recovery,
     };
     pb::WaitingOn {
         reason: reason.into(),

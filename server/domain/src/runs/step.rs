@@ -24,8 +24,6 @@ pub enum RunEvent {
         /// The ask it answers.
         ask: Uid,
     },
-    /// It cannot be taken yet.
-    Waits(WaitingReason, String),
     /// The runner has read blueprint and state.
     Prepared,
     /// The plan is there, with what it does to each resource that it changes.
@@ -102,6 +100,8 @@ pub enum Effect {
     TakeSlot,
     /// Give it back.
     FreeSlot,
+    /// Give its place among runs that wait to begin back.
+    LeaveQueue,
     /// Make this run the only one that changes the deployment.
     Lock,
     /// Let others change it.
@@ -124,9 +124,9 @@ impl Run {
     pub fn step(mut self, event: RunEvent, now: Timestamp) -> Result<(Self, Vec<Effect>)> {
         let mut effects = Vec::new();
         let before = self.clone();
+        let is_lost = event == RunEvent::LeaseExpired;
         match event {
             RunEvent::Claimed { runner, ask } => self.claim(runner, ask, now, &mut effects)?,
-            RunEvent::Waits(reason, detail) => self.waits(reason, detail, now),
             RunEvent::Prepared => match self.phase {
                 RunPhase::Preparing => self.phase = RunPhase::Planning,
                 RunPhase::Planning | RunPhase::Applying => {}
@@ -174,6 +174,9 @@ impl Run {
                 self.await_approval(now);
             }
         }
+        if before.phase.is_leased() && !self.phase.is_leased() && !is_lost {
+            self.job_end_time = Some(now);
+        }
         if self != before {
             self.version += 1;
             self.update_time = now;
@@ -191,6 +194,9 @@ impl Run {
             effects.push(Effect::Lock);
             self.attempt = 0;
         }
+        if planning {
+            effects.push(Effect::LeaveQueue);
+        }
         self.phase = if planning { RunPhase::Preparing } else { RunPhase::Applying };
         self.deadline = Some(now.plus(if planning { PLAN_TIME } else { APPLY_TIME }));
         self.waiting_on = None;
@@ -200,15 +206,10 @@ impl Run {
         self.epoch += 1;
         self.attempt += 1;
         self.reported = 0;
+        self.job_begin_time = Some(now);
+        self.job_end_time = None;
         effects.push(Effect::TakeSlot);
         Ok(())
-    }
-
-    /// Says what it waits for; the same wait keeps its beginning.
-    fn waits(&mut self, reason: WaitingReason, detail: String, now: Timestamp) {
-        if self.phase.is_claimable() && self.waiting_on.as_ref().is_none_or(|on| on.reason != reason || on.detail != detail) {
-            self.waiting_on = Some(WaitingOn { reason, detail, resource: String::new(), since: now });
-        }
     }
 
     fn planned(
@@ -437,6 +438,9 @@ impl Run {
             effects.push(Effect::FreeSlot);
             // Whoever held the lease is told with its next call.
             self.epoch += 1;
+        }
+        if self.phase == RunPhase::Queued {
+            effects.push(Effect::LeaveQueue);
         }
         if self.phase.holds_lock() {
             effects.push(Effect::Unlock);

@@ -89,7 +89,7 @@ impl Installation {
     }
 
     async fn tenant(&self, id: &str) -> Tenant {
-        let cmd = CreateTenant { id: Some(id.parse().expect("an id")), described: Described::default() };
+        let cmd = CreateTenant { id: Some(id.parse().expect("an id")), described: Described::default(), queue_weight: None };
         let caller = self.call(ADMIN, "tenants.tenants.create").await;
         freehold_service::tenants::create(&self.app, &caller, cmd, &write()).await.expect("created")
     }
