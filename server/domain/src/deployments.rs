@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    access::Principal,
     error::{Error, Reason, Result},
     names::{DeploymentName, RunName, VersionName},
     resource::Meta,
+    state::StateLock,
     time::{Timestamp, Uid},
 };
 
@@ -30,6 +32,9 @@ pub struct Deployment {
     pub auto_apply: bool,
     /// Serial of the newest state version; 0 before the first.
     pub state_serial: i64,
+    /// Who holds its state to change it by hand.
+    #[serde(default)]
+    pub state_lock: Option<StateLock>,
 }
 
 /// What of a deployment is real.
@@ -123,10 +128,15 @@ pub struct ManagedResource {
 #[expect(missing_docs, reason = "as in the contract")]
 pub struct StateVersion {
     pub serial: i64,
-    pub lineage: Uid,
+    /// The engine's own name of the history; of the native engine the deployment's uid.
+    pub lineage: String,
     pub digest: String,
     pub size_bytes: i64,
-    pub run: Uid,
+    /// The run that wrote it; nothing when a person did.
+    pub run: Option<Uid>,
+    /// The person that wrote it.
+    #[serde(default)]
+    pub creator: Option<Principal>,
     pub epoch: i64,
     /// What is in it.
     #[serde(default)]

@@ -169,6 +169,12 @@ impl Explanation {
                 );
                 self.blocks(BlockerKind::Run, holder, detail, format!("freehold run explain {holder}"));
             }
+            Hindrance::StateLocked(deployment, lock) => self.blocks(
+                BlockerKind::Principal,
+                &lock.principal,
+                format!("it holds the state since {} with the lock {}", lock.create_time, lock.id),
+                format!("freehold state unlock {deployment} --force --reason TEXT"),
+            ),
             Hindrance::Protected(deployment) => self.protected(deployment),
         }
     }

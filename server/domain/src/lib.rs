@@ -21,6 +21,7 @@ pub mod registration;
 pub mod resource;
 pub mod runners;
 pub mod runs;
+pub mod state;
 pub mod tenants;
 pub mod terraform_state;
 pub mod time;

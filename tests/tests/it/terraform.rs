@@ -52,7 +52,7 @@ resource "terraform_data" "last" { input = terraform_data.slow.output }
 "#;
 
 pub fn module(text: &str) -> Vec<BlueprintFile> {
-    let file = |path: &str, content: &str| BlueprintFile { path: path.to_owned(), content: content.as_bytes().to_vec().into() };
+    let file = |path: &str, content: &str| BlueprintFile { path: path.to_owned(), content: content.as_bytes().to_vec() };
     vec![file("blueprint.yaml", BLUEPRINT), file("main.tf", text)]
 }
 

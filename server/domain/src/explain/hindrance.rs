@@ -5,6 +5,7 @@ use crate::{
     names::{DeploymentName, QuotaName, RunName, TenantName},
     quotas::{Dimension, Quota},
     runs::{Run, RunKind, RunPhase, WaitingOn, WaitingReason},
+    state::StateLock,
     tenants::{Tenant, TenantState},
 };
 
@@ -22,6 +23,8 @@ pub enum Hindrance {
     },
     /// Another run is changing the deployment.
     Locked(RunName),
+    /// Somebody holds the state of the deployment, to change it by hand.
+    StateLocked(DeploymentName, StateLock),
     /// The deployment may not be destroyed.
     Protected(DeploymentName),
 }
@@ -50,10 +53,13 @@ impl Hindrance {
             let holder = deployment.active_run.filter(|holder| *holder != run.uid())?;
             Some(Self::Locked(deployment.run_name(holder)))
         });
+        let held = deployment.and_then(|deployment| {
+            Some(Self::StateLocked(deployment.name.clone(), deployment.state_lock.clone()?))
+        });
         let protected = deployment
             .filter(|deployment| run.kind == RunKind::Destroy && deployment.deletion_protection)
             .map(|deployment| Self::Protected(deployment.name.clone()));
-        [stopped, full, locked, protected].into_iter().flatten()
+        [stopped, full, locked, held, protected].into_iter().flatten()
     }
 
     /// That nothing of the tenant begins.
@@ -80,6 +86,11 @@ impl Hindrance {
                 quota.to_string(),
             ),
             Self::Locked(holder) => (WaitingReason::Lock, format!("the end of {holder}"), holder.to_string()),
+            Self::StateLocked(deployment, lock) => (
+                WaitingReason::Lock,
+                format!("{} to let go of the state, which it holds since {}", lock.principal, lock.create_time),
+                deployment.to_string(),
+            ),
             Self::Protected(deployment) => (
                 WaitingReason::Protection,
                 format!("the deletion protection of {deployment} to be switched off"),
