@@ -117,7 +117,7 @@ fn class() -> impl Strategy<Value = Class> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Goyal's bound: while two tenants both wait, what they were given for each unit of weight differs by one job of each at most.
     #[test]
