@@ -97,7 +97,7 @@ impl View<'_> {
     pub fn enter(&self) -> Result<(), String> {
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         // Refused where a container hides parts of its own; programs then do without.
-        let _ = mount("proc", &self.inside(Path::new("/proc")), "proc", flags, None);
+        let _ = mount("proc", self.inside(Path::new("/proc")), "proc", flags, None);
         let enter = || {
             chdir(self.root)?;
             // The old root is put over the new one and taken away from there (pivot_root(2)).
