@@ -26,7 +26,7 @@ pub enum Command {
     /// A whole system in one process: embedded database, own certificate authority, runner
     Dev(DevArgs),
     /// A replica of the server
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// A runner, anywhere; --endpoint names the runner listener, --cert a runner's certificate
     Runner(RunnerArgs),
     /// Brings a database to the schema of this version
@@ -332,6 +332,6 @@ mod tests {
         let files = ["--tls-cert", "--tls-key", "--client-ca", "--token-key", "--master-key"].map(|option| [option, "x"]);
         let serve = ["freehold", "serve", "--database-url", "sqlite:x"].into_iter().chain(files.into_iter().flatten());
         let serve = Program::try_parse_from(serve).map(|program| program.command);
-        assert!(matches!(serve, Ok(Command::Serve(ServeArgs { rate_limit: 500, .. }))));
+        assert!(matches!(serve, Ok(Command::Serve(args)) if args.rate_limit == 500));
     }
 }

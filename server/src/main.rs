@@ -28,7 +28,7 @@ fn main() -> ExitCode {
             }
             Command::Serve(args) => {
                 init_telemetry(args.log);
-                ended(serve::run(args).await)
+                ended(serve::run(*args).await)
             }
             Command::Runner(args) => {
                 init_telemetry(args.log);

@@ -112,6 +112,7 @@ impl Installation {
         for (option, file) in [("--tls-cert", "server.crt"), ("--tls-key", "server.key"), ("--client-ca", "ca.crt")] {
             command.arg(option).arg(self.pki.path(file));
         }
+        command.arg("--ca-dir").arg(self.pki.path(""));
         command.arg("--revoked").arg(self.pki.authority.revoked_path());
         command.arg("--token-key").arg(self.dir.path().join("token.key"));
         command.arg("--master-key").arg(self.dir.path().join("master.key"));

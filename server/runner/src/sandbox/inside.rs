@@ -131,7 +131,7 @@ pub(super) fn init() -> io::Result<()> {
 }
 
 /// Ends this process. When it is the first of its namespace, the kernel ends all others in it.
-#[expect(clippy::disallowed_methods, reason = "it has nothing to close, and its last parent may be gone")]
+#[expect(clippy::disallowed_methods, reason = "nothing is kept here that must be closed, and another thread waits for ever")]
 fn end(leader: Pid, confine: bool) -> ! {
     if !confine {
         let _ = kill_process_group(leader, Signal::KILL);

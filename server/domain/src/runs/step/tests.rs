@@ -270,6 +270,7 @@ fn a_plan_of_a_state_that_moved_on_is_outdated() {
         deletion_protection: false,
         auto_apply: false,
         state_serial,
+        state_lock: None,
     };
     let other = Some(uid(8));
     let table = [
