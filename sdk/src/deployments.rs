@@ -49,6 +49,8 @@ resource! {
         deletion_protection: bool,
         /// Runs apply without an approval where the environment needs none.
         auto_apply: bool,
+        /// Somebody holds the state to change it by hand; applies wait for the end of that.
+        state_locked: bool,
         /// When it was created.
         create_time: Option<Timestamp>,
         /// When it last changed.

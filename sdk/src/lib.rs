@@ -118,7 +118,10 @@ pub use service_accounts::{
     CreateServiceAccount, CreateWorkloadIdentity, DeleteServiceAccount, DeleteWorkloadIdentity, GetServiceAccount,
     ServiceAccount, ServiceAccounts, WorkloadIdentity,
 };
-pub use state::{DeploymentOutput, GetStateVersion, ListOutputs, State, StateVersion};
+pub use state::{
+    BreakStateLock, DeploymentOutput, DownloadState, GetResourceGraph, GetStateVersion, GraphFormat, ImportState, ListOutputs,
+    ManagedResource, State, StateLock, StateVersion,
+};
 pub use stub::Stub;
 pub use tenants::{
     CreateTenant, DeleteTenant, GetTenant, ResumeTenant, SuspendTenant, Tenant, TenantState, Tenants, UpdateTenant,

@@ -62,6 +62,9 @@ pub struct ListenArgs {
     /// Health and reflection: plaintext, loopback only
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7446")]
     pub admin_addr: SocketAddr,
+    /// Where Terraform and OpenTofu find states, by their own protocol (TLS; a client certificate, or an API key as the password)
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7447")]
+    pub state_addr: SocketAddr,
     /// Origins whose pages may call the web listener, such as `https://console.example`; several separated by commas
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub web_origin: Vec<String>,

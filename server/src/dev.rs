@@ -126,8 +126,8 @@ impl System {
                 tracing::error!(%error, "there is no runner");
             }
         });
-        let Addresses { api, web, runner: runners, admin } = server.addresses();
-        fs::write(&ready, format!("api={api}\nweb={web}\nrunner={runners}\nadmin={admin}\n"))?;
+        let Addresses { api, web, runner: runners, admin, state } = server.addresses();
+        fs::write(&ready, format!("api={api}\nweb={web}\nrunner={runners}\nadmin={admin}\nstate={state}\n"))?;
         Ok(Self { dir, server, stop, runner, _lock: lock })
     }
 

@@ -15,6 +15,7 @@ use freehold_api::{
     policy::Surface,
     reflection,
     stack::Edge,
+    state_http::{MAX_STATE, StateBackend},
     tls::{ClientFiles, ServerTls, TlsFiles},
     tokens::TokenKeys,
     wire::{MESSAGE, RUNNER_MESSAGE, Wire},
@@ -89,6 +90,8 @@ pub struct Addresses {
     pub runner: SocketAddr,
     /// Health and reflection.
     pub admin: SocketAddr,
+    /// States, for Terraform and OpenTofu.
+    pub state: SocketAddr,
 }
 
 /// A replica that serves.
@@ -144,8 +147,8 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     })
     .await?;
     keys.iter().for_each(|key| keys::warn_if_open(key));
-    let Addresses { api, web, runner, admin } = server.addresses();
-    tracing::info!(%api, %web, %runner, %admin, "serving");
+    let Addresses { api, web, runner, admin, state } = server.addresses();
+    tracing::info!(%api, %web, %runner, %admin, %state, "serving");
     terminated().await;
     tracing::info!("draining");
     server.stop(Duration::from_millis(drain_delay)).await;
@@ -192,8 +195,14 @@ impl Server {
         let web = bind(listen.web_addr, tls(None, true)?).await?;
         let runner = bind(listen.runner_addr, tls(Some(true), false)?).await?;
         let admin = bind(listen.admin_addr, Security::Plaintext).await?;
-        let addresses =
-            Addresses { api: api.local_addr(), web: web.local_addr(), runner: runner.local_addr(), admin: admin.local_addr() };
+        let state = bind(listen.state_addr, tls(Some(true), true)?).await?;
+        let addresses = Addresses {
+            api: api.local_addr(),
+            web: web.local_addr(),
+            runner: runner.local_addr(),
+            admin: admin.local_addr(),
+            state: state.local_addr(),
+        };
 
         let issuer = files.ca_dir.as_ref().map(|dir| issuer(dir, &trust_domain, &clock)).transpose()?;
         let store = Store::open(&store, Arc::clone(&clock), Arc::clone(&random)).await?;
@@ -221,8 +230,13 @@ impl Server {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let origins = listen.web_origin.iter().map(|origin| HeaderValue::from_str(origin)).collect::<Result<Vec<_>, _>>()?;
         let mut listeners = JoinSet::new();
-        for (surface, listener) in [(Surface::Api, api), (Surface::Web, web), (Surface::Runner, runner), (Surface::Admin, admin)]
-        {
+        for (surface, listener) in [
+            (Surface::Api, api),
+            (Surface::Web, web),
+            (Surface::Runner, runner),
+            (Surface::State, state),
+            (Surface::Admin, admin),
+        ] {
             let routes = wire.routes(surface).add_service(readiness.service());
             let routes =
                 if matches!(surface, Surface::Api | Surface::Admin) { reflection::add(routes, surface)? } else { routes };
@@ -238,7 +252,11 @@ impl Server {
                 origins: origins.clone(),
             }
             .stack(routes);
-            listeners.spawn(listener.serve(stack, stop.clone()));
+            if surface == Surface::State {
+                listeners.spawn(listener.serve(StateBackend(stack), stop.clone()));
+            } else {
+                listeners.spawn(listener.serve(stack, stop.clone()));
+            }
         }
         let mut duties = JoinSet::new();
         duties.spawn(freehold_worker::run(Arc::clone(&app), listen.lease, stop.clone()));
@@ -285,7 +303,11 @@ fn issuer(dir: &Path, trust_domain: &str, clock: &Arc<dyn Clock>) -> Result<Arc<
 
 /// Bytes of the largest message of a request.
 fn surface_limit(surface: Surface) -> usize {
-    if surface == Surface::Runner { RUNNER_MESSAGE } else { MESSAGE }
+    match surface {
+        Surface::Runner => RUNNER_MESSAGE,
+        Surface::State => MAX_STATE + MESSAGE,
+        _ => MESSAGE,
+    }
 }
 
 /// Says that the server is ready while its database answers.

@@ -3,8 +3,8 @@
 use anstyle::{AnsiColor, Style};
 use freehold::{
     ApiKey, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion, Deployment, DeploymentOutput, Environment,
-    Operation, Project, Quota, RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool,
-    ServiceAccount, StateVersion, Tenant, Timestamp, User, WorkloadIdentity,
+    ManagedResource, Operation, Project, Quota, RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner,
+    RunnerPool, ServiceAccount, StateVersion, Tenant, Timestamp, User, WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -148,8 +148,12 @@ show! {
         short(&it.create_principal),
         time(it.create_time),
     ];
-    StateVersion => ["SERIAL", "RESOURCES", "BYTES", "WRITTEN", "RUN"], |it| [
-        it.serial.to_string(), it.addresses.len().to_string(), it.size_bytes.to_string(), time(it.create_time), id(&it.run),
+    StateVersion => ["SERIAL", "RESOURCES", "BYTES", "WRITTEN", "BY"], |it| [
+        it.serial.to_string(), it.addresses.len().to_string(), it.size_bytes.to_string(), time(it.create_time),
+        it.run.as_deref().map(id).or(it.create_principal.as_deref().map(short)).unwrap_or_default(),
+    ];
+    ManagedResource => ["ADDRESS", "TYPE", "ID"], |it| [
+        it.address.as_str(), it.r#type.as_str(), it.id.as_deref().unwrap_or_default(),
     ];
     DeploymentOutput => ["NAME", "VALUE"], |it| [
         it.name.as_str(),

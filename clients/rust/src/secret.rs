@@ -11,6 +11,9 @@ macro_rules! hidden {
 }
 
 hidden!(
+    crate::deployments::v1::DownloadStateResponse,
+    crate::deployments::v1::ImportStateRequest,
+    crate::deployments::v1::WriteStateRequest,
     crate::iam::v1::CreateApiKeyResponse,
     crate::iam::v1::ExchangeTokenRequest,
     crate::iam::v1::ExchangeTokenResponse,

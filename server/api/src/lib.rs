@@ -15,6 +15,7 @@ pub mod reflection;
 mod requests;
 pub mod setup;
 pub mod stack;
+pub mod state_http;
 pub mod status;
 pub mod tls;
 pub mod tokens;

@@ -95,11 +95,10 @@ impl Deployment {
     fn expect_no_run(&self) -> Result<()> {
         match self.active_run {
             None => Ok(()),
-            Some(run) => Err(Error::new(
-                Reason::OperationInProgress,
-                "a run is changing the deployment; wait for its end, or cancel it",
-            )
-            .with("operation", self.run_name(run))),
+            Some(run) => {
+                Err(Error::new(Reason::OperationInProgress, "a run is changing the deployment; wait for its end, or cancel it")
+                    .with("operation", self.run_name(run)))
+            }
         }
     }
 }
@@ -112,7 +111,9 @@ impl StateLock {
             format!("{principal} holds the state since {create_time} with the lock {id}; wait, or break the lock if its holder is gone"),
         )
         .with("operation", format!("lock {id}"))
-        .with("lock_info", &self.info)
+        .with("lock_id", id)
+        .with("principal", principal)
+        .with("create_time", create_time)
     }
 }
 
@@ -205,8 +206,12 @@ mod tests {
 
     #[test]
     fn a_graph_names_each_instance_and_escapes_what_it_must() {
-        let resources =
-            [resource("x.a[\"k\"]", &[]), resource("x.a[\"l\"]", &[]), resource("x.ab", &[]), resource("x.b", &["x.a", "x.gone"])];
+        let resources = [
+            resource("x.a[\"k\"]", &[]),
+            resource("x.a[\"l\"]", &[]),
+            resource("x.ab", &[]),
+            resource("x.b", &["x.a", "x.gone"]),
+        ];
         let dot = graph(&resources, GraphFormat::Dot);
         assert!(dot.contains(r#"n0 [label = "x.a[\"k\"]"];"#), "{dot}");
         assert_eq!(dot.matches("n3 ->").count(), 2, "{dot}");

@@ -80,6 +80,7 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateDeployment, write: &W
         deletion_protection: cmd.deletion_protection,
         auto_apply: cmd.auto_apply,
         state_serial: 0,
+        state_lock: None,
     };
     deployments::insert(&mut tx, place.scope, &cmd.parent.to_string(), &deployment).await?;
     app.put(&mut tx, &place, uid, Kind::Inputs, 0, &bytes(&inputs)?).await?;

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_domain::{
     Error, Reason, Result,
-    deployments::{Deployment, ManagedResource, StateVersion},
+    deployments::Deployment,
     explain::Hindrance,
     fault,
     jobs::PlanWork,
@@ -19,8 +19,8 @@ use freehold_domain::{
     time::{Timestamp, Uid},
 };
 use freehold_store::{
-    Session, Tx, blueprint_versions, deployments,
-    payloads::{self, Kind},
+    Session, Tx, blueprint_versions,
+    payloads::Kind,
     quotas, runners,
     runs::{self, StepRow},
     tenants,
@@ -35,6 +35,7 @@ use crate::{
     runners::expect_fit,
     runs::{advance, advance_with, deployment_of, environment_of, find, woken},
     seal::SealedPlace,
+    state::{NewState, Writer, write_state},
 };
 
 /// Lines of log that are kept of one run.
@@ -94,14 +95,6 @@ pub struct Entry {
     pub data: Vec<u8>,
     /// Why it failed.
     pub error: String,
-}
-
-/// A state as a runner hands it over.
-pub struct NewState {
-    /// As the engine wrote it.
-    pub bytes: Vec<u8>,
-    /// The resources in it.
-    pub resources: Vec<ManagedResource>,
 }
 
 /// What a runner reports while it works.
@@ -343,7 +336,7 @@ pub async fn progress(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
     // What is real already is kept whatever the quota says.
     tx.lift(Dimension::StorageBytes);
     if let Some(state) = state {
-        write_state(app, &mut tx, &place, &run, &state).await?;
+        write_state(app, &mut tx, &place, run.deployment, &state, &Writer::Run(&run)).await?;
     }
     for entry in &entries {
         let data = place.key.seal(app.random.as_ref(), &step_place(&place, &run, &entry.step_id), &entry.data)?;
@@ -386,34 +379,6 @@ fn step(entry: &Entry) -> Result<Progress> {
         }
     };
     Ok(Progress { state, error: entry.error.clone() })
-}
-
-/// Writes the next state version. Of one run only the newest content is kept; the versions all are.
-async fn write_state(app: &App, tx: &mut Tx, place: &Place, run: &Run, state: &NewState) -> Result<()> {
-    let mut deployment = deployment_of(tx, place, run).await?;
-    let before = deployments::get_state(tx, place.scope, run.deployment, deployment.state_serial).await?;
-    let sum = format!("sha256:{}", hex(digest(&SHA256, &state.bytes).as_ref()));
-    if before.as_ref().is_some_and(|before| before.digest == sum) {
-        return Ok(());
-    }
-    deployment.state_serial += 1;
-    let version = StateVersion {
-        serial: deployment.state_serial,
-        lineage: deployment.meta.uid,
-        digest: sum,
-        size_bytes: i64::try_from(state.bytes.len()).unwrap_or(i64::MAX),
-        run: run.uid(),
-        epoch: run.epoch,
-        resources: state.resources.clone(),
-        create_time: tx.now(),
-    };
-    deployments::insert_state(tx, place.scope, run.deployment, &version).await?;
-    if let Some(before) = before.filter(|before| before.run == run.uid()) {
-        payloads::delete(tx, place.scope, run.deployment, Kind::State, before.serial).await?;
-    }
-    app.put(tx, place, run.deployment, Kind::State, version.serial, &state.bytes).await?;
-    deployment.meta.touch(tx.now());
-    deployments::update(tx, place.scope, &deployment).await
 }
 
 /// Gives an apply back to the runner that it was taken from; answers the new fence, and whether the run should stop.
@@ -475,7 +440,7 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
         }
         Ended::Applied { end, state, outputs } => {
             tx.lift(Dimension::StorageBytes);
-            write_state(app, &mut tx, &place, &run, &state).await?;
+            write_state(app, &mut tx, &place, run.deployment, &state, &Writer::Run(&run)).await?;
             app.put(&mut tx, &place, run.deployment, Kind::Outputs, 0, &outputs).await?;
             RunEvent::Applied(end)
         }

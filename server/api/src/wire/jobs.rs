@@ -15,9 +15,10 @@ use freehold_proto::{
     runners::v1 as pb,
 };
 use freehold_service::{
-    jobs::{self, Ended, Entry, Job, NewState, Report, Work},
+    jobs::{self, Ended, Entry, Job, Report, Work},
     registration,
     runners::{self, Description},
+    state::NewState,
 };
 use prost::Message as _;
 use tonic::{Request, Response, Status};

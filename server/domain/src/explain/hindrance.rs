@@ -53,9 +53,8 @@ impl Hindrance {
             let holder = deployment.active_run.filter(|holder| *holder != run.uid())?;
             Some(Self::Locked(deployment.run_name(holder)))
         });
-        let held = deployment.and_then(|deployment| {
-            Some(Self::StateLocked(deployment.name.clone(), deployment.state_lock.clone()?))
-        });
+        let held =
+            deployment.and_then(|deployment| Some(Self::StateLocked(deployment.name.clone(), deployment.state_lock.clone()?)));
         let protected = deployment
             .filter(|deployment| run.kind == RunKind::Destroy && deployment.deletion_protection)
             .map(|deployment| Self::Protected(deployment.name.clone()));

@@ -79,6 +79,7 @@ fn facts(kind: RunKind, phase: RunPhase) -> Facts {
         deletion_protection: false,
         auto_apply: false,
         state_serial: 0,
+        state_lock: None,
     };
     let admin = "platform/admin".parse().expect("valid");
     let tenant = Tenant::new(run.name.tenant_name(), Described::default(), uid(9), &admin, at(-30));
