@@ -9,6 +9,7 @@ mod session;
 mod entity;
 
 pub mod access;
+pub mod approval_policies;
 pub mod audit;
 pub mod blueprint_versions;
 pub mod blueprints;
@@ -22,6 +23,7 @@ mod postgres;
 pub mod projects;
 pub mod quotas;
 mod reads;
+pub mod receipts;
 pub mod retention;
 pub mod runners;
 pub mod runs;
