@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use freehold_domain::blueprints::{DeploymentFacts, File, Files};
+use freehold_domain::{
+    blueprints::{DeploymentFacts, File, Files},
+    runs::Reversibility,
+};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -114,6 +117,9 @@ pub struct Change {
     pub reason: String,
     /// It is not as it was made.
     pub drifted: bool,
+    /// Whether it can be undone by going back to the revision before.
+    #[serde(default)]
+    pub reversibility: Reversibility,
 }
 
 /// What is done to a resource.

@@ -13,7 +13,7 @@ use freehold_domain::{
     names::{RunName, RunnerName},
     quotas::Dimension,
     runners::Runner,
-    runs::{ApplyEnd, ChangeAction, PlanFacts, Progress, Run, RunError, RunEvent, RunKind, RunPhase, StepState, WaitingReason},
+    runs::{ApplyEnd, PlanFacts, PlannedChange, Progress, Run, RunError, RunEvent, RunKind, RunPhase, StepState, WaitingReason},
     tenants::TenantState,
     time::{Timestamp, Uid},
 };
@@ -24,14 +24,14 @@ use freehold_store::{
     runs::{self, StepRow},
     tenants,
 };
-use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
     app::{App, Place},
+    approvals::{self, sha256},
     blueprints, deployments as desired,
-    runs::{advance, advance_with, deployment_of, environment_of, find, slot_refusal, woken},
+    runs::{advance, advance_with, deployment_of, find, slot_refusal, woken},
     seal::SealedPlace,
 };
 
@@ -96,7 +96,7 @@ pub enum Ended {
         /// Its numbers; the digest in it is taken here.
         facts: PlanFacts,
         /// What it does to each resource that it changes.
-        changes: BTreeMap<String, ChangeAction>,
+        changes: BTreeMap<String, PlannedChange>,
     },
     /// An apply came to its end.
     Applied {
@@ -198,16 +198,16 @@ async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid
     let Some(run) = runs::get(&mut tx, place.scope, uid).await?.filter(|run| run.phase.is_claimable()) else { return Ok(None) };
     let now = tx.now();
     let (run, deployment) = if run.phase == RunPhase::ApplyQueued {
-        let environment = environment_of(&mut tx, place, &run.name.deployment_name()).await?;
         let deployment = deployment_of(&mut tx, place, &run).await?;
-        (run.under(&environment), Some(deployment))
+        (approvals::under(app, &mut tx, place, run, &deployment).await?, Some(deployment))
     } else {
         (run, None)
     };
-    let event = match refusal(&mut tx, place, &run, deployment.as_ref()).await? {
-        Some(event) => event,
-        None => RunEvent::Claimed { runner: runner.clone(), ask },
+    let refusal = match refusal(&mut tx, place, &run, deployment.as_ref()).await? {
+        None if deployment.is_some() => approvals::hindrance(app, &mut tx, place, &run).await?,
+        refusal => refusal,
     };
+    let event = refusal.unwrap_or_else(|| RunEvent::Claimed { runner: runner.clone(), ask });
     let claimed = matches!(event, RunEvent::Claimed { .. });
     let seen = run.version;
     let lease = tx.database_now().await?.plus(app.lease);
@@ -246,10 +246,7 @@ async fn refusal(tx: &mut Tx, place: &Place, run: &Run, deployment: Option<&Depl
         return Ok(Some(RunEvent::Waits(WaitingReason::Lock, detail)));
     }
     let plan = run.plan.as_ref().ok_or_else(|| Error::internal(format!("{} is to be applied without a plan", run.name)))?;
-    if plan.base_serial != deployment.state_serial {
-        return Ok(Some(RunEvent::WentStale));
-    }
-    Ok((!run.is_approved()).then_some(RunEvent::ApprovalVoided))
+    Ok((plan.base_serial != deployment.state_serial).then_some(RunEvent::WentStale))
 }
 
 async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job> {
@@ -412,7 +409,7 @@ fn step(entry: &Entry) -> Result<Progress> {
 async fn write_state(app: &App, tx: &mut Tx, place: &Place, run: &Run, state: &NewState) -> Result<()> {
     let mut deployment = deployment_of(tx, place, run).await?;
     let before = deployments::get_state(tx, place.scope, run.deployment, deployment.state_serial).await?;
-    let sum = format!("sha256:{}", hex(digest(&SHA256, &state.bytes).as_ref()));
+    let sum = sha256(&state.bytes);
     if before.as_ref().is_some_and(|before| before.digest == sum) {
         return Ok(());
     }
@@ -454,7 +451,6 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
     fault::point("complete.begun");
     let mut deployment = None;
     if matches!(ended, Ended::Planned { .. }) {
-        run = run.under(&environment_of(&mut tx, &place, &name.deployment_name()).await?);
         deployment = Some(deployment_of(&mut tx, &place, &run).await?);
     }
     let outdated = |facts: &PlanFacts| deployment.as_ref().is_some_and(|deployment| run.is_outdated(facts, deployment));
@@ -468,7 +464,11 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
             if run.kind == RunKind::Destroy {
                 tx.lift(Dimension::StorageBytes);
             }
-            facts.digest = format!("sha256:{}", hex(digest(&SHA256, &plan).as_ref()));
+            facts.digest = sha256(&plan);
+            facts.reviewed = approvals::reviewed(app, &mut tx, &place, &run).await?;
+            if let Some(deployment) = &deployment {
+                run.demand = approvals::demand(&mut tx, &place, &run, deployment, &facts, &changes).await?;
+            }
             app.put(&mut tx, &place, run.uid(), Kind::Plan, 0, &plan).await?;
             app.put(&mut tx, &place, run.uid(), Kind::PlanSummary, 0, &summary).await?;
             RunEvent::Planned(facts, changes)
@@ -586,12 +586,4 @@ async fn leased(tx: &mut Tx, place: &Place, runner: &RunnerName, name: &RunName,
 
 fn lease_lost(run: &Run) -> Error {
     Error::new(Reason::LeaseLost, "this lease is over; stop work on the run").with("epoch", run.epoch)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

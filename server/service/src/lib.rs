@@ -3,6 +3,8 @@
 pub mod access;
 pub mod api_keys;
 mod app;
+pub mod approval_policies;
+mod approvals;
 pub mod audit;
 pub mod blueprints;
 mod cache;
@@ -14,6 +16,7 @@ pub mod master_key;
 pub mod operations;
 pub mod projects;
 pub mod quotas;
+pub mod receipts;
 pub mod retention;
 pub mod runners;
 pub mod runs;

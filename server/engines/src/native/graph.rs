@@ -121,6 +121,8 @@ impl<'a> Graph<'a> {
 
 #[cfg(test)]
 mod tests {
+    use freehold_domain::runs::Reversibility;
+
     use super::*;
     use crate::Resource;
 
@@ -148,6 +150,7 @@ mod tests {
             depends_on: owned(after),
             reason: String::new(),
             drifted: false,
+            reversibility: Reversibility::Reversible,
         };
         (address.to_owned(), change)
     }

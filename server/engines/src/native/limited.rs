@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Attributes, DeploymentIdentity, Engine, JournalEntry, JournalState, Level, Mode, NativeEngine, Operation, Outcome,
+        Action, Attributes, DeploymentIdentity, Engine, JournalEntry, JournalState, Level, Mode, NativeEngine, Operation, Outcome,
         PlanRequest, Resource, Sink, SinkError, State,
         native::{
             provider::{Intent, Made, Owner, Provider},
@@ -61,6 +61,10 @@ mod tests {
     impl Provider for Silent {
         fn schema(&self) -> &Schema {
             &self.schema
+        }
+
+        fn reversibility(&self, _action: Action) -> Reversibility {
+            Reversibility::Unknown
         }
 
         fn observe<'a>(&'a self, _: &'a Resource, _: &'a Owner) -> BoxFuture<'a, Result<Option<Attributes>, StepError>> {

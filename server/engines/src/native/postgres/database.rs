@@ -1,5 +1,6 @@
 //! `postgres_database`: a database of a PostgreSQL server.
 
+use freehold_domain::runs::Reversibility;
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::json;
 use sqlx::{Row, postgres::PgConnection};
@@ -11,7 +12,7 @@ use super::{
     },
     Found, Servers, connection, execute, execute_all, failure, literal, look, name, quoted, shared_rules, strangers,
 };
-use crate::{Attributes, Operation, Resource, StepError};
+use crate::{Action, Attributes, Operation, Resource, StepError};
 
 const COMMENT: &str = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1";
 
@@ -41,6 +42,14 @@ impl Provider for PostgresDatabase {
 
     fn rules(&self, known: &Attributes, _unknown: &[&str]) -> Vec<Problem> {
         shared_rules(known, &["name"])
+    }
+
+    /// What others have put into a database goes with it, and nobody here has a copy.
+    fn reversibility(&self, action: Action) -> Reversibility {
+        match action {
+            Action::Replace | Action::Delete => Reversibility::Irreversible,
+            Action::Create | Action::Update | Action::Noop => Reversibility::Reversible,
+        }
     }
 
     fn observe<'a>(&'a self, prior: &'a Resource, owner: &'a Owner) -> BoxFuture<'a, Result<Option<Attributes>, StepError>> {

@@ -1,5 +1,6 @@
 //! `postgres_schema`: a schema in a database.
 
+use freehold_domain::runs::Reversibility;
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::json;
 use sqlx::Row;
@@ -11,7 +12,7 @@ use super::{
     },
     Found, Servers, connection, execute_all, failure, literal, look, name, quoted, shared_rules, strangers,
 };
-use crate::{Attributes, Operation, Resource, StepError};
+use crate::{Action, Attributes, Operation, Resource, StepError};
 
 const COMMENT: &str = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1";
 
@@ -35,6 +36,11 @@ impl Provider for PostgresSchema {
 
     fn rules(&self, known: &Attributes, _unknown: &[&str]) -> Vec<Problem> {
         shared_rules(known, &["name"])
+    }
+
+    /// Only an empty one can be removed.
+    fn reversibility(&self, _action: Action) -> Reversibility {
+        Reversibility::Reversible
     }
 
     fn observe<'a>(&'a self, prior: &'a Resource, owner: &'a Owner) -> BoxFuture<'a, Result<Option<Attributes>, StepError>> {
