@@ -30,7 +30,7 @@ resource! {
         /// When it was signed.
         create_time: Option<Timestamp>,
         /// The signed bytes with their signature, one line of JSON without its end.
-        envelope: Vec<u8>,
+        envelope: String,
     }
 }
 

@@ -256,3 +256,106 @@ fn follows(last: &VerifiedReceipt, next: &VerifiedReceipt) -> Result<(), String>
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A receipt as a server of version 1 wrote it.
+    fn payload() -> Value {
+        json!({
+            "kind": "BEGUN", "installation": "acme.example", "sequence": 1, "previous": "", "time": "2026-11-21T20:00:00Z",
+            "audit_record": "tenants/acme/auditRecords/0", "run": "tenants/acme/projects/p/environments/e/deployments/d/runs/0",
+            "run_kind": "APPLY", "author": "tenants/acme/users/ada", "environment": "tenants/acme/projects/p/environments/e",
+            "deployment": "tenants/acme/projects/p/environments/e/deployments/d",
+            "blueprint_version": "tenants/acme/blueprints/b/versions/1.0.0", "blueprint_digest": "sha256:b",
+            "inputs_digest": "hmac-sha256:i", "review_digest": "sha256:r",
+            "plan": {
+                "digest": "sha256:p", "engine": "native", "binding": "EXACT", "base_serial": 0, "time": "2026-11-21T19:00:00Z",
+                "create": 1, "update": 0, "replace": 0, "delete": 0, "reversible": 1, "data_loss": 0, "irreversible": 0, "unknown": 0,
+            },
+            "demand": {
+                "policy": null, "policy_digest": "", "rule": "", "approvals": 1, "from": [], "allow_self_approval": false,
+            },
+            "approvals": [{
+                "principal": "tenants/acme/users/bob", "time": "2026-11-21T19:30:00Z", "channel": "token",
+                "comment_digest": "sha256:c", "plan_digest": "sha256:p", "review_digest": "sha256:r",
+            }],
+        })
+    }
+
+    fn pair() -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("32 bytes")
+    }
+
+    fn pem() -> String {
+        let der = [&DER_HEAD[..], pair().public_key().as_ref()].concat();
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
+    }
+
+    /// The line of a file that holds this, signed well.
+    fn signed(payload: &Value) -> Vec<u8> {
+        let key_id = read_keys(&pem()).expect("a key").into_keys().next().expect("one");
+        let bytes = payload.to_string();
+        let sig = pair().sign(format!("DSSEv1 {} {PAYLOAD_TYPE} {} {bytes}", PAYLOAD_TYPE.len(), bytes.len()).as_bytes());
+        let (payload, sig) = (STANDARD.encode(bytes), STANDARD.encode(sig));
+        let line = format!(
+            r#"{{"payload":"{payload}","payloadType":"{PAYLOAD_TYPE}","signatures":[{{"keyid":"{key_id}","sig":"{sig}"}}]}}"#
+        );
+        (line + "\n").into_bytes()
+    }
+
+    #[test]
+    fn receipts_of_today_are_read_for_ever() {
+        let file = signed(&payload());
+        let receipt = verify_receipts(&file, &pem()).expect("right").remove(0);
+        assert_eq!(receipt.digest, "sha256:98b369bb989bb52b694ca4c40867377009c04994a74cd8a1ab0c8216a046e054");
+        assert_eq!((receipt.approvals.len(), receipt.end), (1, None));
+    }
+
+    #[test]
+    fn a_right_signature_does_not_make_an_apply_right() {
+        let table: [(&str, Value, &str); 5] = [
+            ("/approvals", json!([]), "applied on 0 of 1 approvals"),
+            ("/demand/approvals", json!(2), "applied on 1 of 2 approvals"),
+            ("/approvals/0/plan_digest", json!("sha256:q"), "is of another plan"),
+            ("/review_digest", json!("sha256:q"), "is of another plan"),
+            ("/approvals/0/principal", json!("tenants/acme/users/ada"), "has approved their own run"),
+        ];
+        for (path, value, why) in table {
+            let mut payload = payload();
+            *payload.pointer_mut(path).expect("it is there") = value;
+            let refused = verify_receipts(&signed(&payload), &pem()).expect_err(path);
+            assert!(refused.violations()[0].description.contains(why), "{path}: {refused:?}");
+        }
+        let mut twice = payload();
+        twice["demand"]["approvals"] = json!(2);
+        let again = twice["approvals"][0].clone();
+        twice["approvals"].as_array_mut().expect("a list").push(again);
+        assert!(verify_receipts(&signed(&twice), &pem()).is_err(), "one person is one approval");
+    }
+
+    #[test]
+    fn what_is_not_just_so_is_refused() {
+        let file = signed(&payload());
+        let text = String::from_utf8(file.clone()).expect("text");
+        let table = [
+            text.replace("\n", ""),
+            text.replace("\n", "\r\n"),
+            text.replace("\n", "\n\n"),
+            text.replace("\",\"payloadType", "\", \"payloadType"),
+            text.replace("}]}", "}],\"more\":1}"),
+            String::new(),
+            "\n".to_owned(),
+        ];
+        for wrong in table {
+            assert!(verify_receipts(wrong.as_bytes(), &pem()).is_err(), "{wrong}");
+        }
+        for key in ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"] {
+            assert!(verify_receipts(&file, key).is_err_and(|error| error.violations()[0].field == "key"), "{key}");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     access::Principal,
     names::{ApprovalPolicyName, DeploymentName, EnvironmentName, ReceiptName, RunName, VersionName},
-    runs::{Run, RunOutcome},
+    runs::Run,
     time::Timestamp,
 };
 
@@ -125,7 +125,7 @@ pub struct ApprovalStatement {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "as in deploy/receipts.md")]
 pub struct EndStatement {
-    pub outcome: RunOutcome,
+    pub outcome: &'static str,
     pub changed: bool,
     pub state_serial: i64,
     pub error: String,
@@ -152,7 +152,7 @@ impl Statement {
         let counted = run.approvals.iter().filter(|approval| approval.void.is_none());
         let end = match (ended_at, run.outcome) {
             (Some(state_serial), Some(outcome)) => Some(EndStatement {
-                outcome,
+                outcome: outcome.as_str(),
                 changed: run.changed,
                 state_serial,
                 error: run.error.as_ref().map(|error| error.code.clone()).unwrap_or_default(),

@@ -14,12 +14,7 @@ pub async fn name(
     field: &str,
 ) -> Result<()> {
     let Some(policy) = policy else {
-        execute!(
-            tx,
-            "DELETE FROM approval_policy_uses WHERE tenant_id = $1 AND named_by = $2",
-            tenant.0.0,
-            by.to_string(),
-        )?;
+        execute!(tx, "DELETE FROM approval_policy_uses WHERE tenant_id = $1 AND named_by = $2", tenant.0.0, by.to_string(),)?;
         return Ok(());
     };
     // Asked first: a clash would end the transaction on Postgres, and nothing could be said of the other fields.

@@ -18,10 +18,8 @@ macro_rules! migrations {
     };
 }
 
-const POSTGRES: &[(i64, &str, &str)] =
-    &migrations!("postgres": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key", 6 "0006_approvals");
-const SQLITE: &[(i64, &str, &str)] =
-    &migrations!("sqlite": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key", 6 "0006_approvals");
+const POSTGRES: &[(i64, &str, &str)] = &migrations!("postgres": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key", 6 "0006_approvals");
+const SQLITE: &[(i64, &str, &str)] = &migrations!("sqlite": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key", 6 "0006_approvals");
 
 pub(crate) async fn postgres(pool: &PgPool) -> Result<()> {
     run(POSTGRES, pool).await

@@ -18,6 +18,8 @@ macro_rules! both_databases {
     };
 }
 
+mod approval_policies;
+mod approvals;
 mod audit;
 mod bad_luck;
 mod blueprints;
@@ -34,6 +36,7 @@ mod life;
 mod misuse;
 mod privacy;
 mod quota_race;
+mod receipts;
 mod reports;
 mod requests;
 mod retention;

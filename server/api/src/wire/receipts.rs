@@ -84,7 +84,7 @@ fn message(receipt: &Receipt) -> pb::Receipt {
         digest: receipt.digest.clone(),
         key_id: receipt.key_id.clone(),
         create_time: Some(render::time(receipt.create_time)),
-        envelope: receipt.envelope.clone().into_bytes(),
+        envelope: receipt.envelope.clone(),
     }
 }
 

@@ -213,6 +213,24 @@ pub enum RunOutcome {
     Lost,
 }
 
+impl RunOutcome {
+    /// Its name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "SUCCEEDED",
+            Self::NoChanges => "NO_CHANGES",
+            Self::Rejected => "REJECTED",
+            Self::QuotaBlocked => "QUOTA_BLOCKED",
+            Self::Expired => "EXPIRED",
+            Self::Cancelled => "CANCELLED",
+            Self::Superseded => "SUPERSEDED",
+            Self::Stale => "STALE",
+            Self::Failed => "FAILED",
+            Self::Lost => "LOST",
+        }
+    }
+}
+
 /// What a run waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as in the contract")]

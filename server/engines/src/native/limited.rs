@@ -43,8 +43,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Action, Attributes, DeploymentIdentity, Engine, JournalEntry, JournalState, Level, Mode, NativeEngine, Operation, Outcome,
-        PlanRequest, Resource, Sink, SinkError, State,
+        Action, Attributes, DeploymentIdentity, Engine, JournalEntry, JournalState, Level, Mode, NativeEngine, Operation,
+        Outcome, PlanRequest, Resource, Sink, SinkError, State,
         native::{
             provider::{Intent, Made, Owner, Provider},
             schema::{Attribute, Kind, Schema},
