@@ -177,7 +177,7 @@ pub(super) struct Refused {
 pub struct Expression {
     source: String,
     pub(super) tree: IdedExpr,
-    uses: Uses,
+    uses: Box<Uses>,
 }
 
 impl Expression {
@@ -197,7 +197,7 @@ impl Expression {
         let mut check = Check { source, vocabulary, uses: Uses::default(), variables: Vec::new(), problems: Vec::new() };
         check.visit(&mut tree, 1);
         if check.problems.is_empty() {
-            Ok(Self { source: source.trim().to_owned(), uses: check.uses, tree })
+            Ok(Self { source: source.trim().to_owned(), uses: Box::new(check.uses), tree })
         } else {
             Err(Refused { problems: check.problems, uses: Box::new(check.uses) })
         }

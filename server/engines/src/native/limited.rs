@@ -37,7 +37,10 @@ fn silent() -> StepError {
 mod tests {
     use std::{collections::BTreeMap, future::pending};
 
-    use freehold_domain::blueprints::{File, Files};
+    use freehold_domain::{
+        blueprints::{File, Files},
+        runs::Reversibility,
+    };
     use futures::future::{BoxFuture, FutureExt, ready};
     use serde_json::Map;
 
