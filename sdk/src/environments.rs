@@ -34,6 +34,8 @@ resource! {
         allow_self_approval: bool,
         /// Every apply needs an approval, also outside production.
         require_approval: bool,
+        /// Policy that says whose approvals plans need; absent means the project's.
+        approval_policy: Option<String>,
         /// When it was created.
         create_time: Option<Timestamp>,
         /// When it last changed.
@@ -149,6 +151,14 @@ fields! { CreateEnvironment.environment:
 }
 
 impl CreateEnvironment {
+    /// Policy that says whose approvals plans need, by its name: `careful`.
+    pub fn approval_policy(mut self, policy: impl AsRef<str>) -> Self {
+        self.call = self.call.reference(Kind::ApprovalPolicy, policy.as_ref(), |request, name| {
+            request.environment.get_or_insert_default().approval_policy = name;
+        });
+        self
+    }
+
     /// Runner pool that works for it, `default` or `runnerPools/default`.
     pub fn runner_pool(mut self, pool: impl AsRef<str>) -> Self {
         self.call = self.call.reference(Kind::RunnerPool, pool.as_ref(), |request, name| {
@@ -182,6 +192,22 @@ updates! { UpdateEnvironment.environment:
 }
 
 impl UpdateEnvironment {
+    /// Policy that says whose approvals plans need, by its name: `careful`.
+    pub fn approval_policy(mut self, policy: impl AsRef<str>) -> Self {
+        self.call = self.call.reference(Kind::ApprovalPolicy, policy.as_ref(), |request, name| {
+            request.environment.get_or_insert_default().approval_policy = name;
+        });
+        self.mask("approval_policy");
+        self
+    }
+
+    /// Names no policy any more.
+    pub fn no_approval_policy(mut self) -> Self {
+        self.call.request.environment.get_or_insert_default().approval_policy.clear();
+        self.mask("approval_policy");
+        self
+    }
+
     /// What it is for.
     pub fn kind(mut self, kind: EnvironmentKind) -> Self {
         self.call.request.environment.get_or_insert_default().kind = kind.number();

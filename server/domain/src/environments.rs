@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    names::{EnvironmentName, RunnerPoolName},
+    names::{ApprovalPolicyName, EnvironmentName, RunnerPoolName},
     resource::Meta,
 };
 
@@ -17,6 +17,9 @@ pub struct Environment {
     pub runner_pool: RunnerPoolName,
     pub allow_self_approval: bool,
     pub require_approval: bool,
+    /// Whose approvals plans need; `None` means the project's policy.
+    #[serde(default)]
+    pub approval_policy: Option<ApprovalPolicyName>,
 }
 
 /// What an environment is for.
@@ -27,6 +30,18 @@ pub enum EnvironmentKind {
     Test,
     Staging,
     Prod,
+}
+
+impl EnvironmentKind {
+    /// Its name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dev => "DEV",
+            Self::Test => "TEST",
+            Self::Staging => "STAGING",
+            Self::Prod => "PROD",
+        }
+    }
 }
 
 impl Environment {

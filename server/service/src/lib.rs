@@ -3,6 +3,8 @@
 pub mod access;
 pub mod api_keys;
 mod app;
+pub mod approval_policies;
+mod approvals;
 pub mod audit;
 pub mod blueprints;
 mod cache;
@@ -16,6 +18,7 @@ pub mod operations;
 pub mod projects;
 mod queue;
 pub mod quotas;
+pub mod receipts;
 pub mod registration;
 pub mod retention;
 pub mod runners;

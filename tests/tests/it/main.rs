@@ -18,6 +18,8 @@ macro_rules! both_databases {
     };
 }
 
+mod approval_policies;
+mod approvals;
 mod audit;
 mod bad_luck;
 mod blueprints;
@@ -37,6 +39,7 @@ mod misuse;
 mod privacy;
 mod queue;
 mod quota_race;
+mod receipts;
 mod registration;
 mod reports;
 mod requests;

@@ -31,6 +31,9 @@ pub enum EnvironmentCommand {
         /// Every apply needs an approval, also outside prod
         #[arg(long)]
         require_approval: bool,
+        /// Approval policy that says whose approvals plans need; the project's if not given
+        #[arg(long, value_name = "POLICY")]
+        approval_policy: Option<String>,
         #[command(flatten)]
         labels: Labels,
     },
@@ -47,7 +50,7 @@ pub enum EnvironmentCommand {
         listing: Listing,
     },
     /// Changes what is given
-    #[command(group = ArgGroup::new("change").required(true).multiple(true).args(["kind", "display_name", "runner_pool", "allow_self_approval", "require_approval", "labels", "remove_label", "clear_labels"]))]
+    #[command(group = ArgGroup::new("change").required(true).multiple(true).args(["kind", "display_name", "runner_pool", "allow_self_approval", "require_approval", "approval_policy", "no_approval_policy", "labels", "remove_label", "clear_labels"]))]
     Update {
         /// Its name
         name: String,
@@ -66,6 +69,12 @@ pub enum EnvironmentCommand {
         /// Whether every apply needs an approval, also outside prod
         #[arg(long, value_name = "BOOL")]
         require_approval: Option<bool>,
+        /// Approval policy that says whose approvals plans need
+        #[arg(long, value_name = "POLICY")]
+        approval_policy: Option<String>,
+        /// Names no approval policy any more
+        #[arg(long, conflicts_with = "approval_policy")]
+        no_approval_policy: bool,
         #[command(flatten)]
         labels: LabelChanges,
         #[command(flatten)]
@@ -89,11 +98,21 @@ impl EnvironmentCommand {
     pub(crate) async fn run(self, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
         let environments = client.environments();
         match self {
-            Self::Create { name, kind, display_name, runner_pool, allow_self_approval, require_approval, labels } => {
+            Self::Create {
+                name,
+                kind,
+                display_name,
+                runner_pool,
+                allow_self_approval,
+                require_approval,
+                approval_policy,
+                labels,
+            } => {
                 let mut request = environments.create(name, kind);
                 set!(request.display_name(display_name));
                 set!(request.runner_pool(runner_pool));
                 request = request.allow_self_approval(allow_self_approval).require_approval(require_approval);
+                set!(request.approval_policy(approval_policy));
                 for (key, value) in labels.labels {
                     request = request.label(key, value);
                 }
@@ -101,13 +120,26 @@ impl EnvironmentCommand {
             }
             Self::Get { name } => screen.item(&environments.get(name).send().await?),
             Self::List { project, listing } => listing.show(environments.list(project), screen).await,
-            Self::Update { name, kind, display_name, runner_pool, allow_self_approval, require_approval, labels, mut guard } => {
+            Self::Update {
+                name,
+                kind,
+                display_name,
+                runner_pool,
+                allow_self_approval,
+                require_approval,
+                approval_policy,
+                no_approval_policy,
+                labels,
+                mut guard,
+            } => {
                 let mut request = environments.update(&name);
                 set!(request.kind(kind));
                 set!(request.display_name(display_name));
                 set!(request.runner_pool(runner_pool));
                 set!(request.allow_self_approval(allow_self_approval));
                 set!(request.require_approval(require_approval));
+                set!(request.approval_policy(approval_policy));
+                set!(request.no_approval_policy() if no_approval_policy);
                 relabel!(request, labels, guard, environments.get(&name));
                 set!(request.etag(guard.etag));
                 screen.item(&request.send().await?)

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    approvals::{Demand, Requirement},
     deployments::DeploymentState,
     queue::{Class, Share},
     quotas::Dimension,
@@ -55,8 +56,7 @@ fn facts(kind: RunKind, phase: RunPhase) -> Facts {
         target_revision: 0,
         generation: 1,
         auto_apply: true,
-        approval_required: false,
-        allow_self_approval: false,
+        demand: Demand { require: Requirement::default(), ..Demand::default() },
         creator: "tenants/acme/users/ada".parse().expect("valid"),
         message: String::new(),
     };
