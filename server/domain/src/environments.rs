@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    drift::DriftPolicy,
     names::{EnvironmentName, RunnerPoolName},
     resource::Meta,
 };
@@ -17,6 +18,9 @@ pub struct Environment {
     pub runner_pool: RunnerPoolName,
     pub allow_self_approval: bool,
     pub require_approval: bool,
+    /// How its deployments are looked at for drift; without one, [`DriftPolicy::default`] counts.
+    #[serde(default)]
+    pub drift_policy: Option<DriftPolicy>,
 }
 
 /// What an environment is for.

@@ -6,6 +6,7 @@ pub mod access;
 pub mod audit;
 pub mod blueprints;
 pub mod deployments;
+pub mod drift;
 pub mod environments;
 pub mod error;
 pub mod fault;

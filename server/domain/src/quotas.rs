@@ -21,11 +21,12 @@ pub enum Dimension {
     StorageBytes,
     ApiCallsPerDay,
     ConcurrentRuns,
+    DriftChecksPerDay,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Projects,
         Self::Environments,
         Self::Blueprints,
@@ -34,6 +35,7 @@ impl Dimension {
         Self::StorageBytes,
         Self::ApiCallsPerDay,
         Self::ConcurrentRuns,
+        Self::DriftChecksPerDay,
     ];
 
     /// Its name in resource names and errors.
@@ -47,6 +49,7 @@ impl Dimension {
             Self::StorageBytes => "storage_bytes",
             Self::ApiCallsPerDay => "api_calls_per_day",
             Self::ConcurrentRuns => "concurrent_runs",
+            Self::DriftChecksPerDay => "drift_checks_per_day",
         }
     }
 
@@ -60,12 +63,13 @@ impl Dimension {
             Self::StorageBytes => 1 << 30,
             Self::ApiCallsPerDay => 1_000_000,
             Self::ConcurrentRuns => 10,
+            Self::DriftChecksPerDay => 2000,
         }
     }
 
     /// Comes back by itself at the end of a window, so its use is not counted from rows.
     pub const fn is_window(self) -> bool {
-        matches!(self, Self::ApiCallsPerDay)
+        matches!(self, Self::ApiCallsPerDay | Self::DriftChecksPerDay)
     }
 }
 

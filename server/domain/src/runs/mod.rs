@@ -6,7 +6,10 @@
 mod recovery;
 mod step;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +70,9 @@ pub struct Run {
     pub generation: i64,
     /// Applies without an approval where none is needed.
     pub auto_apply: bool,
+    /// When there are some: it applies by itself only a plan that changes nothing but these resources.
+    #[serde(default)]
+    pub limited_to: Option<BTreeSet<String>>,
     /// The environment demands an approval by somebody.
     pub approval_required: bool,
     /// Its author may approve it even so.
@@ -357,6 +363,7 @@ impl Run {
             target_revision: new.target_revision,
             generation: new.generation,
             auto_apply: new.auto_apply,
+            limited_to: None,
             approval_required: new.approval_required,
             allow_self_approval: new.allow_self_approval,
             plan: None,

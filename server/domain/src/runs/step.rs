@@ -222,6 +222,7 @@ impl Run {
         self.phase = RunPhase::Checking;
         let (empty, drifted) = (plan.is_empty(), plan.drifted > 0);
         self.plan = Some(plan);
+        self.auto_apply &= self.limited_to.as_ref().is_none_or(|only| changes.keys().all(|address| only.contains(address)));
         if self.kind.mutates() {
             self.steps = changes.into_iter().map(|(address, action)| (address, RunStep::pending(action))).collect();
         }

@@ -226,6 +226,7 @@ fn the_rules_on_approvals_are_those_of_the_present() {
         meta: Meta::new(uid(4), Described::default(), principal("ada"), now(0)),
         kind,
         require_approval: false,
+        drift_policy: None,
         allow_self_approval,
         runner_pool: "runnerPools/default".parse().expect("valid"),
     };
@@ -267,6 +268,8 @@ fn a_plan_of_a_state_that_moved_on_is_outdated() {
         active_run,
         drifted: false,
         drift_check_time: None,
+        drift: Default::default(),
+        drift_policy: None,
         deletion_protection: false,
         auto_apply: false,
         state_serial,
