@@ -6,12 +6,13 @@ use freehold_domain::{
     Error, Result,
     access::Caller,
     audit::Event,
+    drift::DriftPolicy,
     environments::{Environment, EnvironmentKind},
     names::{EnvironmentName, Id, ProjectName, RunnerPoolName},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
 };
-use freehold_store::{Session, Tx, access, environments, runners};
+use freehold_store::{Session, Tx, access, deployments, environments, runners};
 
 use crate::app::{App, Write};
 
@@ -26,6 +27,7 @@ pub struct CreateEnvironment {
     pub runner_pool: RunnerPoolName,
     pub allow_self_approval: bool,
     pub require_approval: bool,
+    pub drift_policy: Option<DriftPolicy>,
 }
 
 /// What changes; `None` stays.
@@ -39,6 +41,7 @@ pub struct UpdateEnvironment {
     pub runner_pool: Option<RunnerPoolName>,
     pub allow_self_approval: Option<bool>,
     pub require_approval: Option<bool>,
+    pub drift_policy: Option<Option<DriftPolicy>>,
 }
 
 /// Creates an environment.
@@ -59,6 +62,7 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateEnvironment, write: &
         runner_pool: cmd.runner_pool,
         allow_self_approval: cmd.allow_self_approval,
         require_approval: cmd.require_approval,
+        drift_policy: cmd.drift_policy,
     };
     environments::insert(&mut tx, place.scope, &cmd.parent.to_string(), &environment).await?;
     tx.announce(Event::new("environment.created", &environment.name, uid, 1));
@@ -95,6 +99,7 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateEnvironment, write: &
     environment.kind = cmd.kind.unwrap_or(environment.kind);
     environment.allow_self_approval = cmd.allow_self_approval.unwrap_or(environment.allow_self_approval);
     environment.require_approval = cmd.require_approval.unwrap_or(environment.require_approval);
+    environment.drift_policy = cmd.drift_policy.unwrap_or(environment.drift_policy);
     if let Some(pool) = cmd.runner_pool {
         expect_pool(&mut tx, &pool).await?;
         environment.runner_pool = pool;
@@ -102,6 +107,11 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateEnvironment, write: &
     if environment != before {
         environment.meta.touch(tx.now());
         environments::update(&mut tx, place.scope, &environment).await?;
+        if environment.drift_policy != before.drift_policy {
+            // When its deployments are due is not what it was.
+            let now = tx.now();
+            deployments::set_drift_due_in(&mut tx, place.scope, &environment.name, now).await?;
+        }
         tx.announce(Event::new("environment.updated", &environment.name, environment.meta.uid, environment.meta.version));
     }
     app.finish(tx, write, &environment).await?;

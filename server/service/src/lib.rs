@@ -7,6 +7,7 @@ pub mod audit;
 pub mod blueprints;
 mod cache;
 pub mod deployments;
+pub mod drift;
 pub mod environments;
 pub mod identify;
 pub mod jobs;

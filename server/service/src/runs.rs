@@ -1,9 +1,11 @@
 //! Runs as callers see them: begun, approved, cancelled, watched.
 
+use std::collections::BTreeSet;
+
 use freehold_domain::quotas::Dimension;
 use freehold_domain::{
     Error, Reason, Result,
-    access::Caller,
+    access::{Caller, Principal},
     audit::Event,
     deployments::{Deployment, DeploymentState, Revision},
     environments::Environment,
@@ -18,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, Place, Write},
-    deployments as desired,
+    deployments as desired, drift,
 };
 
 /// How a run is begun.
@@ -43,13 +45,39 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
     if let Some(done) = tx.replayed()? {
         return Ok(done);
     }
-    let mut deployment = desired::find(&mut tx, &place, &cmd.name).await?;
+    let deployment = desired::find(&mut tx, &place, &cmd.name).await?;
     let environment = environment_of(&mut tx, &place, &cmd.name).await?;
-    let (version, inputs, shown) = subject(app, &mut tx, &place, &deployment, &cmd).await?;
-    let version = blueprint_versions::get(&mut tx, place.scope, &version).await?.ok_or_else(|| Error::not_found(&version))?;
+    let beginning = Beginning { cmd, creator: caller.principal.clone(), mends: None };
+    let run = begin(app, &mut tx, &place, deployment, &environment, beginning).await?;
+    app.finish(tx, write, &run).await?;
+    app.wakeups.wake(run.pool.to_string());
+    Ok(run)
+}
+
+/// A run to begin, when it has been decided that it may be.
+pub(crate) struct Beginning {
+    /// What kind of run.
+    pub cmd: StartRun,
+    /// Who begins it.
+    pub creator: Principal,
+    /// Makes the last revision real again, and applies by itself only what changes nothing but these resources.
+    pub mends: Option<BTreeSet<String>>,
+}
+
+/// Begins a run in the caller's transaction. Whoever commits it wakes the runners of its pool.
+pub(crate) async fn begin(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    mut deployment: Deployment,
+    environment: &Environment,
+    Beginning { cmd, creator, mends }: Beginning,
+) -> Result<Run> {
+    let (version, inputs, shown) = subject(app, tx, place, &deployment, &cmd, mends.is_some()).await?;
+    let version = blueprint_versions::get(tx, place.scope, &version).await?.ok_or_else(|| Error::not_found(&version))?;
 
     let uid = tx.uid();
-    let run = Run::new(
+    let mut run = Run::new(
         NewRun {
             name: deployment.run_name(uid),
             kind: cmd.kind,
@@ -61,35 +89,37 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
             engine: version.engine,
             target_revision: cmd.revision,
             generation: deployment.generation,
-            auto_apply: cmd.auto_apply || deployment.auto_apply && cmd.kind == RunKind::Apply,
+            auto_apply: cmd.auto_apply || deployment.auto_apply && cmd.kind == RunKind::Apply && mends.is_none(),
             approval_required: environment.needs_approval(),
             allow_self_approval: environment.allow_self_approval,
-            creator: caller.principal.clone(),
+            creator,
             message: cmd.message,
         },
         tx.now(),
     );
+    run.limited_to = mends;
     // The deployment comes before its runs, as everywhere: who holds the one and wants the other never waits in a circle.
     deployment.last_run = Some(uid);
     deployment.meta.touch(tx.now());
-    deployments::update(&mut tx, place.scope, &deployment).await?;
+    deployments::update(tx, place.scope, &deployment).await?;
     if cmd.kind.mutates() {
-        for older in runs::unfinished(&mut tx, place.scope, deployment.meta.uid).await? {
+        for older in runs::unfinished(tx, place.scope, deployment.meta.uid).await? {
             let waits = matches!(older.phase, RunPhase::Queued | RunPhase::AwaitingApproval | RunPhase::ApplyQueued);
             if waits && older.kind.mutates() {
                 let now = tx.now();
-                advance(app, &mut tx, &place, older, RunEvent::Superseded, now, None).await?;
+                advance(app, tx, place, older, RunEvent::Superseded, now, None).await?;
             }
         }
     }
     if cmd.kind == RunKind::Destroy {
         tx.lift(Dimension::StorageBytes);
     }
-    runs::insert(&mut tx, place.scope, &run).await?;
-    app.put(&mut tx, &place, uid, Kind::Inputs, 0, &desired::bytes(&inputs)?).await?;
+    if cmd.kind == RunKind::Drift {
+        tx.take(Dimension::DriftChecksPerDay, 1);
+    }
+    runs::insert(tx, place.scope, &run).await?;
+    app.put(tx, place, uid, Kind::Inputs, 0, &desired::bytes(&inputs)?).await?;
     tx.announce(Event::new("run.created", &run.name, uid, run.version).with(serde_json::json!({ "kind": run.kind })));
-    app.finish(tx, write, &run).await?;
-    app.wakeups.wake(run.pool.to_string());
     Ok(run)
 }
 
@@ -100,6 +130,7 @@ async fn subject(
     place: &Place,
     deployment: &Deployment,
     cmd: &StartRun,
+    mends: bool,
 ) -> Result<(VersionName, Map<String, Value>, Map<String, Value>)> {
     match cmd.kind {
         RunKind::Destroy => deployment.expect_unprotected()?,
@@ -121,8 +152,8 @@ async fn subject(
         }
         _ => {}
     }
-    let made =
-        (cmd.kind == RunKind::Drift || cmd.kind == RunKind::Destroy).then_some(deployment.observed_revision).filter(|n| *n > 0);
+    let as_made = mends || matches!(cmd.kind, RunKind::Drift | RunKind::Destroy);
+    let made = as_made.then_some(deployment.observed_revision).filter(|n| *n > 0);
     if let Some(number) = made
         && let Some(revision) = deployments::get_revision(tx, place.scope, deployment.meta.uid, number).await?
     {
@@ -332,7 +363,8 @@ pub(crate) async fn advance_with(
             _ => tx.free(Dimension::ConcurrentRuns, uid),
         }
     }
-    if !others.is_empty() {
+    let ended = run.is_done() && phase != RunPhase::Done && run.kind != RunKind::Plan;
+    if !others.is_empty() || ended {
         let before = match seen_deployment {
             Some(deployment) => deployment,
             None => deployment_of(tx, place, &run).await?,
@@ -340,6 +372,9 @@ pub(crate) async fn advance_with(
         let mut deployment = before.clone();
         for effect in others {
             follow(app, tx, place, &run, &mut deployment, effect, now).await?;
+        }
+        if ended {
+            drift::run_ended(app, tx, place, &run, &mut deployment, now).await?;
         }
         if deployment != before {
             deployment.meta.touch(now);

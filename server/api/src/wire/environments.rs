@@ -10,7 +10,7 @@ use freehold_proto::tenants::v1 as pb;
 use freehold_service::environments::{self, CreateEnvironment, UpdateEnvironment};
 use tonic::{Request, Response, Status};
 
-use super::{Wire, parse, render, write};
+use super::{Wire, drift_policy, parse, render, write};
 
 #[tonic::async_trait]
 impl pb::environment_service_server::EnvironmentService for Wire {
@@ -88,6 +88,7 @@ fn create(body: pb::CreateEnvironmentRequest) -> Result<CreateEnvironment> {
     let environment = body.environment.unwrap_or_default();
     let (kind, runner_pool) = (kind(&mut fields, environment.kind), pool(&mut fields, &environment.runner_pool));
     let described = fields.described("environment", environment.display_name, environment.labels);
+    let drift_policy = drift_policy::optional(&mut fields, "environment.drift_policy", environment.drift_policy);
     fields.finish(|| {
         Some(CreateEnvironment {
             parent: parent?,
@@ -97,12 +98,13 @@ fn create(body: pb::CreateEnvironmentRequest) -> Result<CreateEnvironment> {
             runner_pool: runner_pool?,
             allow_self_approval: environment.allow_self_approval,
             require_approval: environment.require_approval,
+            drift_policy,
         })
     })
 }
 
 fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
-    let writable = ["display_name", "labels", "kind", "runner_pool", "allow_self_approval", "require_approval"];
+    let writable = ["display_name", "labels", "kind", "runner_pool", "allow_self_approval", "require_approval", "drift_policy"];
     let mask = parse::Mask::new(body.update_mask.as_ref(), &writable)?;
     let mut fields = parse::Fields::new();
     let given = body.environment.unwrap_or_default();
@@ -110,6 +112,8 @@ fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
     let (kind, runner_pool) = (kind(&mut fields, given.kind), pool(&mut fields, &given.runner_pool));
     let (display_name, labels) = (!given.display_name.is_empty(), !given.labels.is_empty());
     let described = fields.described("environment", given.display_name, given.labels);
+    let has_policy = given.drift_policy.is_some();
+    let policy = drift_policy::optional(&mut fields, "environment.drift_policy", given.drift_policy);
     fields.finish(|| {
         Some(UpdateEnvironment {
             name: name?,
@@ -119,6 +123,7 @@ fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
             runner_pool: mask.take("runner_pool", !given.runner_pool.is_empty(), runner_pool?),
             allow_self_approval: mask.take("allow_self_approval", given.allow_self_approval, given.allow_self_approval),
             require_approval: mask.take("require_approval", given.require_approval, given.require_approval),
+            drift_policy: mask.take("drift_policy", has_policy, policy),
         })
     })
 }
@@ -160,6 +165,7 @@ fn message(environment: &Environment) -> pb::Environment {
         runner_pool: environment.runner_pool.to_string(),
         allow_self_approval: environment.allow_self_approval,
         require_approval: environment.require_approval,
+        drift_policy: environment.drift_policy.as_ref().map(drift_policy::message),
     }
 }
 

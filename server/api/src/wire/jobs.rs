@@ -5,12 +5,13 @@ use std::time::Duration;
 use freehold_domain::{
     Error, Reason, Result,
     access::{Caller, Principal},
+    drift::{Drifted, Findings, Values},
     names::{RunName, RunnerName},
     runners::HEARTBEAT,
     runs::{ApplyEnd, ChangeAction, PlanFacts, RunError, RunKind, RunPhase},
 };
 use freehold_proto::{
-    deployments::v1::{ChangeAction as ActionMessage, RunError as RunErrorMessage},
+    deployments::v1::{AttributeChange, ChangeAction as ActionMessage, ResourceChange, RunError as RunErrorMessage},
     runners::v1 as pb,
 };
 use freehold_service::jobs::{self, Ended, Entry, Job, NewState, Report, Work};
@@ -198,7 +199,8 @@ fn ended(result: pb::complete_job_request::Result) -> Ended {
             };
             let changes =
                 summary.changes.iter().filter_map(|change| Some((change.address.clone(), action(change.action())?))).collect();
-            Ended::Planned { plan: plan.plan, summary: summary.encode_to_vec(), facts, changes }
+            let drifted = Findings::of(summary.changes.iter().filter(|change| change.drifted).map(drifted).collect());
+            Ended::Planned { plan: plan.plan, summary: summary.encode_to_vec(), facts, changes, drifted }
         }
         Apply(apply) => Ended::Applied {
             end: ApplyEnd {
@@ -212,6 +214,19 @@ fn ended(result: pb::complete_job_request::Result) -> Ended {
             outputs: apply.outputs,
         },
         Failure(failure) => Ended::Failed(run_error(failure.error.unwrap_or_default())),
+    }
+}
+
+/// A resource that is not as it was made.
+fn drifted(change: &ResourceChange) -> Drifted {
+    let attribute = |attribute: &AttributeChange| {
+        (attribute.path.clone(), Values::new(&attribute.before, &attribute.after, attribute.sensitive))
+    };
+    Drifted {
+        address: change.address.clone(),
+        kind: change.r#type.clone(),
+        gone: change.action() == ActionMessage::Delete,
+        attributes: change.attributes.iter().map(attribute).collect(),
     }
 }
 

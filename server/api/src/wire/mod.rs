@@ -5,6 +5,8 @@ mod api_keys;
 mod audit;
 mod blueprints;
 mod deployments;
+mod drift;
+mod drift_policy;
 mod environments;
 mod identify;
 mod jobs;

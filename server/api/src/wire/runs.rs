@@ -353,6 +353,7 @@ pub(super) fn message(run: &Run) -> pb::Run {
         deadline: run.deadline.map(render::time),
         create_principal: run.creator.to_string(),
         message: run.message.clone(),
+        drift_check: run.drift_check().map(|(state, reason)| pb::DriftCheck { state: super::drift::state(state).into(), reason }),
     }
 }
 

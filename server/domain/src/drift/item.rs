@@ -316,6 +316,11 @@ impl DriftItem {
         matches!(self.state, DriftItemState::Open | DriftItemState::Reopened) && self.class != DriftClass::Expected
     }
 
+    /// A run is to put it right, or may be begun to.
+    pub fn is_mendable(&self) -> bool {
+        self.is_alarming() || self.state == DriftItemState::Remediating
+    }
+
     /// Somebody knows of it. Fails with `STATE_NOT_ALLOWED` when nothing of it is open; the same again changes nothing.
     pub fn acknowledge(&mut self, by: &Principal, note: String, now: Timestamp) -> Result<()> {
         self.expect(&[DriftItemState::Open, DriftItemState::Reopened, DriftItemState::Acknowledged])?;

@@ -121,10 +121,10 @@ fn see(item: &mut DriftItem, is_new: bool, exception: Option<Uid>, cause: Option
     news
 }
 
-/// Digest of the items that ask for somebody, which is what a run could be begun for; empty when there are none.
+/// Digest of the items that a run is to put right or may be begun for; empty when there are none.
 pub fn remedy_set<'a>(items: impl IntoIterator<Item = &'a DriftItem>) -> String {
     let fingerprints: BTreeSet<&str> =
-        items.into_iter().filter(|item| item.is_alarming()).map(|item| item.fingerprint.as_str()).collect();
+        items.into_iter().filter(|item| item.is_mendable()).map(|item| item.fingerprint.as_str()).collect();
     if fingerprints.is_empty() {
         return String::new();
     }
