@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::{
     call::{Call, fields, options, request, service, updates},
     channel::new_id,
+    drift_policy::DriftPolicy,
     list::{List, list},
     names::Kind,
     wire::{resource, values},
@@ -34,6 +35,8 @@ resource! {
         allow_self_approval: bool,
         /// Every apply needs an approval, also outside production.
         require_approval: bool,
+        /// How its deployments are looked at for drift; absent means once a day, at moments spread over it.
+        drift_policy: Option<DriftPolicy>,
         /// When it was created.
         create_time: Option<Timestamp>,
         /// When it last changed.
@@ -149,6 +152,12 @@ fields! { CreateEnvironment.environment:
 }
 
 impl CreateEnvironment {
+    /// How its deployments are looked at for drift; if not said, once a day, at moments spread over it.
+    pub fn drift_policy(mut self, policy: DriftPolicy) -> Self {
+        self.call.request.environment.get_or_insert_default().drift_policy = Some(policy.message());
+        self
+    }
+
     /// Runner pool that works for it, `default` or `runnerPools/default`.
     pub fn runner_pool(mut self, pool: impl AsRef<str>) -> Self {
         self.call = self.call.reference(Kind::RunnerPool, pool.as_ref(), |request, name| {
@@ -182,6 +191,14 @@ updates! { UpdateEnvironment.environment:
 }
 
 impl UpdateEnvironment {
+    /// How its deployments are looked at for drift; absent for once a day.
+    pub fn drift_policy(mut self, policy: impl Into<Option<DriftPolicy>>) -> Self {
+        let policy = policy.into().map(DriftPolicy::message);
+        self.call.request.environment.get_or_insert_default().drift_policy = policy;
+        self.mask("drift_policy");
+        self
+    }
+
     /// What it is for.
     pub fn kind(mut self, kind: EnvironmentKind) -> Self {
         self.call.request.environment.get_or_insert_default().kind = kind.number();

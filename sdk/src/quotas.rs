@@ -72,6 +72,8 @@ values! {
         Environments = 7 "ENVIRONMENTS",
         /// Runs that a runner is working on now.
         ConcurrentRuns = 8 "CONCURRENT_RUNS",
+        /// Looks for drift in one day, UTC.
+        DriftChecksPerDay = 9 "DRIFT_CHECKS_PER_DAY",
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     PlanSummary, Violation,
     call::{Call, options, present, request, service},
     channel::new_id,
+    drift::DriftCheck,
     list::{List, list},
     names::Kind,
     plans::{ChangeAction, RunPlan},
@@ -72,6 +73,8 @@ resource! {
         create_principal: String,
         /// Why, in the words of who created it.
         message: Option<String>,
+        /// What a look for drift came to; absent for another kind of run, and before its end.
+        drift_check: Option<DriftCheck>,
     }
 }
 

@@ -26,6 +26,7 @@ mod cancel;
 mod cli;
 mod conformance;
 mod drain;
+mod drift;
 mod faults;
 mod foreign_identity;
 mod hidden_output;
