@@ -3,8 +3,8 @@
 use anstyle::{AnsiColor, Style};
 use freehold::{
     ApiKey, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion, Deployment, DeploymentOutput,
-    DriftException, DriftItem, DriftMatcher, DriftPolicy, Environment, Operation, Project, Quota, Reservation, Revision, Role,
-    RoleBinding, Run, Runner, RunnerPool, ServiceAccount, StateVersion, Tenant, Timestamp, User, WorkloadIdentity,
+    DriftException, DriftItem, DriftMatcher, Environment, Operation, Project, Quota, Reservation, Revision, Role, RoleBinding,
+    Run, Runner, RunnerPool, ServiceAccount, StateVersion, Tenant, Timestamp, User, WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -138,9 +138,6 @@ show! {
         state(it.drift_state),
         it.last_run.as_deref().map(id).unwrap_or_default(),
     ];
-    DriftPolicy => ["SCHEDULE", "PAUSED", "REMEDIATION", "SAFE TYPES"], |it| [
-        schedule(it), yes(it.paused), it.remediation.to_string(), it.safe_types.join(", "),
-    ];
     DriftItem => ["NAME", "STATE", "CLASS", "ADDRESS", "PATH", "BEFORE", "AFTER", "OWNER", "LAST SEEN"], |it| [
         short(&it.name),
         state(it.state),
@@ -209,15 +206,6 @@ fn value(value: &Option<Value>, sensitive: bool) -> String {
     match text.char_indices().nth(ROOM) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,
-    }
-}
-
-/// When a policy has deployments looked at, in words.
-fn schedule(policy: &DriftPolicy) -> String {
-    match (&policy.cron, policy.every) {
-        (Some(cron), _) => format!("{cron} ({})", policy.time_zone.as_deref().unwrap_or("UTC")),
-        (None, Some(every)) if every.as_secs() % 3600 == 0 => format!("every {} h", every.as_secs() / 3600),
-        (None, every) => format!("every {} s", every.unwrap_or_default().as_secs()),
     }
 }
 

@@ -159,7 +159,7 @@ async fn a_person_deploys_the_sample_from_the_command_line(database: Database) {
     shell.fails("drift exception create --path * --reason why --days 30", 2, &["say what it covers"]);
     let exception = json(&shell.ok("drift exception create --type file --path mode --reason umask --days 9 --output json"));
     shell.ok(&format!("drift exception delete {}", exception["uid"].as_str().expect("a uid")));
-    assert!(shell.ok("drift policy shop/dev --every 6h --remediation propose").contains("every 6 h"));
+    assert!(shell.ok("drift policy shop/dev --every 6h --remediation propose").contains("21600s"));
     assert!(shell.ok("drift policy shop/dev/hello").contains("PROPOSE"), "as its environment says");
     shell.fails("drift policy shop/dev/hello --every 1m", 2, &["from one hour to 30 days"]);
     shell.ok("drift policy shop/dev --inherit");

@@ -8,7 +8,7 @@ use freehold::{
     raw::proto::{deployments::v1 as runs, runners::v1 as pb},
 };
 use freehold_tests::{
-    Database::{self, Postgres},
+    Database::{self, Postgres, Sqlite},
     RunnerProcess, World, eventually, until,
 };
 use serde_json::Value;
@@ -173,6 +173,13 @@ async fn what_changes_outside_is_found_by_itself_told_once_and_lives_until_it_is
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((&told[0]["data"]["count"], &told[0]["data"]["items"][0]["address"]), (&1.into(), &"file.motd".into()));
     assert!(!told[0].to_string().contains("vandalised"), "an event tells no values");
+
+    if database == Sqlite {
+        for file in ["freehold.db", "freehold.db-wal"] {
+            let bytes = std::fs::read(stage.world.installation.path(file)).expect("the database");
+            assert!(!bytes.windows(10).any(|window| window == b"vandalised"), "values are sealed, also in {file}");
+        }
+    }
 
     let ada = stage.world.person("acme", "ada", &["developer"]).await;
     let known = ada.drift().acknowledge(&item.name).note("on it").etag(&item.etag).send().await.expect("acknowledged");

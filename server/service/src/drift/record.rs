@@ -39,7 +39,7 @@ pub(crate) async fn record(app: &App, tx: &mut Tx, place: &Place, run: &Run, fou
         deployment: &deployment,
         run: run.uid(),
         exceptions: &exceptions,
-        cause: cause(tx, place, run.deployment).await?,
+        cause: if found.items.is_empty() { None } else { cause(tx, place, run.deployment).await? },
         now,
     };
     let outcome = drift::reconcile(&check, found, known, || tx.uid());

@@ -55,7 +55,19 @@ pub async fn tick(app: &App) -> Result<usize> {
         }
     }
     for (tenant, exception) in &ended {
-        reopen(app, *tenant, *exception).await?;
+        match reopen(app, *tenant, *exception).await {
+            Ok(()) => {}
+            // Somebody has just changed one of the items; the next look finds what is left.
+            Err(error) if error.reason() == Reason::EtagMismatch => {}
+            Err(error) if error.reason() == Reason::DependencyDown => return Err(error),
+            Err(error) => {
+                tracing::warn!(%exception, error = error.chain(), "what an exception covered cannot be opened again");
+                let mut tx = app.store.begin_as("server", *tenant).await?;
+                let again = tx.now().plus(AGAIN);
+                drift_exceptions::set_end(&mut tx, *tenant, *exception, Some(again)).await?;
+                tx.commit(&()).await?;
+            }
+        }
     }
     Ok(due.len() + ended.len())
 }
@@ -231,11 +243,7 @@ async fn reopen(app: &App, tenant: TenantScope, exception: Uid) -> Result<()> {
     if uncover(app, &mut tx, &place, exception, now).await? < ITEMS as usize {
         drift_exceptions::set_end(&mut tx, tenant, exception, None).await?;
     }
-    match tx.commit(&()).await {
-        // Somebody has just changed one of the items; the next look finds what is left.
-        Err(error) if error.reason() == Reason::EtagMismatch => Ok(()),
-        done => done,
-    }
+    tx.commit(&()).await
 }
 
 /// Takes an exception from a batch of the items that it covers, and opens those that no other one does; answers how many it was
