@@ -193,7 +193,7 @@ async fn remedy(
     // A run that a person has begun is about to put it right, or shows them that it would.
     let taken = unfinished.iter().any(|run| run.kind.mutates() && run.limited_to.is_none());
     deployment.drift.remedy_due = false;
-    if taken || set.is_empty() || set == deployment.drift.remedied || policy.remediation == Remediation::None {
+    if taken || set.is_empty() || policy.remediation == Remediation::None {
         deployment.meta.touch(now);
         deployments::update(tx, place.scope, &deployment).await?;
         return Ok(Turn::At(next));
