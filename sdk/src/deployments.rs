@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use crate::{
     call::{Call, fields, options, request, service, updates},
     channel::new_id,
+    drift::DriftState,
+    drift_policy::DriftPolicy,
     list::{List, list},
     names::Kind,
     wire::{json_value, resource, values},
@@ -51,6 +53,14 @@ resource! {
         auto_apply: bool,
         /// Somebody holds the state to change it by hand; applies wait for the end of that.
         state_locked: bool,
+        /// How it is looked at for drift; absent means as its environment says.
+        drift_policy: Option<DriftPolicy>,
+        /// How the last look for drift ended.
+        drift_state: DriftState,
+        /// Why: what kept it from looking, or the last error.
+        drift_reason: Option<String>,
+        /// When it ended; `drift_check_time` is that of the last one that came to a result.
+        drift_state_time: Option<Timestamp>,
         /// When it was created.
         create_time: Option<Timestamp>,
         /// When it last changed.
@@ -201,6 +211,12 @@ impl CreateDeployment {
         inputs.fields.insert(name.into(), json_value(value.into()));
         self
     }
+
+    /// How it is looked at for drift; if not said, as its environment says.
+    pub fn drift_policy(mut self, policy: DriftPolicy) -> Self {
+        self.call.request.deployment.get_or_insert_default().drift_policy = Some(policy.message());
+        self
+    }
 }
 
 request! {
@@ -241,6 +257,14 @@ impl UpdateDeployment {
         let fields = inputs.into_iter().map(|(name, value)| (name, json_value(value))).collect();
         self.call.request.deployment.get_or_insert_default().inputs = Some(prost_types::Struct { fields });
         self.mask("inputs");
+        self
+    }
+
+    /// How it is looked at for drift; absent for as its environment says.
+    pub fn drift_policy(mut self, policy: impl Into<Option<DriftPolicy>>) -> Self {
+        let policy = policy.into().map(DriftPolicy::message);
+        self.call.request.deployment.get_or_insert_default().drift_policy = policy;
+        self.mask("drift_policy");
         self
     }
 }

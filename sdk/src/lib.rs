@@ -50,6 +50,8 @@ mod codec;
 mod connect;
 mod credentials;
 mod deployments;
+mod drift;
+mod drift_policy;
 mod environments;
 mod error;
 mod explanation;
@@ -98,6 +100,12 @@ pub use credentials::Credentials;
 pub use deployments::{
     CreateDeployment, DeleteDeployment, Deployment, DeploymentState, Deployments, GetDeployment, Revision, UpdateDeployment,
 };
+pub use drift::{
+    AcceptDriftItem, AcknowledgeDriftItem, AssignDriftItem, CreateDriftException, DeleteDriftException, Drift, DriftCause,
+    DriftCauseKind, DriftCheck, DriftClass, DriftException, DriftItem, DriftItemState, DriftMatcher, DriftState,
+    GetDriftException, GetDriftItem, ListDriftItems,
+};
+pub use drift_policy::{DriftPolicy, DriftRemediation};
 pub use environments::{
     CreateEnvironment, DeleteEnvironment, Environment, EnvironmentKind, Environments, GetEnvironment, UpdateEnvironment,
 };

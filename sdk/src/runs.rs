@@ -8,6 +8,7 @@ use crate::{
     approvals::{Approval, ApprovalDemand},
     call::{Call, options, present, request, service},
     channel::new_id,
+    drift::DriftCheck,
     list::{List, list},
     names::Kind,
     plans::{ChangeAction, RunPlan},
@@ -82,6 +83,8 @@ resource! {
         approvals: Vec<Approval>,
         /// Digest of what was reviewed beside the plan: blueprint version and inputs; absent before there is a plan.
         review_digest: Option<String>,
+        /// What a look for drift came to; absent for another kind of run, and before its end.
+        drift_check: Option<DriftCheck>,
     }
 }
 

@@ -24,6 +24,11 @@ pub enum Principal {
 }
 
 impl Principal {
+    /// The server itself, where it begins a run that nobody asked for.
+    pub fn server() -> Self {
+        Self::Platform("server".parse().expect("`server` is an id"))
+    }
+
     /// The tenant it belongs to, if one.
     pub fn tenant(&self) -> Option<TenantName> {
         match self {
@@ -133,6 +138,12 @@ pub static ROLES: &[Role] = &[
             "blueprints.*.list",
             "blueprints.blueprints.validate",
             "deployments.deployments.*",
+            "deployments.driftExceptions.get",
+            "deployments.driftExceptions.list",
+            "deployments.driftItems.get",
+            "deployments.driftItems.list",
+            "deployments.driftItems.acknowledge",
+            "deployments.driftItems.assign",
             "deployments.runs.plan",
             "deployments.runs.apply",
             "deployments.runs.destroy",
@@ -184,6 +195,15 @@ pub static TENANT_PERMISSIONS: &[&str] = &[
     "deployments.deployments.get",
     "deployments.deployments.list",
     "deployments.deployments.update",
+    "deployments.driftExceptions.create",
+    "deployments.driftExceptions.delete",
+    "deployments.driftExceptions.get",
+    "deployments.driftExceptions.list",
+    "deployments.driftItems.accept",
+    "deployments.driftItems.acknowledge",
+    "deployments.driftItems.assign",
+    "deployments.driftItems.get",
+    "deployments.driftItems.list",
     "deployments.runs.apply",
     "deployments.runs.approve",
     "deployments.runs.cancel",

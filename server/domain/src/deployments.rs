@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     access::Principal,
+    drift::{DriftPolicy, DriftStatus},
     error::{Error, Reason, Result},
     names::{DeploymentName, RunName, VersionName},
     resource::Meta,
@@ -28,6 +29,12 @@ pub struct Deployment {
     pub active_run: Option<Uid>,
     pub drifted: bool,
     pub drift_check_time: Option<Timestamp>,
+    /// The last look for drift, and what the schedule needs to know.
+    #[serde(default)]
+    pub drift: DriftStatus,
+    /// Its own policy; without one, that of its environment counts.
+    #[serde(default)]
+    pub drift_policy: Option<DriftPolicy>,
     pub deletion_protection: bool,
     pub auto_apply: bool,
     /// Serial of the newest state version; 0 before the first.

@@ -7,6 +7,7 @@ pub mod approvals;
 pub mod audit;
 pub mod blueprints;
 pub mod deployments;
+pub mod drift;
 pub mod environments;
 pub mod error;
 pub mod explain;

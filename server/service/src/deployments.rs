@@ -8,6 +8,7 @@ use freehold_domain::{
     audit::Event,
     blueprints::{BlueprintVersion, InputSchema},
     deployments::{Deployment, DeploymentState, Revision},
+    drift::{DriftPolicy, DriftStatus},
     names::{DeploymentName, EnvironmentName, Id, VersionName},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
@@ -36,6 +37,7 @@ pub struct CreateDeployment {
     pub inputs: Map<String, Value>,
     pub deletion_protection: bool,
     pub auto_apply: bool,
+    pub drift_policy: Option<DriftPolicy>,
 }
 
 /// What changes; `None` stays.
@@ -49,6 +51,7 @@ pub struct UpdateDeployment {
     pub inputs: Option<Map<String, Value>>,
     pub deletion_protection: Option<bool>,
     pub auto_apply: Option<bool>,
+    pub drift_policy: Option<Option<DriftPolicy>>,
 }
 
 /// Creates a deployment.
@@ -77,6 +80,8 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateDeployment, write: &W
         active_run: None,
         drifted: false,
         drift_check_time: None,
+        drift: DriftStatus::default(),
+        drift_policy: cmd.drift_policy,
         deletion_protection: cmd.deletion_protection,
         auto_apply: cmd.auto_apply,
         state_serial: 0,
@@ -115,6 +120,7 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
     deployment.meta.describe(cmd.display_name, cmd.labels);
     deployment.deletion_protection = cmd.deletion_protection.unwrap_or(deployment.deletion_protection);
     deployment.auto_apply = cmd.auto_apply.unwrap_or(deployment.auto_apply);
+    deployment.drift_policy = cmd.drift_policy.unwrap_or(deployment.drift_policy);
     if cmd.blueprint_version.is_some() || cmd.inputs.is_some() {
         if let Some(version) = cmd.blueprint_version {
             if version.blueprint_name() != deployment.blueprint_version.blueprint_name() {
@@ -151,6 +157,11 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
     if deployment != seen {
         deployment.meta.touch(tx.now());
         deployments::update(&mut tx, place.scope, &deployment).await?;
+        if deployment.drift_policy != seen.drift_policy {
+            // When it is due is not what it was.
+            let now = tx.now();
+            deployments::set_drift_due(&mut tx, place.scope, deployment.meta.uid, Some(now)).await?;
+        }
         tx.announce(Event::new("deployment.updated", &deployment.name, deployment.meta.uid, deployment.meta.version));
     }
     app.finish(tx, write, &deployment).await?;

@@ -6,12 +6,13 @@ use freehold_domain::{
     Error, Result,
     access::Caller,
     audit::Event,
+    drift::DriftPolicy,
     environments::{Environment, EnvironmentKind},
     names::{ApprovalPolicyName, EnvironmentName, Id, ProjectName, RunnerPoolName},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
 };
-use freehold_store::{Session, Tx, access, approval_policies, environments, runners};
+use freehold_store::{Session, Tx, access, approval_policies, deployments, environments, runners};
 
 use crate::app::{App, Write};
 
@@ -30,6 +31,7 @@ pub struct CreateEnvironment {
     pub allow_self_approval: bool,
     pub require_approval: bool,
     pub approval_policy: Option<ApprovalPolicyName>,
+    pub drift_policy: Option<DriftPolicy>,
 }
 
 /// What changes; `None` stays.
@@ -45,6 +47,7 @@ pub struct UpdateEnvironment {
     pub require_approval: Option<bool>,
     /// `Some(None)` names none any more.
     pub approval_policy: Option<Option<ApprovalPolicyName>>,
+    pub drift_policy: Option<Option<DriftPolicy>>,
 }
 
 /// Creates an environment.
@@ -66,6 +69,7 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateEnvironment, write: &
         allow_self_approval: cmd.allow_self_approval,
         require_approval: cmd.require_approval,
         approval_policy: cmd.approval_policy,
+        drift_policy: cmd.drift_policy,
     };
     environments::insert(&mut tx, place.scope, &cmd.parent.to_string(), &environment).await?;
     if environment.approval_policy.is_some() {
@@ -105,6 +109,7 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateEnvironment, write: &
     environment.kind = cmd.kind.unwrap_or(environment.kind);
     environment.allow_self_approval = cmd.allow_self_approval.unwrap_or(environment.allow_self_approval);
     environment.require_approval = cmd.require_approval.unwrap_or(environment.require_approval);
+    environment.drift_policy = cmd.drift_policy.unwrap_or(environment.drift_policy);
     if let Some(pool) = cmd.runner_pool {
         expect_pool(&mut tx, &pool).await?;
         environment.runner_pool = pool;
@@ -116,6 +121,11 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateEnvironment, write: &
     if environment != before {
         environment.meta.touch(tx.now());
         environments::update(&mut tx, place.scope, &environment).await?;
+        if environment.drift_policy != before.drift_policy {
+            // When its deployments are due is not what it was.
+            let now = tx.now();
+            deployments::set_drift_due_in(&mut tx, place.scope, &environment.name, now).await?;
+        }
         tx.announce(Event::new("environment.updated", &environment.name, environment.meta.uid, environment.meta.version));
     }
     app.finish(tx, write, &environment).await?;

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod blueprints;
 mod cache;
 pub mod deployments;
+pub mod drift;
 pub mod environments;
 pub mod explain;
 pub mod identify;

@@ -1,9 +1,11 @@
 //! Runs as callers see them: begun, approved, cancelled, watched.
 
+use std::collections::BTreeSet;
+
 use freehold_domain::quotas::Dimension;
 use freehold_domain::{
     Error, Reason, Result,
-    access::Caller,
+    access::{Caller, Principal},
     approvals::Demand,
     audit::Event,
     deployments::{Deployment, DeploymentState, Revision},
@@ -19,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, Place, Write},
-    approvals, deployments as desired, explain, receipts,
+    approvals, deployments as desired, drift, explain, receipts,
 };
 
 /// How a run is begun.
@@ -46,13 +48,54 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
     if let Some(done) = tx.replayed()? {
         return Ok(done);
     }
-    let mut deployment = desired::find(&mut tx, &place, &cmd.name).await?;
+    let deployment = desired::find(&mut tx, &place, &cmd.name).await?;
     let environment = environment_of(&mut tx, &place, &cmd.name).await?;
-    let (version, inputs, shown) = subject(app, &mut tx, &place, &deployment, &cmd).await?;
-    let version = blueprint_versions::get(&mut tx, place.scope, &version).await?.ok_or_else(|| Error::not_found(&version))?;
+    let beginning = Beginning { cmd, creator: caller.principal.clone(), mends: None };
+    let begun = begin(app, &mut tx, &place, deployment, &environment, beginning).await?;
+    app.finish(tx, write, &begun.run).await?;
+    begun.wake(app);
+    Ok(begun.run)
+}
+
+/// A run to begin, when it has been decided that it may be.
+pub(crate) struct Beginning {
+    /// What kind of run.
+    pub cmd: StartRun,
+    /// Who begins it.
+    pub creator: Principal,
+    /// Makes the last revision real again, and applies by itself only what changes nothing but these resources.
+    pub mends: Option<BTreeSet<String>>,
+}
+
+/// A run that was begun, with those that it took the place of.
+pub(crate) struct Begun {
+    /// The run.
+    pub run: Run,
+    displaced: Vec<Run>,
+}
+
+impl Begun {
+    /// Wakes whoever waits for these runs, once they are committed.
+    pub fn wake(&self, app: &App) {
+        app.wakeups.wake(self.run.pool.to_string());
+        self.displaced.iter().for_each(|older| woken(app, older));
+    }
+}
+
+/// Begins a run in the caller's transaction. Whoever commits it wakes who waits.
+pub(crate) async fn begin(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    mut deployment: Deployment,
+    environment: &Environment,
+    Beginning { cmd, creator, mends }: Beginning,
+) -> Result<Begun> {
+    let (version, inputs, shown) = subject(app, tx, place, &deployment, &cmd, mends.is_some()).await?;
+    let version = blueprint_versions::get(tx, place.scope, &version).await?.ok_or_else(|| Error::not_found(&version))?;
 
     let uid = tx.uid();
-    let run = Run::new(
+    let mut run = Run::new(
         NewRun {
             name: deployment.run_name(uid),
             kind: cmd.kind,
@@ -64,29 +107,30 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
             engine: version.engine,
             target_revision: cmd.revision,
             generation: deployment.generation,
-            auto_apply: cmd.auto_apply || deployment.auto_apply && cmd.kind == RunKind::Apply,
-            demand: Demand::of(&environment),
-            creator: caller.principal.clone(),
+            auto_apply: cmd.auto_apply || deployment.auto_apply && cmd.kind == RunKind::Apply && mends.is_none(),
+            demand: Demand::of(environment),
+            creator,
             message: cmd.message,
         },
         tx.now(),
     );
+    run.limited_to = mends;
     // The deployment comes before its runs, as everywhere: who holds the one and wants the other never waits in a circle.
     deployment.last_run = Some(uid);
     deployment.meta.touch(tx.now());
-    deployments::update(&mut tx, place.scope, &deployment).await?;
-    let displaced = displace(app, &mut tx, &place, &run, cmd.keep_queued).await?;
+    deployments::update(tx, place.scope, &deployment).await?;
+    let displaced = displace(app, tx, place, &run, cmd.keep_queued).await?;
     if cmd.kind == RunKind::Destroy {
         tx.lift(Dimension::StorageBytes);
     }
-    runs::insert(&mut tx, place.scope, &run).await?;
+    if cmd.kind == RunKind::Drift {
+        tx.take(Dimension::DriftChecksPerDay, 1);
+    }
+    runs::insert(tx, place.scope, &run).await?;
     tx.reserve(Dimension::QueuedRuns, 1, uid, &run.name);
-    app.put(&mut tx, &place, uid, Kind::Inputs, 0, &desired::bytes(&inputs)?).await?;
+    app.put(tx, place, uid, Kind::Inputs, 0, &desired::bytes(&inputs)?).await?;
     tx.announce(Event::new("run.created", &run.name, uid, run.version).with(serde_json::json!({ "kind": run.kind })));
-    app.finish(tx, write, &run).await?;
-    app.wakeups.wake(run.pool.to_string());
-    displaced.iter().for_each(|older| woken(app, older));
-    Ok(run)
+    Ok(Begun { run, displaced })
 }
 
 /// Ends the older runs of the deployment that this one takes the place of; answers them.
@@ -111,6 +155,7 @@ async fn subject(
     place: &Place,
     deployment: &Deployment,
     cmd: &StartRun,
+    mends: bool,
 ) -> Result<(VersionName, Map<String, Value>, Map<String, Value>)> {
     match cmd.kind {
         RunKind::Destroy => deployment.expect_unprotected()?,
@@ -132,8 +177,8 @@ async fn subject(
         }
         _ => {}
     }
-    let made =
-        (cmd.kind == RunKind::Drift || cmd.kind == RunKind::Destroy).then_some(deployment.observed_revision).filter(|n| *n > 0);
+    let as_made = mends || matches!(cmd.kind, RunKind::Drift | RunKind::Destroy);
+    let made = as_made.then_some(deployment.observed_revision).filter(|n| *n > 0);
     if let Some(number) = made
         && let Some(revision) = deployments::get_revision(tx, place.scope, deployment.meta.uid, number).await?
     {
@@ -371,7 +416,8 @@ pub(crate) async fn advance_with(
             _ => tx.free(Dimension::ConcurrentRuns, uid),
         }
     }
-    if !others.is_empty() {
+    let ended = run.is_done() && phase != RunPhase::Done && run.kind != RunKind::Plan;
+    if !others.is_empty() || ended {
         let before = match seen_deployment {
             Some(deployment) => deployment,
             None => deployment_of(tx, place, &run).await?,
@@ -379,6 +425,9 @@ pub(crate) async fn advance_with(
         let mut deployment = before.clone();
         for effect in others {
             follow(app, tx, place, &run, &mut deployment, effect, now).await?;
+        }
+        if ended {
+            drift::run_ended(app, tx, place, &run, &mut deployment, now).await?;
         }
         if deployment != before {
             deployment.meta.touch(now);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use freehold_service::{App, jobs, retention};
+use freehold_service::{App, drift, jobs, retention};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -10,13 +10,15 @@ use tokio_util::sync::CancellationToken;
 const REAP: Duration = Duration::from_millis(500);
 /// How often it is looked for what is not kept any longer.
 const SWEEP: Duration = Duration::from_secs(600);
+/// How often it is looked for deployments that are due to be checked for drift.
+const CHECK: Duration = Duration::from_secs(1);
 /// Pause between two batches of that, in which others write.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Takes runs back whose runners were lost, ends what waited too long, and removes what is not kept any longer, until it is
-/// stopped.
+/// Takes runs back whose runners were lost, ends what waited too long, looks for drift when that is due, and removes what is not kept
+/// any longer, until it is stopped.
 pub async fn run(app: Arc<App>, lease: Duration, stop: CancellationToken) {
-    tokio::join!(reap(&app, lease, &stop), sweep(&app, &stop));
+    tokio::join!(reap(&app, lease, &stop), check_drift(&app, &stop), sweep(&app, &stop));
 }
 
 /// Takes nothing back before server and database have been up for a whole lease: while one of them was away no runner could keep
@@ -38,6 +40,15 @@ async fn reap(app: &App, lease: Duration, stop: &CancellationToken) {
             }
         }
         pause(REAP, stop).await;
+    }
+}
+
+async fn check_drift(app: &App, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = drift::tick(app).await {
+            tracing::warn!(error = error.chain(), "it could not be looked for deployments that are due to be checked for drift");
+        }
+        pause(CHECK, stop).await;
     }
 }
 

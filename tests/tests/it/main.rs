@@ -28,6 +28,7 @@ mod cancel;
 mod cli;
 mod conformance;
 mod drain;
+mod drift;
 mod explain;
 mod faults;
 mod foreign_identity;

@@ -9,7 +9,7 @@ use freehold_proto::deployments::v1 as pb;
 use freehold_service::deployments::{self, CreateDeployment, UpdateDeployment};
 use tonic::{Request, Response, Status};
 
-use super::{Wire, parse, render, write};
+use super::{Wire, drift, drift_policy, parse, render, write};
 
 #[tonic::async_trait]
 impl pb::deployment_service_server::DeploymentService for Wire {
@@ -106,6 +106,7 @@ fn create(body: pb::CreateDeploymentRequest) -> Result<CreateDeployment> {
     let described = fields.described("deployment", deployment.display_name, deployment.labels);
     let version = fields.text("deployment.blueprint_version", &deployment.blueprint_version);
     let inputs = fields.object("deployment.inputs", deployment.inputs.unwrap_or_default());
+    let drift_policy = drift_policy::optional(&mut fields, "deployment.drift_policy", deployment.drift_policy);
     fields.finish(|| {
         Some(CreateDeployment {
             parent: parent?,
@@ -115,11 +116,13 @@ fn create(body: pb::CreateDeploymentRequest) -> Result<CreateDeployment> {
             inputs,
             deletion_protection: deployment.deletion_protection,
             auto_apply: deployment.auto_apply,
+            drift_policy,
         })
     })
 }
 
-const WRITABLE: &[&str] = &["display_name", "labels", "blueprint_version", "inputs", "deletion_protection", "auto_apply"];
+const WRITABLE: &[&str] =
+    &["display_name", "labels", "blueprint_version", "inputs", "deletion_protection", "auto_apply", "drift_policy"];
 
 fn update(body: pb::UpdateDeploymentRequest) -> Result<UpdateDeployment> {
     let mask = parse::Mask::new(body.update_mask.as_ref(), WRITABLE)?;
@@ -132,6 +135,8 @@ fn update(body: pb::UpdateDeploymentRequest) -> Result<UpdateDeployment> {
     let version = if writes_version { fields.text("deployment.blueprint_version", &given.blueprint_version) } else { None };
     let has_inputs = given.inputs.is_some();
     let inputs = fields.object("deployment.inputs", given.inputs.unwrap_or_default());
+    let has_policy = given.drift_policy.is_some();
+    let policy = drift_policy::optional(&mut fields, "deployment.drift_policy", given.drift_policy);
     fields.finish(|| {
         Some(UpdateDeployment {
             name: name?,
@@ -141,6 +146,7 @@ fn update(body: pb::UpdateDeploymentRequest) -> Result<UpdateDeployment> {
             inputs: mask.take("inputs", has_inputs, inputs),
             deletion_protection: mask.take("deletion_protection", given.deletion_protection, given.deletion_protection),
             auto_apply: mask.take("auto_apply", given.auto_apply, given.auto_apply),
+            drift_policy: mask.take("drift_policy", has_policy, policy),
         })
     })
 }
@@ -175,6 +181,10 @@ fn message(deployment: &Deployment) -> pb::Deployment {
         deletion_protection: deployment.deletion_protection,
         state_locked: deployment.state_lock.is_some(),
         auto_apply: deployment.auto_apply,
+        drift_policy: deployment.drift_policy.as_ref().map(drift_policy::message),
+        drift_state: drift::state(deployment.drift.state).into(),
+        drift_reason: deployment.drift.reason.clone(),
+        drift_state_time: deployment.drift.time.map(render::time),
     }
 }
 

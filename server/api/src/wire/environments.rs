@@ -10,7 +10,7 @@ use freehold_proto::tenants::v1 as pb;
 use freehold_service::environments::{self, CreateEnvironment, UpdateEnvironment};
 use tonic::{Request, Response, Status};
 
-use super::{Wire, parse, render, write};
+use super::{Wire, drift_policy, parse, render, write};
 
 #[tonic::async_trait]
 impl pb::environment_service_server::EnvironmentService for Wire {
@@ -89,6 +89,7 @@ fn create(body: pb::CreateEnvironmentRequest) -> Result<CreateEnvironment> {
     let (kind, runner_pool) = (kind(&mut fields, environment.kind), pool(&mut fields, &environment.runner_pool));
     let described = fields.described("environment", environment.display_name, environment.labels);
     let approval_policy = fields.optional("environment.approval_policy", &environment.approval_policy);
+    let drift_policy = drift_policy::optional(&mut fields, "environment.drift_policy", environment.drift_policy);
     fields.finish(|| {
         Some(CreateEnvironment {
             parent: parent?,
@@ -99,13 +100,22 @@ fn create(body: pb::CreateEnvironmentRequest) -> Result<CreateEnvironment> {
             allow_self_approval: environment.allow_self_approval,
             require_approval: environment.require_approval,
             approval_policy,
+            drift_policy,
         })
     })
 }
 
 fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
-    let writable =
-        ["display_name", "labels", "kind", "runner_pool", "allow_self_approval", "require_approval", "approval_policy"];
+    let writable = [
+        "display_name",
+        "labels",
+        "kind",
+        "runner_pool",
+        "allow_self_approval",
+        "require_approval",
+        "approval_policy",
+        "drift_policy",
+    ];
     let mask = parse::Mask::new(body.update_mask.as_ref(), &writable)?;
     let mut fields = parse::Fields::new();
     let given = body.environment.unwrap_or_default();
@@ -114,6 +124,8 @@ fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
     let (display_name, labels) = (!given.display_name.is_empty(), !given.labels.is_empty());
     let described = fields.described("environment", given.display_name, given.labels);
     let policy = fields.optional("environment.approval_policy", &given.approval_policy);
+    let looks = given.drift_policy.is_some();
+    let drift_policy = drift_policy::optional(&mut fields, "environment.drift_policy", given.drift_policy);
     fields.finish(|| {
         Some(UpdateEnvironment {
             name: name?,
@@ -124,6 +136,7 @@ fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
             allow_self_approval: mask.take("allow_self_approval", given.allow_self_approval, given.allow_self_approval),
             require_approval: mask.take("require_approval", given.require_approval, given.require_approval),
             approval_policy: mask.take("approval_policy", !given.approval_policy.is_empty(), policy),
+            drift_policy: mask.take("drift_policy", looks, drift_policy),
         })
     })
 }
@@ -166,6 +179,7 @@ fn message(environment: &Environment) -> pb::Environment {
         allow_self_approval: environment.allow_self_approval,
         require_approval: environment.require_approval,
         approval_policy: environment.approval_policy.as_ref().map(ToString::to_string).unwrap_or_default(),
+        drift_policy: environment.drift_policy.as_ref().map(drift_policy::message),
     }
 }
 

@@ -7,6 +7,8 @@ mod approvals;
 mod audit;
 mod blueprints;
 mod deployments;
+mod drift;
+mod drift_policy;
 mod environments;
 mod explanation;
 mod identify;

@@ -33,6 +33,7 @@ fn meta(labels: &[(&str, &str)]) -> Meta {
 
 fn environment(kind: EnvironmentKind) -> Environment {
     Environment {
+        drift_policy: None,
         name: "tenants/acme/projects/shop/environments/live".parse().expect("valid"),
         meta: meta(&[("tier", "gold")]),
         kind,
@@ -100,6 +101,8 @@ fn demand(rules: Vec<Rule>) -> Demand {
         auto_apply: false,
         state_serial: 0,
         state_lock: None,
+        drift_policy: None,
+        drift: Default::default(),
     };
     let (author, changes) = (principal("ada"), changes());
     let facts = facts(Planned {

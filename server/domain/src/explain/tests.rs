@@ -80,6 +80,8 @@ fn facts(kind: RunKind, phase: RunPhase) -> Facts {
         auto_apply: false,
         state_serial: 0,
         state_lock: None,
+        drift_policy: None,
+        drift: Default::default(),
     };
     let admin = "platform/admin".parse().expect("valid");
     let tenant = Tenant::new(run.name.tenant_name(), Described::default(), uid(9), &admin, at(-30));
