@@ -138,7 +138,7 @@ pub use service_accounts::{
 };
 pub use state::{
     BreakStateLock, DeploymentOutput, DownloadState, GetResourceGraph, GetStateVersion, GraphFormat, ImportState, ListOutputs,
-    ManagedResource, State, StateLock, StateVersion,
+    LockState, ManagedResource, State, StateLock, StateVersion, UnlockState, WriteState,
 };
 pub use stub::Stub;
 pub use tenants::{
