@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    lifetimes::TtlPolicy,
     names::{EnvironmentName, RunnerPoolName},
     resource::Meta,
 };
@@ -17,6 +18,10 @@ pub struct Environment {
     pub runner_pool: RunnerPoolName,
     pub allow_self_approval: bool,
     pub require_approval: bool,
+    #[serde(default)]
+    pub require_undrifted_dependencies: bool,
+    #[serde(default)]
+    pub ttl: TtlPolicy,
 }
 
 /// What an environment is for.

@@ -5,12 +5,14 @@
 pub mod access;
 pub mod audit;
 pub mod blueprints;
+pub mod dependencies;
 pub mod deployments;
 pub mod environments;
 pub mod error;
 pub mod fault;
 pub mod iam;
 pub mod jobs;
+pub mod lifetimes;
 pub mod names;
 pub mod operations;
 pub mod projects;

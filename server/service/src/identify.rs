@@ -54,6 +54,7 @@ pub(crate) async fn grants(app: &App, principal: &Principal) -> Result<Option<Ve
     let tenant = match principal {
         Principal::Platform(_) => return Ok(everywhere("roles/platform-admin")),
         Principal::Runner(_) => return Ok(everywhere("roles/runner")),
+        Principal::Server => return Ok(None),
         Principal::User(name) => name.tenant_name(),
         Principal::ServiceAccount(name) => name.tenant_name(),
     };
@@ -69,7 +70,7 @@ pub(crate) async fn grants(app: &App, principal: &Principal) -> Result<Option<Ve
             rows::get(&mut db, place.scope, name).await?.is_some_and(|user| user.state != UserState::Deactivated)
         }
         Principal::ServiceAccount(name) => service_accounts::get(&mut db, place.scope, name).await?.is_some(),
-        Principal::Platform(_) | Principal::Runner(_) => false,
+        Principal::Platform(_) | Principal::Runner(_) | Principal::Server => false,
     };
     if !may_sign_in {
         return Ok(None);

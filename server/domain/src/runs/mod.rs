@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::Principal,
+    dependencies::Dependency,
     deployments::Deployment,
     environments::Environment,
     names::{RunName, RunnerName, RunnerPoolName, VersionName},
@@ -112,6 +113,12 @@ pub struct Run {
     pub creator: Principal,
     /// Why, in the words of who created it.
     pub message: String,
+    /// What it takes from other deployments, or took.
+    #[serde(default)]
+    pub dependencies: Vec<Dependency>,
+    /// Outputs of other deployments are filled into its inputs.
+    #[serde(default)]
+    pub resolved: bool,
 }
 
 /// What a run is for.
@@ -222,6 +229,7 @@ pub enum WaitingReason {
     Lock,
     Quota,
     Lease,
+    Dependency,
 }
 
 /// What the server needs to know of a plan.
@@ -336,6 +344,8 @@ pub struct NewRun {
     pub allow_self_approval: bool,
     pub creator: Principal,
     pub message: String,
+    pub dependencies: Vec<Dependency>,
+    pub resolved: bool,
 }
 
 impl Run {
@@ -378,6 +388,8 @@ impl Run {
             deadline: Some(now.plus(QUEUE_WAIT)),
             creator: new.creator,
             message: new.message,
+            dependencies: new.dependencies,
+            resolved: new.resolved,
         };
         run.wait_for_runner(now);
         run

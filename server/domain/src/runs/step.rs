@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     access::Principal,
+    dependencies::Wait,
     deployments::DeploymentState,
     error::{Error, Reason, Result},
     names::RunnerName,
@@ -26,6 +27,12 @@ pub enum RunEvent {
     },
     /// It cannot be taken yet.
     Waits(WaitingReason, String),
+    /// It cannot be taken before something outside of its deployment is otherwise.
+    WaitsFor(Wait),
+    /// It can never be planned, or nobody knows what it would plan for: it ends before a runner has it.
+    Refused(RunError),
+    /// The state that it is to work with is gone, or is another one than was written.
+    StateLost(RunError),
     /// The runner has read blueprint and state.
     Prepared,
     /// The plan is there, with what it does to each resource that it changes.
@@ -126,7 +133,13 @@ impl Run {
         let before = self.clone();
         match event {
             RunEvent::Claimed { runner, ask } => self.claim(runner, ask, now, &mut effects)?,
-            RunEvent::Waits(reason, detail) => self.waits(reason, detail, now),
+            RunEvent::Waits(reason, detail) => self.waits(reason, detail, String::new(), now),
+            RunEvent::WaitsFor(Wait { resource, detail }) => self.waits(WaitingReason::Dependency, detail, resource, now),
+            RunEvent::Refused(error) => self.refused(error, now, &mut effects)?,
+            RunEvent::StateLost(error) => {
+                effects.push(Effect::DeploymentIs(DeploymentState::Quarantined));
+                self.refused(error, now, &mut effects)?;
+            }
             RunEvent::Prepared => match self.phase {
                 RunPhase::Preparing => self.phase = RunPhase::Planning,
                 RunPhase::Planning | RunPhase::Applying => {}
@@ -205,10 +218,17 @@ impl Run {
     }
 
     /// Says what it waits for; the same wait keeps its beginning.
-    fn waits(&mut self, reason: WaitingReason, detail: String, now: Timestamp) {
+    fn waits(&mut self, reason: WaitingReason, detail: String, resource: String, now: Timestamp) {
         if self.phase.is_claimable() && self.waiting_on.as_ref().is_none_or(|on| on.reason != reason || on.detail != detail) {
-            self.waiting_on = Some(WaitingOn { reason, detail, resource: String::new(), since: now });
+            self.waiting_on = Some(WaitingOn { reason, detail, resource, since: now });
         }
+    }
+
+    fn refused(&mut self, error: RunError, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
+        self.expect(&[RunPhase::Queued, RunPhase::ApplyQueued])?;
+        self.error = Some(error);
+        self.end(RunOutcome::Failed, now, effects);
+        Ok(())
     }
 
     fn planned(
