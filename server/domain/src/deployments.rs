@@ -176,12 +176,28 @@ impl Deployment {
         }
     }
 
+    /// Fails when it was abandoned, so that nothing of it changes any more.
+    pub fn expect_kept(&self) -> Result<()> {
+        match self.state {
+            DeploymentState::Abandoned => {
+                Err(Error::new(Reason::StateNotAllowed, "it was abandoned, and nothing may be done to it; create a new deployment")
+                    .with("state", self.state.as_str())
+                    .with("allowed_states", "NEW, ACTIVE, PARTIAL, DESTROYED, QUARANTINED"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Fails when no run of this kind may begin on it.
     pub fn expect_runnable(&self, kind: RunKind) -> Result<()> {
+        self.expect_kept()?;
+        let makes = matches!(kind, RunKind::Apply | RunKind::Rollback);
+        if makes && self.conditions.contains_key(&ConditionKind::TtlExpired) {
+            return Err(Error::new(Reason::StateNotAllowed, "its time to live has ended; extend it first")
+                .with("state", "TTL_EXPIRED")
+                .with("allowed_states", "an end that is still to come"));
+        }
         let (why, allowed) = match self.state {
-            DeploymentState::Abandoned => {
-                ("it was abandoned, and nothing may be done to it; create a new deployment", "NEW, ACTIVE, PARTIAL, DESTROYED")
-            }
             DeploymentState::Quarantined => (
                 "its state is missing or is not what was written, so nobody knows what exists; restore or import the state, or \
                  abandon the deployment",

@@ -1,12 +1,13 @@
 //! Environments of a project.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use freehold_domain::{
     Error, Result,
     access::Caller,
     audit::Event,
     environments::{Environment, EnvironmentKind},
+    lifetimes::TtlPolicy,
     names::{EnvironmentName, Id, ProjectName, RunnerPoolName},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
@@ -26,6 +27,8 @@ pub struct CreateEnvironment {
     pub runner_pool: RunnerPoolName,
     pub allow_self_approval: bool,
     pub require_approval: bool,
+    pub require_undrifted_dependencies: bool,
+    pub ttl: TtlPolicy,
 }
 
 /// What changes; `None` stays.
@@ -39,6 +42,11 @@ pub struct UpdateEnvironment {
     pub runner_pool: Option<RunnerPoolName>,
     pub allow_self_approval: Option<bool>,
     pub require_approval: Option<bool>,
+    pub require_undrifted_dependencies: Option<bool>,
+    /// `Some(None)` takes it away.
+    pub default_ttl: Option<Option<Duration>>,
+    /// `Some(None)` takes it away.
+    pub max_ttl: Option<Option<Duration>>,
 }
 
 /// Creates an environment.
@@ -59,6 +67,8 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateEnvironment, write: &
         runner_pool: cmd.runner_pool,
         allow_self_approval: cmd.allow_self_approval,
         require_approval: cmd.require_approval,
+        require_undrifted_dependencies: cmd.require_undrifted_dependencies,
+        ttl: cmd.ttl.check().map_err(wrong_ttl)?,
     };
     environments::insert(&mut tx, place.scope, &cmd.parent.to_string(), &environment).await?;
     tx.announce(Event::new("environment.created", &environment.name, uid, 1));
@@ -95,6 +105,11 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateEnvironment, write: &
     environment.kind = cmd.kind.unwrap_or(environment.kind);
     environment.allow_self_approval = cmd.allow_self_approval.unwrap_or(environment.allow_self_approval);
     environment.require_approval = cmd.require_approval.unwrap_or(environment.require_approval);
+    environment.require_undrifted_dependencies =
+        cmd.require_undrifted_dependencies.unwrap_or(environment.require_undrifted_dependencies);
+    let TtlPolicy { default, max } = environment.ttl;
+    environment.ttl = TtlPolicy { default: cmd.default_ttl.unwrap_or(default), max: cmd.max_ttl.unwrap_or(max) };
+    environment.ttl.check().map_err(wrong_ttl)?;
     if let Some(pool) = cmd.runner_pool {
         expect_pool(&mut tx, &pool).await?;
         environment.runner_pool = pool;
@@ -129,6 +144,10 @@ pub async fn delete(app: &App, caller: &Caller, name: &EnvironmentName, allow_mi
     app.finish(tx, write, &()).await?;
     bindings.iter().for_each(|binding| app.grants.forget(&binding.member));
     Ok(())
+}
+
+fn wrong_ttl(why: String) -> Error {
+    Error::field("environment.default_ttl", why)
 }
 
 async fn expect_pool(tx: &mut Tx, pool: &RunnerPoolName) -> Result<()> {

@@ -31,7 +31,7 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, Place},
-    blueprints, deployments as desired,
+    blueprints, resolution,
     runs::{advance, advance_with, deployment_of, environment_of, find, slot_refusal, woken},
     seal::SealedPlace,
 };
@@ -222,10 +222,12 @@ async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid
     } else {
         (run, None)
     };
-    let event = match refusal(&mut tx, place, &run, runner, deployment.as_ref()).await? {
-        Some(event) => event,
-        None => RunEvent::Claimed { runner: runner.clone(), ask },
+    let mut run = run;
+    let refusal = match refusal(&mut tx, place, &run, runner, deployment.as_ref()).await? {
+        None => resolution::look(app, &mut tx, place, &mut run).await?,
+        refusal => refusal,
     };
+    let event = refusal.unwrap_or_else(|| RunEvent::Claimed { runner: runner.clone(), ask });
     let claimed = matches!(event, RunEvent::Claimed { .. });
     let seen = run.version;
     let lease = tx.database_now().await?.plus(app.lease);
@@ -295,7 +297,7 @@ async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job
         Work::Plan(Box::new(PlanWork {
             destroy: run.kind == RunKind::Destroy,
             files: blueprints::encoded_files(app, db, place, version.uid()).await?,
-            inputs: desired::inputs_of(app, db, place, run.uid()).await?,
+            inputs: resolution::inputs_for(app, db, place, &run).await?,
             deployment_uid: run.deployment.to_string(),
             deployment: deployment.name.to_string(),
             state: state.map(|bytes| STANDARD.encode(bytes)),

@@ -1,19 +1,23 @@
 //! Use cases: who may, what is decided by the domain, what is written in one transaction.
 
+pub mod abandonment;
 pub mod access;
 pub mod api_keys;
 mod app;
 pub mod audit;
 pub mod blueprints;
 mod cache;
+pub mod dependencies;
 pub mod deployments;
 pub mod environments;
 pub mod identify;
 pub mod jobs;
+pub mod lifetimes;
 pub mod master_key;
 pub mod operations;
 pub mod projects;
 pub mod quotas;
+mod resolution;
 pub mod retention;
 pub mod runners;
 pub mod runs;
@@ -21,8 +25,10 @@ mod seal;
 pub mod service_accounts;
 pub mod state;
 mod system;
+pub mod teardown;
 pub mod tenants;
 pub mod tokens;
+pub mod updates;
 pub mod users;
 mod wakeups;
 

@@ -3,8 +3,9 @@
 use freehold_domain::quotas::Dimension;
 use freehold_domain::{
     Error, Reason, Result,
-    access::Caller,
+    access::{Caller, Principal},
     audit::Event,
+    dependencies::{Dependency, takes_outputs},
     deployments::{Deployment, DeploymentState, Revision},
     environments::Environment,
     names::{DeploymentName, RunName, VersionName},
@@ -18,7 +19,8 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, Place, Write},
-    deployments as desired,
+    dependencies, deployments as desired,
+    resolution::{self, Made},
 };
 
 /// How a run is begun.
@@ -43,12 +45,35 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
     if let Some(done) = tx.replayed()? {
         return Ok(done);
     }
-    let mut deployment = desired::find(&mut tx, &place, &cmd.name).await?;
-    let environment = environment_of(&mut tx, &place, &cmd.name).await?;
-    let (version, inputs, shown) = subject(app, &mut tx, &place, &deployment, &cmd).await?;
-    let version = blueprint_versions::get(&mut tx, place.scope, &version).await?.ok_or_else(|| Error::not_found(&version))?;
+    let deployment = desired::find(&mut tx, &place, &cmd.name).await?;
+    if cmd.kind == RunKind::Destroy {
+        dependencies::expect_no_dependants(&mut tx, &place, &deployment, "destroy").await?;
+    }
+    let run = begin(app, &mut tx, &place, deployment, &cmd, caller.principal.clone()).await?;
+    app.finish(tx, write, &run).await?;
+    app.wakeups.wake(run.pool.to_string());
+    Ok(run)
+}
 
-    let uid = tx.uid();
+/// Begins a run of a deployment as it was read, in the caller's transaction. Nobody is asked whether others need it.
+pub(crate) async fn begin(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    mut deployment: Deployment,
+    cmd: &StartRun,
+    creator: Principal,
+) -> Result<Run> {
+    deployment.expect_runnable(cmd.kind)?;
+    let environment = environment_of(tx, place, &cmd.name).await?;
+    let subject = subject(app, tx, place, &deployment, cmd).await?;
+    let version = blueprint_versions::get(tx, place.scope, &subject.version).await?;
+    let version = version.ok_or_else(|| Error::not_found(&subject.version))?;
+    let dependencies = match subject.dependencies {
+        Some(dependencies) => dependencies,
+        None => resolution::of_run(app, tx, place, &deployment, &version, &subject.inputs).await?,
+    };
+    let (uid, now) = (tx.uid(), tx.now());
     let run = Run::new(
         NewRun {
             name: deployment.run_name(uid),
@@ -57,80 +82,101 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
             pool: environment.runner_pool.clone(),
             blueprint_version: version.name.clone(),
             blueprint_version_uid: version.uid(),
-            inputs: shown,
+            inputs: subject.shown,
             engine: version.engine,
             target_revision: cmd.revision,
             generation: deployment.generation,
             auto_apply: cmd.auto_apply || deployment.auto_apply && cmd.kind == RunKind::Apply,
             approval_required: environment.needs_approval(),
             allow_self_approval: environment.allow_self_approval,
-            creator: caller.principal.clone(),
-            message: cmd.message,
+            dependencies,
+            resolved: subject.resolved.is_some(),
+            creator,
+            message: cmd.message.clone(),
         },
-        tx.now(),
+        now,
     );
     // The deployment comes before its runs, as everywhere: who holds the one and wants the other never waits in a circle.
     deployment.last_run = Some(uid);
-    deployment.meta.touch(tx.now());
-    deployments::update(&mut tx, place.scope, &deployment).await?;
+    if run.creator != Principal::Server && cmd.kind != RunKind::Drift {
+        deployment.lifetime.active(now);
+    }
+    deployment.meta.touch(now);
+    deployments::update(tx, place.scope, &deployment).await?;
+    deployments::schedule(tx, place.scope, &deployment).await?;
     if cmd.kind.mutates() {
-        for older in runs::unfinished(&mut tx, place.scope, deployment.meta.uid).await? {
+        for older in runs::unfinished(tx, place.scope, deployment.meta.uid).await? {
             let waits = matches!(older.phase, RunPhase::Queued | RunPhase::AwaitingApproval | RunPhase::ApplyQueued);
             if waits && older.kind.mutates() {
-                let now = tx.now();
-                advance(app, &mut tx, &place, older, RunEvent::Superseded, now, None).await?;
+                advance(app, tx, place, older, RunEvent::Superseded, now, None).await?;
             }
         }
     }
     if cmd.kind == RunKind::Destroy {
         tx.lift(Dimension::StorageBytes);
     }
-    runs::insert(&mut tx, place.scope, &run).await?;
-    app.put(&mut tx, &place, uid, Kind::Inputs, 0, &desired::bytes(&inputs)?).await?;
+    runs::insert(tx, place.scope, &run).await?;
+    app.put(tx, place, uid, Kind::Inputs, desired::WISHED, &desired::bytes(&subject.inputs)?).await?;
+    if let Some(resolved) = &subject.resolved {
+        app.put(tx, place, uid, Kind::Inputs, desired::RESOLVED, &desired::bytes(resolved)?).await?;
+    }
     tx.announce(Event::new("run.created", &run.name, uid, run.version).with(serde_json::json!({ "kind": run.kind })));
-    app.finish(tx, write, &run).await?;
-    app.wakeups.wake(run.pool.to_string());
     Ok(run)
 }
 
-/// What a run of this kind works with: version, all inputs, and those that may be shown.
-async fn subject(
-    app: &App,
-    tx: &mut Tx,
-    place: &Place,
-    deployment: &Deployment,
-    cmd: &StartRun,
-) -> Result<(VersionName, Map<String, Value>, Map<String, Value>)> {
-    match cmd.kind {
-        RunKind::Destroy => deployment.expect_unprotected()?,
-        RunKind::Rollback => {
-            let revision = deployments::get_revision(tx, place.scope, deployment.meta.uid, cmd.revision).await?;
-            let revision = revision.ok_or_else(|| {
-                Error::field(
-                    "revision",
-                    format!("a revision from 1 to {}; list them to choose one", deployment.observed_revision),
-                )
-            })?;
-            let inputs = desired::inputs_of(app, tx, place, revision.run).await?;
-            return Ok((revision.blueprint_version, inputs, revision.inputs));
+/// What a run works with.
+struct Subject {
+    version: VersionName,
+    /// As they were said, sensitive ones too.
+    inputs: Map<String, Value>,
+    /// Those of them that may be shown.
+    shown: Map<String, Value>,
+    /// With the outputs that were taken before; `None` when there were none, or when they are to be taken anew.
+    resolved: Option<Map<String, Value>>,
+    /// What they were taken from; `None` when that follows from the inputs.
+    dependencies: Option<Vec<Dependency>>,
+}
+
+/// What a run of this kind works with.
+async fn subject(app: &App, tx: &mut Tx, place: &Place, deployment: &Deployment, cmd: &StartRun) -> Result<Subject> {
+    let number = match cmd.kind {
+        RunKind::Apply | RunKind::Plan => None,
+        RunKind::Rollback => Some(cmd.revision),
+        RunKind::Destroy => {
+            deployment.expect_unprotected()?;
+            Some(deployment.observed_revision)
         }
-        RunKind::Drift if matches!(deployment.state, DeploymentState::New | DeploymentState::Destroyed) => {
-            return Err(Error::new(Reason::StateNotAllowed, "nothing of it is real, so nothing can have drifted")
-                .with("state", deployment.state.as_str())
-                .with("allowed_states", "ACTIVE, PARTIAL"));
-        }
-        _ => {}
+        RunKind::Drift => Some(deployment.observed_revision),
+    };
+    let revision = match number {
+        Some(number) => deployments::get_revision(tx, place.scope, deployment.meta.uid, number).await?,
+        None => None,
+    };
+    if let Some(revision) = revision {
+        let Made { inputs, resolved, dependencies } = resolution::made_by(app, tx, place, revision.run).await?;
+        let (version, shown) = (revision.blueprint_version, revision.inputs);
+        return Ok(Subject { version, inputs, shown, resolved, dependencies: Some(dependencies) });
     }
-    let made =
-        (cmd.kind == RunKind::Drift || cmd.kind == RunKind::Destroy).then_some(deployment.observed_revision).filter(|n| *n > 0);
-    if let Some(number) = made
-        && let Some(revision) = deployments::get_revision(tx, place.scope, deployment.meta.uid, number).await?
+    if cmd.kind == RunKind::Rollback {
+        let why = format!("a revision from 1 to {}; list them to choose one", deployment.observed_revision);
+        return Err(Error::field("revision", why));
+    }
+    // What was begun and never came to its end was made of what its run worked with, whatever is wanted by now.
+    if number.is_some()
+        && let Some(state) = deployments::get_state(tx, place.scope, deployment.meta.uid, deployment.state_serial).await?
+        && let Some(run) = runs::get(tx, place.scope, state.run).await?
     {
-        let inputs = desired::inputs_of(app, tx, place, revision.run).await?;
-        return Ok((revision.blueprint_version, inputs, revision.inputs));
+        let Made { inputs, resolved, dependencies } = resolution::made_by(app, tx, place, run.uid()).await?;
+        let (version, shown) = (run.blueprint_version, run.inputs);
+        return Ok(Subject { version, inputs, shown, resolved, dependencies: Some(dependencies) });
     }
-    let inputs = desired::inputs_of(app, tx, place, deployment.meta.uid).await?;
-    Ok((deployment.blueprint_version.clone(), inputs, deployment.inputs.clone()))
+    Ok(Subject {
+        version: deployment.blueprint_version.clone(),
+        inputs: desired::inputs_of(app, tx, place, deployment.meta.uid).await?,
+        shown: deployment.inputs.clone(),
+        resolved: None,
+        dependencies: (!takes_outputs(cmd.kind)).then(Vec::new),
+    })
 }
 
 /// Returns a run.
@@ -345,6 +391,9 @@ pub(crate) async fn advance_with(
             deployment.meta.touch(now);
             deployments::update(tx, place.scope, &deployment).await?;
         }
+        if deployment.observed_revision != before.observed_revision {
+            resolution::spread(app, tx, place, &run, &deployment, now).await?;
+        }
     }
     runs::update(tx, place.scope, seen, &run, lease.filter(|_| run.phase.is_leased())).await?;
     if run.phase != phase {
@@ -413,7 +462,7 @@ async fn commit_revision(
         deployment.inputs = run.inputs.clone();
         deployment.generation += 1;
         let inputs = desired::inputs_of(app, tx, place, run.uid()).await?;
-        app.put(tx, place, deployment.meta.uid, Kind::Inputs, 0, &desired::bytes(&inputs)?).await?;
+        app.put(tx, place, deployment.meta.uid, Kind::Inputs, desired::WISHED, &desired::bytes(&inputs)?).await?;
     }
     let revision = Revision {
         number: deployment.observed_revision,
@@ -423,14 +472,16 @@ async fn commit_revision(
         create_time: now,
     };
     let uid: Uid = tx.uid();
-    deployments::insert_revision(tx, place.scope, deployment.meta.uid, uid, &revision).await
+    deployments::insert_revision(tx, place.scope, deployment.meta.uid, uid, &revision).await?;
+    resolution::settle(app, tx, place, run, deployment, now).await
 }
 
 /// Whether the last revision is what this run works with.
 async fn is_observed(app: &App, db: &mut Session, place: &Place, run: &Run, deployment: &Deployment) -> Result<bool> {
     let last = deployments::get_revision(db, place.scope, deployment.meta.uid, deployment.observed_revision).await?;
     let Some(last) = last.filter(|last| last.blueprint_version == run.blueprint_version) else { return Ok(false) };
-    Ok(desired::inputs_of(app, db, place, last.run).await? == desired::inputs_of(app, db, place, run.uid()).await?)
+    let (made, now) = (resolution::made_by(app, db, place, last.run).await?, resolution::made_by(app, db, place, run.uid()).await?);
+    Ok((made.inputs, made.resolved) == (now.inputs, now.resolved))
 }
 
 /// The deployment of a run.

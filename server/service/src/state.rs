@@ -4,7 +4,7 @@ use freehold_domain::{
     Error, Result,
     access::Caller,
     audit::Event,
-    deployments::{Deployment, StateVersion},
+    deployments::{Deployment, OutputValue, Outputs, StateVersion},
     names::{DeploymentName, StateVersionName},
 };
 use freehold_store::{RequestKey, deployments, payloads::Kind};
@@ -67,16 +67,10 @@ pub async fn outputs(app: &App, caller: &Caller, parent: &DeploymentName, reveal
         tx.announce(Event::new("deployment.outputs-revealed", parent, deployment.meta.uid, deployment.meta.version));
         tx.commit(&()).await?;
     }
-    let stored: std::collections::BTreeMap<String, StoredOutput> = serde_json::from_slice(&bytes).map_err(Error::internal)?;
-    let shown = |(name, output): (String, StoredOutput)| {
+    let stored: Outputs = serde_json::from_slice(&bytes).map_err(Error::internal)?;
+    let shown = |(name, output): (String, OutputValue)| {
         let hidden = output.sensitive && !reveal;
         Output { name, value: (!hidden).then_some(output.value), sensitive: output.sensitive }
     };
     Ok(stored.into_iter().map(shown).collect())
-}
-
-#[derive(serde::Deserialize)]
-struct StoredOutput {
-    value: Value,
-    sensitive: bool,
 }

@@ -12,6 +12,7 @@ pub mod access;
 pub mod audit;
 pub mod blueprint_versions;
 pub mod blueprints;
+pub mod dependencies;
 pub mod deployments;
 pub mod environments;
 pub mod master_key;

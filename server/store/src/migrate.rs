@@ -18,10 +18,8 @@ macro_rules! migrations {
     };
 }
 
-const POSTGRES: &[(i64, &str, &str)] =
-    &migrations!("postgres": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key");
-const SQLITE: &[(i64, &str, &str)] =
-    &migrations!("sqlite": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key");
+const POSTGRES: &[(i64, &str, &str)] = &migrations!("postgres": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key", 9 "0009_dependencies");
+const SQLITE: &[(i64, &str, &str)] = &migrations!("sqlite": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key", 9 "0009_dependencies");
 
 pub(crate) async fn postgres(pool: &PgPool) -> Result<()> {
     run(POSTGRES, pool).await

@@ -1,0 +1,241 @@
+//! Outputs as inputs: taken from committed results when a run is planned, and compared when it is applied.
+
+use freehold_domain::{
+    Error, Reason, Result,
+    blueprints::BlueprintVersion,
+    dependencies::{Dependency, Unfilled, Wait, fill, in_need, listed, not_ready, references, takes_outputs},
+    deployments::{ConditionKind, Deployment},
+    names::DeploymentName,
+    runs::{Run, RunError, RunEvent, RunKind, RunPhase},
+    time::{Timestamp, Uid},
+};
+use freehold_store::{
+    Session, Tx, dependencies, deployments,
+    payloads::{self, Kind},
+    runs,
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    app::{App, Place},
+    blueprints,
+    dependencies::{commit_outputs, committed, redeclare},
+    deployments::{RESOLVED, bytes, inputs_of},
+    runs::{deployment_of, environment_of},
+};
+
+/// What a run was made of.
+pub(crate) struct Made {
+    /// Inputs as they were said.
+    pub(crate) inputs: Map<String, Value>,
+    /// The same with outputs of other deployments filled in, if there were any.
+    pub(crate) resolved: Option<Map<String, Value>>,
+    /// Which outputs.
+    pub(crate) dependencies: Vec<Dependency>,
+}
+
+/// What an earlier run was made of.
+pub(crate) async fn made_by(app: &App, db: &mut Session, place: &Place, run: Uid) -> Result<Made> {
+    let inputs = inputs_of(app, db, place, run).await?;
+    let Some(run) = runs::get(db, place.scope, run).await?.filter(|run| run.resolved) else {
+        return Ok(Made { inputs, resolved: None, dependencies: Vec::new() });
+    };
+    let resolved = resolved_of(app, db, place, run.uid()).await?;
+    Ok(Made { inputs, resolved: Some(resolved), dependencies: run.dependencies })
+}
+
+async fn resolved_of(app: &App, db: &mut Session, place: &Place, run: Uid) -> Result<Map<String, Value>> {
+    let sealed = app.open(db, place, run, Kind::Inputs, RESOLVED).await?;
+    let bytes = sealed.ok_or_else(|| Error::internal(format!("the resolved inputs of {run} are gone")))?;
+    serde_json::from_slice(&bytes).map_err(Error::internal)
+}
+
+/// The inputs that a run is planned with.
+pub(crate) async fn inputs_for(app: &App, db: &mut Session, place: &Place, run: &Run) -> Result<Map<String, Value>> {
+    if run.resolved { resolved_of(app, db, place, run.uid()).await } else { inputs_of(app, db, place, run.uid()).await }
+}
+
+/// What a run that begins now is to take from other deployments; nothing is taken yet.
+///
+/// Fails with `STATE_NOT_ALLOWED` when one of them does not exist any more.
+pub(crate) async fn of_run(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    deployment: &Deployment,
+    version: &BlueprintVersion,
+    inputs: &Map<String, Value>,
+) -> Result<Vec<Dependency>> {
+    let document = blueprints::document(app, tx, place, version).await?;
+    let mut wanted = references(document.inputs(), inputs, &deployment.name.tenant);
+    for name in &deployment.depends_on {
+        wanted.entry(name.clone()).or_default();
+    }
+    let mut dependencies = Vec::new();
+    for (upstream, bindings) in wanted {
+        let Some(found) = deployments::get(tx, place.scope, &upstream).await? else {
+            let why = format!("it needs {}, which does not exist; create that, or update what this one needs", upstream.short());
+            return Err(Error::new(Reason::StateNotAllowed, why)
+                .with("state", "DEPENDENCY_MISSING")
+                .with("allowed_states", "deployments that exist"));
+        };
+        dependencies.push(Dependency { upstream, uid: found.meta.uid, bindings, revision: 0, state_serial: 0 });
+    }
+    Ok(dependencies)
+}
+
+/// What keeps a run that waits from being taken by a runner, as far as it lies in other deployments or in a lost state; `None`
+/// when nothing does. A run that is to be planned has the outputs that it needs filled in.
+pub(crate) async fn look(app: &App, tx: &mut Tx, place: &Place, run: &mut Run) -> Result<Option<RunEvent>> {
+    if run.phase == RunPhase::Recovering {
+        return Ok(None);
+    }
+    let own = deployment_of(tx, place, run).await?;
+    if let Err(error) = own.expect_runnable(run.kind) {
+        let refused = RunError::new("not-runnable", error.message(), "", false);
+        return Ok(Some(RunEvent::Refused(refused)));
+    }
+    if own.state_serial > 0 && !payloads::exists(tx, place.scope, run.deployment, Kind::State, own.state_serial).await? {
+        let why = format!("version {} of the state is missing, so nobody knows what exists", own.state_serial);
+        let hint = "restore or import the state, or abandon the deployment";
+        return Ok(Some(RunEvent::StateLost(RunError::new("state-missing", why, hint, false))));
+    }
+    if run.phase == RunPhase::ApplyQueued && run.kind == RunKind::Destroy {
+        let dependants = dependencies::dependants(tx, place.scope, run.deployment).await?;
+        let names = in_need(&dependants);
+        return Ok(names.first().map(|first| {
+            let detail = format!("{} to be destroyed first, or to need {} no longer", listed(&names), own.name.short());
+            RunEvent::WaitsFor(Wait::for_deployment(first, detail))
+        }));
+    }
+    if run.dependencies.is_empty() || !takes_outputs(run.kind) {
+        return Ok(None);
+    }
+    let strict = own.require_undrifted_dependencies
+        || environment_of(tx, place, &own.name).await?.require_undrifted_dependencies;
+    match take(app, tx, place, run, strict).await? {
+        Taken::Waits(wait) => Ok(Some(RunEvent::WaitsFor(wait))),
+        Taken::Never(error) => Ok(Some(RunEvent::Refused(error))),
+        Taken::Inputs(inputs, _) if run.phase == RunPhase::ApplyQueued => {
+            let same = !run.resolved || resolved_of(app, tx, place, run.uid()).await? == inputs;
+            Ok((!same).then_some(RunEvent::WentStale))
+        }
+        Taken::Inputs(inputs, dependencies) => {
+            run.resolved = dependencies.iter().any(|dependency| !dependency.bindings.is_empty());
+            run.dependencies = dependencies;
+            if run.resolved {
+                app.put(tx, place, run.uid(), Kind::Inputs, RESOLVED, &bytes(&inputs)?).await?;
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// What comes of taking outputs.
+enum Taken {
+    Waits(Wait),
+    Never(RunError),
+    Inputs(Map<String, Value>, Vec<Dependency>),
+}
+
+async fn take(app: &App, db: &mut Session, place: &Place, run: &Run, strict: bool) -> Result<Taken> {
+    let mut inputs = Value::Object(inputs_of(app, db, place, run.uid()).await?);
+    let mut dependencies = run.dependencies.clone();
+    for dependency in &mut dependencies {
+        let short = dependency.upstream.short();
+        let Some(upstream) = deployments::get_by_uid(db, place.scope, dependency.uid).await? else {
+            let why = format!("{short} does not exist any more");
+            return Ok(Taken::Never(RunError::new("dependency-gone", why, "update what this deployment needs", false)));
+        };
+        let unfinished = runs::unfinished(db, place.scope, dependency.uid).await?;
+        let changing = unfinished.iter().find(|run| run.kind.mutates());
+        if let Some(wait) = not_ready(&upstream, changing, strict) {
+            return Ok(Taken::Waits(wait));
+        }
+        let outputs = committed(app, db, place, &upstream).await?;
+        match fill(&mut inputs, dependency, &outputs) {
+            Ok(()) => {}
+            Err(Unfilled::Never(error)) => return Ok(Taken::Never(error)),
+            Err(Unfilled::Missing(output)) => {
+                let detail = format!(
+                    "a revision of {short} with the output `{output}`; revision {} has none",
+                    upstream.observed_revision
+                );
+                return Ok(Taken::Waits(Wait::for_deployment(&dependency.upstream, detail)));
+            }
+        }
+        (dependency.revision, dependency.state_serial) = (upstream.observed_revision, upstream.state_serial);
+    }
+    match inputs {
+        Value::Object(inputs) => Ok(Taken::Inputs(inputs, dependencies)),
+        _ => Err(Error::internal("inputs are an object")),
+    }
+}
+
+/// Deployments whose outputs are not those any more that a run has taken.
+pub(crate) async fn outdated(app: &App, db: &mut Session, place: &Place, run: &Run) -> Result<Vec<DeploymentName>> {
+    let mut changed = Vec::new();
+    if !run.resolved {
+        return Ok(changed);
+    }
+    let taken = Value::Object(resolved_of(app, db, place, run.uid()).await?);
+    for dependency in run.dependencies.iter().filter(|dependency| !dependency.bindings.is_empty()) {
+        let mut now = taken.clone();
+        let same = match deployments::get_by_uid(db, place.scope, dependency.uid).await? {
+            Some(upstream) => {
+                fill(&mut now, dependency, &committed(app, db, place, &upstream).await?).is_ok() && now == taken
+            }
+            None => false,
+        };
+        if !same {
+            changed.push(dependency.upstream.clone());
+        }
+    }
+    Ok(changed)
+}
+
+/// What a new revision means for the deployment itself: its outputs are committed, and it says whether what it has taken has
+/// changed meanwhile.
+pub(crate) async fn settle(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    run: &Run,
+    deployment: &mut Deployment,
+    now: Timestamp,
+) -> Result<()> {
+    commit_outputs(app, tx, place, run.deployment).await?;
+    let changed = outdated(app, tx, place, run).await?;
+    note(deployment, &changed, now);
+    Ok(())
+}
+
+/// Says on the deployment that outputs of these have changed since they were taken, or that none have.
+pub(crate) fn note(deployment: &mut Deployment, changed: &[DeploymentName], now: Timestamp) {
+    if changed.is_empty() {
+        deployment.conditions.remove(&ConditionKind::DependencyChanged);
+    } else {
+        let names: Vec<&DeploymentName> = changed.iter().collect();
+        let message = format!("outputs of {} have changed since they were taken; an apply takes the new ones", listed(&names));
+        deployment.set_condition(ConditionKind::DependencyChanged, message, now);
+    }
+}
+
+/// What a new revision means for others: those that need it are looked at. Of its own needs those are that changed meanwhile.
+pub(crate) async fn spread(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    run: &Run,
+    deployment: &Deployment,
+    now: Timestamp,
+) -> Result<()> {
+    if run.kind == RunKind::Rollback {
+        redeclare(app, tx, place, deployment).await?;
+    }
+    dependencies::mark_dependants(tx, place.scope, deployment.meta.uid, now).await?;
+    if run.kind == RunKind::Apply && deployment.conditions.contains_key(&ConditionKind::DependencyChanged) {
+        dependencies::mark(tx, place.scope, deployment.meta.uid, now).await?;
+    }
+    Ok(())
+}
