@@ -380,7 +380,7 @@ macro_rules! service {
         $(#[$doc])*
         #[derive(Clone)]
         pub struct $name {
-            core: std::sync::Arc<$crate::call::Core>,
+            pub(crate) core: std::sync::Arc<$crate::call::Core>,
         }
 
         impl $name {

@@ -1,6 +1,6 @@
 //! Environments: the places that deployments run in.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use freehold_proto::tenants::v1 as pb;
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use crate::{
     channel::new_id,
     list::{List, list},
     names::Kind,
-    wire::{resource, values},
+    wire::{duration, resource, values},
 };
 
 resource! {
@@ -34,6 +34,14 @@ resource! {
         allow_self_approval: bool,
         /// Every apply needs an approval, also outside production.
         require_approval: bool,
+        /// Runs wait until the deployments that theirs depends on are as they were made.
+        require_undrifted_dependencies: bool,
+        /// How long a new deployment lives when nobody says.
+        #[serde(serialize_with = "crate::wire::in_seconds")]
+        default_ttl: Option<Duration>,
+        /// How long a deployment may live from the moment at which its end is set.
+        #[serde(serialize_with = "crate::wire::in_seconds")]
+        max_ttl: Option<Duration>,
         /// When it was created.
         create_time: Option<Timestamp>,
         /// When it last changed.
@@ -146,9 +154,23 @@ fields! { CreateEnvironment.environment:
     allow_self_approval: flag,
     /// Every apply needs an approval, also outside production.
     require_approval: flag,
+    /// Runs wait until the deployments that theirs depends on are as they were made.
+    require_undrifted_dependencies: flag,
 }
 
 impl CreateEnvironment {
+    /// How long a new deployment lives when nobody says.
+    pub fn default_ttl(mut self, ttl: Duration) -> Self {
+        self.call.request.environment.get_or_insert_default().default_ttl = Some(duration(ttl));
+        self
+    }
+
+    /// How long a deployment may live from the moment at which its end is set.
+    pub fn max_ttl(mut self, ttl: Duration) -> Self {
+        self.call.request.environment.get_or_insert_default().max_ttl = Some(duration(ttl));
+        self
+    }
+
     /// Runner pool that works for it, `default` or `runnerPools/default`.
     pub fn runner_pool(mut self, pool: impl AsRef<str>) -> Self {
         self.call = self.call.reference(Kind::RunnerPool, pool.as_ref(), |request, name| {
@@ -179,9 +201,26 @@ updates! { UpdateEnvironment.environment:
     allow_self_approval: flag,
     /// Whether every apply needs an approval, also outside production.
     require_approval: flag,
+    /// Whether runs wait until the deployments that theirs depends on are as they were made.
+    require_undrifted_dependencies: flag,
 }
 
 impl UpdateEnvironment {
+    /// How long a new deployment lives when nobody says; `None` takes that away.
+    pub fn default_ttl(mut self, ttl: Option<Duration>) -> Self {
+        self.call.request.environment.get_or_insert_default().default_ttl = ttl.map(duration);
+        self.mask("default_ttl");
+        self
+    }
+
+    /// How long a deployment may live from the moment at which its end is set; `None` takes that away. Deployments that exist keep
+    /// their ends.
+    pub fn max_ttl(mut self, ttl: Option<Duration>) -> Self {
+        self.call.request.environment.get_or_insert_default().max_ttl = ttl.map(duration);
+        self.mask("max_ttl");
+        self
+    }
+
     /// What it is for.
     pub fn kind(mut self, kind: EnvironmentKind) -> Self {
         self.call.request.environment.get_or_insert_default().kind = kind.number();

@@ -47,6 +47,7 @@ mod client;
 mod codec;
 mod connect;
 mod credentials;
+mod dependencies;
 mod deployments;
 mod environments;
 mod error;
@@ -67,6 +68,7 @@ mod service_accounts;
 mod state;
 mod status;
 mod stub;
+mod teardown;
 mod tenants;
 mod tls;
 mod token;
@@ -85,8 +87,10 @@ pub use blueprints::{
 pub use bytes::Bytes;
 pub use client::{Client, ClientBuilder};
 pub use credentials::Credentials;
+pub use dependencies::{DependencyEdge, DependencyGraph, DependencyNode, GetDependencyGraph, OutputBinding, RunDependency};
 pub use deployments::{
-    CreateDeployment, DeleteDeployment, Deployment, DeploymentState, Deployments, GetDeployment, Revision, UpdateDeployment,
+    AbandonDeployment, Abandonment, CreateDeployment, DeleteDeployment, Deployment, DeploymentCondition, DeploymentConditionType,
+    DeploymentState, Deployments, ExtendDeployment, GetDeployment, Revision, UpdateDeployment,
 };
 pub use environments::{
     CreateEnvironment, DeleteEnvironment, Environment, EnvironmentKind, Environments, GetEnvironment, UpdateEnvironment,
@@ -117,6 +121,7 @@ pub use service_accounts::{
 };
 pub use state::{DeploymentOutput, GetStateVersion, ListOutputs, State, StateVersion};
 pub use stub::Stub;
+pub use teardown::DestroyEnvironment;
 pub use tenants::{
     CreateTenant, DeleteTenant, GetTenant, ResumeTenant, SuspendTenant, Tenant, TenantState, Tenants, UpdateTenant,
 };

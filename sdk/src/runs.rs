@@ -4,7 +4,7 @@ use freehold_proto::deployments::v1 as pb;
 use jiff::Timestamp;
 
 use crate::{
-    PlanSummary, Violation,
+    PlanSummary, RunDependency, Violation,
     call::{Call, options, present, request, service},
     channel::new_id,
     list::{List, list},
@@ -72,6 +72,8 @@ resource! {
         create_principal: String,
         /// Why, in the words of who created it.
         message: Option<String>,
+        /// What it takes from other deployments, or took.
+        dependencies: Vec<RunDependency>,
     }
 }
 
@@ -204,6 +206,8 @@ values! {
         Quota = 4 "QUOTA",
         /// The end of the lease of a lost runner.
         Lease = 5 "LEASE",
+        /// A deployment that it depends on, or that depends on it.
+        Dependency = 20 "DEPENDENCY",
     }
 }
 
@@ -488,6 +492,8 @@ macro_rules! start_options {
         }
     )*};
 }
+
+pub(crate) use start_options;
 
 run_request! {
     /// A run to start; see [`Runs::plan`].

@@ -2,9 +2,9 @@
 
 use anstyle::{AnsiColor, Style};
 use freehold::{
-    ApiKey, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion, Deployment, DeploymentOutput, Environment,
-    Operation, Project, Quota, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool, ServiceAccount, StateVersion,
-    Tenant, Timestamp, User, WorkloadIdentity,
+    ApiKey, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion, DependencyEdge, Deployment,
+    DeploymentOutput, Environment, Operation, Project, Quota, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool,
+    ServiceAccount, StateVersion, Tenant, Timestamp, User, WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -61,11 +61,10 @@ pub(crate) fn state(state: impl ToString) -> Cell {
     let text = state.to_string();
     let colour = match text.as_str() {
         "ACTIVE" | "ONLINE" | "SUCCEEDED" | "NO_CHANGES" | "ALLOWED" | "COMMITTED" => Some(AnsiColor::Green),
-        "SUSPENDED" | "PARTIAL" | "DRAINING" | "AWAITING_APPROVAL" | "RECOVERING" | "INVITED" | "SUPERSEDED" | "STALE"
-        | "EXPIRED" => Some(AnsiColor::Yellow),
-        "DELETED" | "FAILED" | "LOST" | "DENIED" | "REJECTED" | "QUOTA_BLOCKED" | "OFFLINE" | "DEACTIVATED" | "CANCELLED" => {
-            Some(AnsiColor::Red)
-        }
+        "SUSPENDED" | "ABANDONED" | "PARTIAL" | "DRAINING" | "AWAITING_APPROVAL" | "RECOVERING" | "INVITED" | "SUPERSEDED"
+        | "STALE" | "EXPIRED" => Some(AnsiColor::Yellow),
+        "DELETED" | "QUARANTINED" | "FAILED" | "LOST" | "DENIED" | "REJECTED" | "QUOTA_BLOCKED" | "OFFLINE" | "DEACTIVATED"
+        | "CANCELLED" => Some(AnsiColor::Red),
         _ => None,
     };
     Cell::styled(text, colour.map_or(Style::new(), AnsiColor::on_default))
@@ -136,6 +135,11 @@ show! {
         it.observed_revision.to_string(),
         yes(it.drifted),
         it.last_run.as_deref().map(id).unwrap_or_default(),
+    ];
+    DependencyEdge => ["DEPLOYMENT", "NEEDS", "OUTPUTS AS INPUTS"], |it| [
+        short(&it.deployment),
+        short(&it.upstream),
+        it.bindings.iter().map(|binding| format!("{} as {}", binding.output, binding.input)).collect::<Vec<_>>().join(", "),
     ];
     Revision => ["REVISION", "BLUEPRINT", "MADE", "RUN"], |it| [
         it.number.to_string(), short(&it.blueprint_version), time(it.create_time), id(&it.run),

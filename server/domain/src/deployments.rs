@@ -179,11 +179,12 @@ impl Deployment {
     /// Fails when it was abandoned, so that nothing of it changes any more.
     pub fn expect_kept(&self) -> Result<()> {
         match self.state {
-            DeploymentState::Abandoned => {
-                Err(Error::new(Reason::StateNotAllowed, "it was abandoned, and nothing may be done to it; create a new deployment")
-                    .with("state", self.state.as_str())
-                    .with("allowed_states", "NEW, ACTIVE, PARTIAL, DESTROYED, QUARANTINED"))
-            }
+            DeploymentState::Abandoned => Err(Error::new(
+                Reason::StateNotAllowed,
+                "it was abandoned, and nothing may be done to it; create a new deployment",
+            )
+            .with("state", self.state.as_str())
+            .with("allowed_states", "NEW, ACTIVE, PARTIAL, DESTROYED, QUARANTINED")),
             _ => Ok(()),
         }
     }

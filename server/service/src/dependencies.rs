@@ -175,13 +175,7 @@ fn unfit(binding: &Binding, upstream: &Deployment, document: &Document, committe
 }
 
 /// The graph of the tenant with these edges in the place of those of one deployment, by short names.
-async fn with(
-    tx: &mut Tx,
-    place: &Place,
-    name: &DeploymentName,
-    uid: Uid,
-    edges: &[(Uid, Needed)],
-) -> Result<Needs<String>> {
+async fn with(tx: &mut Tx, place: &Place, name: &DeploymentName, uid: Uid, edges: &[(Uid, Needed)]) -> Result<Needs<String>> {
     let known = edges_of(tx, place).await?;
     let mut needs = Needs::<String>::new();
     for edge in known.iter().filter(|edge| edge.deployment != uid) {
@@ -333,7 +327,10 @@ pub async fn graph(app: &App, caller: &Caller, scope: &Scope) -> Result<Dependen
         let found = listed.items.into_iter().map(|deployment| (deployment.name.to_string(), deployment.state));
         states.extend(found.filter(|(name, _)| name.starts_with(&below)));
         if states.len() > NODES {
-            return Err(Error::field("parent", format!("it has more than {NODES} deployments; ask for a project or an environment")));
+            return Err(Error::field(
+                "parent",
+                format!("it has more than {NODES} deployments; ask for a project or an environment"),
+            ));
         }
         match listed.next {
             Some(next) => page.after = Some(next),

@@ -259,8 +259,10 @@ pub async fn delete(
 /// Fails while a run of it has not ended.
 pub(crate) async fn expect_no_run(tx: &mut Tx, place: &Place, deployment: &Deployment) -> Result<()> {
     match runs::unfinished(tx, place.scope, deployment.meta.uid).await?.first() {
-        Some(run) => Err(Error::new(Reason::ResourceInUse, format!("{} has not ended; cancel it first", run.name))
-            .with("resource", &run.name)),
+        Some(run) => {
+            Err(Error::new(Reason::ResourceInUse, format!("{} has not ended; cancel it first", run.name))
+                .with("resource", &run.name))
+        }
         None => Ok(()),
     }
 }

@@ -27,12 +27,7 @@ use crate::{
 const MANY: u32 = 100;
 
 /// The lifetime that a new deployment is given.
-pub(crate) fn given(
-    policy: &TtlPolicy,
-    expire: Option<Expiry>,
-    max_idle: Option<Duration>,
-    now: Timestamp,
-) -> Result<Lifetime> {
+pub(crate) fn given(policy: &TtlPolicy, expire: Option<Expiry>, max_idle: Option<Duration>, now: Timestamp) -> Result<Lifetime> {
     let mut wrong = Violations::new();
     let field = format!("deployment.{}", expire.map_or("expire_time", Expiry::field));
     let expire_time = wrong.check(&field, policy.end(expire.map(|expire| expire.time(now)), now)).flatten();
@@ -111,8 +106,11 @@ async fn withdraw(app: &App, tx: &mut Tx, place: &Place, deployment: &Deployment
             continue;
         }
         if run.phase.holds_lock() {
-            return Err(Error::new(Reason::OperationInProgress, format!("{} is removing it already; cancel that first", run.name))
-                .with("operation", &run.name));
+            return Err(Error::new(
+                Reason::OperationInProgress,
+                format!("{} is removing it already; cancel that first", run.name),
+            )
+            .with("operation", &run.name));
         }
         cancelled.push(advance(app, tx, place, run, RunEvent::CancelRequested, now, None).await?);
     }
@@ -186,13 +184,7 @@ fn remind(tx: &mut Tx, deployment: &mut Deployment, step: Told, now: Timestamp) 
 }
 
 /// Its time is over: a run removes it, unless something keeps it, which is said. What is kept is tried again from time to time.
-async fn expire(
-    app: &App,
-    tx: &mut Tx,
-    place: &Place,
-    deployment: &mut Deployment,
-    now: Timestamp,
-) -> Result<Option<Run>> {
+async fn expire(app: &App, tx: &mut Tx, place: &Place, deployment: &mut Deployment, now: Timestamp) -> Result<Option<Run>> {
     let end = deployment.lifetime.end().unwrap_or(now);
     let first = deployment.lifetime.told != Told::End;
     let what = removal(tx, place, deployment).await?;

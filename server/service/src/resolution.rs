@@ -111,8 +111,7 @@ pub(crate) async fn look(app: &App, tx: &mut Tx, place: &Place, run: &mut Run) -
     if run.dependencies.is_empty() || !takes_outputs(run.kind) {
         return Ok(None);
     }
-    let strict = own.require_undrifted_dependencies
-        || environment_of(tx, place, &own.name).await?.require_undrifted_dependencies;
+    let strict = own.require_undrifted_dependencies || environment_of(tx, place, &own.name).await?.require_undrifted_dependencies;
     match take(app, tx, place, run, strict).await? {
         Taken::Waits(wait) => Ok(Some(RunEvent::WaitsFor(wait))),
         Taken::Never(error) => Ok(Some(RunEvent::Refused(error))),
@@ -157,10 +156,8 @@ async fn take(app: &App, db: &mut Session, place: &Place, run: &Run, strict: boo
             Ok(()) => {}
             Err(Unfilled::Never(error)) => return Ok(Taken::Never(error)),
             Err(Unfilled::Missing(output)) => {
-                let detail = format!(
-                    "a revision of {short} with the output `{output}`; revision {} has none",
-                    upstream.observed_revision
-                );
+                let detail =
+                    format!("a revision of {short} with the output `{output}`; revision {} has none", upstream.observed_revision);
                 return Ok(Taken::Waits(Wait::for_deployment(&dependency.upstream, detail)));
             }
         }
@@ -182,9 +179,7 @@ pub(crate) async fn outdated(app: &App, db: &mut Session, place: &Place, run: &R
     for dependency in run.dependencies.iter().filter(|dependency| !dependency.bindings.is_empty()) {
         let mut now = taken.clone();
         let same = match deployments::get_by_uid(db, place.scope, dependency.uid).await? {
-            Some(upstream) => {
-                fill(&mut now, dependency, &committed(app, db, place, &upstream).await?).is_ok() && now == taken
-            }
+            Some(upstream) => fill(&mut now, dependency, &committed(app, db, place, &upstream).await?).is_ok() && now == taken,
             None => false,
         };
         if !same {

@@ -480,7 +480,8 @@ async fn commit_revision(
 async fn is_observed(app: &App, db: &mut Session, place: &Place, run: &Run, deployment: &Deployment) -> Result<bool> {
     let last = deployments::get_revision(db, place.scope, deployment.meta.uid, deployment.observed_revision).await?;
     let Some(last) = last.filter(|last| last.blueprint_version == run.blueprint_version) else { return Ok(false) };
-    let (made, now) = (resolution::made_by(app, db, place, last.run).await?, resolution::made_by(app, db, place, run.uid()).await?);
+    let (made, now) =
+        (resolution::made_by(app, db, place, last.run).await?, resolution::made_by(app, db, place, run.uid()).await?);
     Ok((made.inputs, made.resolved) == (now.inputs, now.resolved))
 }
 

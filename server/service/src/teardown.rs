@@ -128,18 +128,17 @@ async fn expect_removable(tx: &mut Tx, place: &Place, wanted: &BTreeMap<String, 
     match names.first() {
         None => Ok(()),
         Some(first) => {
-            let why = format!("{} outside of it need what is in it; destroy them first, or have them need it no longer", listed(&names));
+            let why = format!(
+                "{} outside of it need what is in it; destroy them first, or have them need it no longer",
+                listed(&names)
+            );
             Err(Error::new(Reason::ResourceInUse, why).with("resource", first))
         }
     }
 }
 
 /// Their names, each after all that it needs.
-async fn in_order(
-    tx: &mut Tx,
-    place: &Place,
-    wanted: &BTreeMap<String, (Deployment, Option<Run>)>,
-) -> Result<Vec<String>> {
+async fn in_order(tx: &mut Tx, place: &Place, wanted: &BTreeMap<String, (Deployment, Option<Run>)>) -> Result<Vec<String>> {
     let mut needs: Needs<String> = wanted.keys().map(|name| (name.clone(), BTreeSet::new())).collect();
     for edge in edges_of(tx, place).await? {
         if let Some(needed) = needs.get_mut(&edge.name) {

@@ -83,12 +83,7 @@ async fn follow_in(app: &App, scope: TenantScope) -> Result<usize> {
     Ok(seen_to)
 }
 
-async fn is_changing(
-    db: &mut Session,
-    scope: TenantScope,
-    deployment: Uid,
-    known: &mut BTreeMap<Uid, bool>,
-) -> Result<bool> {
+async fn is_changing(db: &mut Session, scope: TenantScope, deployment: Uid, known: &mut BTreeMap<Uid, bool>) -> Result<bool> {
     if let Some(changing) = known.get(&deployment) {
         return Ok(*changing);
     }

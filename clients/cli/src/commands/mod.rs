@@ -12,6 +12,7 @@ pub(crate) mod access;
 pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod blueprints;
+pub(crate) mod dependencies;
 pub(crate) mod deployments;
 pub(crate) mod environments;
 pub(crate) mod operations;

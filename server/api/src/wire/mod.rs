@@ -4,6 +4,7 @@ mod access;
 mod api_keys;
 mod audit;
 mod blueprints;
+mod dependencies;
 mod deployments;
 mod environments;
 mod identify;
