@@ -25,6 +25,7 @@ mod calls_per_day;
 mod cancel;
 mod cli;
 mod conformance;
+mod dependencies;
 mod drain;
 mod faults;
 mod foreign_identity;

@@ -49,6 +49,7 @@ impl Runner {
             entries,
             state: if state.is_empty() { Vec::new() } else { bytes(state) },
             addresses: Vec::new(),
+            outlives: None,
         };
         self.0.report_job_progress(report).await.expect("a report is taken");
     }
