@@ -237,12 +237,19 @@ pub(crate) async fn committed(app: &App, db: &mut Session, place: &Place, deploy
     bytes.map_or_else(|| Ok(Outputs::new()), |bytes| serde_json::from_slice(&bytes).map_err(Error::internal))
 }
 
-/// Keeps the outputs of the newest state as those of the newest revision.
-pub(crate) async fn commit_outputs(app: &App, tx: &mut Tx, place: &Place, deployment: Uid) -> Result<()> {
-    match app.open(tx, place, deployment, Kind::Outputs, NEWEST).await? {
-        Some(bytes) => app.put(tx, place, deployment, Kind::Outputs, COMMITTED, &bytes).await,
-        None => Ok(()),
+/// Keeps the outputs of the newest state as those of the newest revision; answers the names of those that differ from before.
+pub(crate) async fn commit_outputs(app: &App, tx: &mut Tx, place: &Place, deployment: Uid) -> Result<BTreeSet<String>> {
+    let read = |bytes: Option<Vec<u8>>| -> Result<Outputs> {
+        bytes.map_or_else(|| Ok(Outputs::new()), |bytes| serde_json::from_slice(&bytes).map_err(Error::internal))
+    };
+    let before = read(app.open(tx, place, deployment, Kind::Outputs, COMMITTED).await?)?;
+    let bytes = app.open(tx, place, deployment, Kind::Outputs, NEWEST).await?;
+    if let Some(bytes) = &bytes {
+        app.put(tx, place, deployment, Kind::Outputs, COMMITTED, bytes).await?;
     }
+    let now = read(bytes)?;
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    Ok(names.into_iter().filter(|name| before.get(*name) != now.get(*name)).cloned().collect())
 }
 
 /// Fails while something real needs this deployment, which would be pulled from under it.

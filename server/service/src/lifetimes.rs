@@ -8,7 +8,6 @@ use freehold_domain::{
     audit::Event,
     dependencies::{in_need, listed},
     deployments::{ConditionKind, Deployment, DeploymentState},
-    fault,
     lifetimes::{Lifetime, TRY_AGAIN, Told, TtlPolicy},
     names::DeploymentName,
     runs::{Run, RunEvent, RunKind, RunOutcome, RunPhase},
@@ -140,8 +139,7 @@ pub async fn attend(app: &App) -> Result<usize> {
 async fn attend_to(app: &App, scope: TenantScope, uid: Uid) -> Result<bool> {
     let mut tx = app.store.begin_as("server", scope).await?;
     let now = tx.now();
-    let is_mine = deployments::attend(&mut tx, scope, uid, now, now.plus(TRY_AGAIN)).await?;
-    if !is_mine && !fault::mutant("attend-twice") {
+    if !deployments::attend(&mut tx, scope, uid, now, now.plus(TRY_AGAIN)).await? {
         return Ok(false);
     }
     let place = app.place_by_scope(&mut tx, scope).await?;
@@ -164,9 +162,7 @@ async fn attend_to(app: &App, scope: TenantScope, uid: Uid) -> Result<bool> {
     } else if begun.is_none() && deployment.lifetime.told != Told::End {
         deployments::schedule(&mut tx, scope, &deployment).await?;
     }
-    fault::point("attend.written");
     tx.commit(&()).await?;
-    fault::point("attend.committed");
     if let Some(run) = &begun {
         woken(app, run);
     }

@@ -189,8 +189,7 @@ pub(crate) async fn outdated(app: &App, db: &mut Session, place: &Place, run: &R
     Ok(changed)
 }
 
-/// What a new revision means for the deployment itself: its outputs are committed, and it says whether what it has taken has
-/// changed meanwhile.
+/// What a new revision means for the deployment itself: it says whether what it has taken has changed meanwhile.
 pub(crate) async fn settle(
     app: &App,
     tx: &mut Tx,
@@ -199,7 +198,6 @@ pub(crate) async fn settle(
     deployment: &mut Deployment,
     now: Timestamp,
 ) -> Result<()> {
-    commit_outputs(app, tx, place, run.deployment).await?;
     let changed = outdated(app, tx, place, run).await?;
     note(deployment, &changed, now);
     Ok(())
@@ -216,7 +214,8 @@ pub(crate) fn note(deployment: &mut Deployment, changed: &[DeploymentName], now:
     }
 }
 
-/// What a new revision means for others: those that need it are looked at. Of its own needs those are that changed meanwhile.
+/// What a new revision means for others: its outputs are committed, and those that take one that has changed are looked at. What it
+/// has taken itself is looked at where that has changed meanwhile, unless somebody has just gone back to what it was.
 pub(crate) async fn spread(
     app: &App,
     tx: &mut Tx,
@@ -225,12 +224,19 @@ pub(crate) async fn spread(
     deployment: &Deployment,
     now: Timestamp,
 ) -> Result<()> {
+    let uid = deployment.meta.uid;
+    let changed = commit_outputs(app, tx, place, uid).await?;
+    for (dependant, needed) in dependencies::on(tx, place.scope, uid).await? {
+        if needed.bindings.iter().any(|binding| changed.contains(&binding.output)) {
+            dependencies::mark(tx, place.scope, dependant, uid, now).await?;
+        }
+    }
     if run.kind == RunKind::Rollback {
-        redeclare(app, tx, place, deployment).await?;
+        dependencies::unmark(tx, place.scope, uid).await?;
+        redeclare(app, tx, place, deployment).await
+    } else if deployment.conditions.contains_key(&ConditionKind::DependencyChanged) {
+        dependencies::mark_all(tx, place.scope, uid, now).await
+    } else {
+        Ok(())
     }
-    dependencies::mark_dependants(tx, place.scope, deployment.meta.uid, now).await?;
-    if run.kind == RunKind::Apply && deployment.conditions.contains_key(&ConditionKind::DependencyChanged) {
-        dependencies::mark(tx, place.scope, deployment.meta.uid, now).await?;
-    }
-    Ok(())
 }

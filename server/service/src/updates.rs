@@ -108,13 +108,7 @@ async fn follow_one(app: &App, place: &Place, uid: Uid, waits: bool) -> Result<b
     // The deployment is held first, as everywhere, and read again as it is then.
     deployments::hold(&mut tx, place.scope, &found.name).await?;
     let Some(mut deployment) = deployments::get_by_uid(&mut tx, place.scope, uid).await? else { return Ok(false) };
-    let taken = if fault::mutant("follow-twice") {
-        dependencies::take_due(&mut tx, place.scope, uid, now).await?;
-        true
-    } else {
-        dependencies::take_due(&mut tx, place.scope, uid, now).await?
-    };
-    if !taken {
+    if !dependencies::take_due(&mut tx, place.scope, uid, now).await? {
         return Ok(false);
     }
     let before = deployment.clone();
@@ -128,7 +122,7 @@ async fn follow_one(app: &App, place: &Place, uid: Uid, waits: bool) -> Result<b
     } else {
         match next(&mut tx, place, &deployment).await? {
             Next::Later => {
-                dependencies::mark(&mut tx, place.scope, uid, now.plus(LATER)).await?;
+                dependencies::mark_all(&mut tx, place.scope, uid, now.plus(LATER)).await?;
                 tx.commit(&()).await?;
                 return Ok(false);
             }

@@ -137,20 +137,33 @@ pub async fn replace(tx: &mut Tx, tenant: TenantScope, deployment: Uid, needed: 
     Ok(())
 }
 
-/// Has it looked from this time on whether outputs of a deployment have changed for those that need it.
-pub async fn mark_dependants(tx: &mut Tx, tenant: TenantScope, upstream: Uid, due: Timestamp) -> Result<()> {
+/// Reads which deployments need this one, and what for, by uid.
+pub async fn on(db: &mut Session, tenant: TenantScope, upstream: Uid) -> Result<Vec<(Uid, Needed)>> {
+    let rows = fetch_all!(
+        (Uuid, String),
+        db,
+        "SELECT deployment, body FROM dependencies WHERE tenant_id = $1 AND upstream = $2 ORDER BY deployment",
+        tenant.0.0,
+        upstream.0,
+    )?;
+    rows.into_iter().map(|(deployment, body)| Ok((Uid(deployment), decode("dependencies", &body)?))).collect()
+}
+
+/// Has it looked from this time on whether what a deployment takes of another one has changed.
+pub async fn mark(tx: &mut Tx, tenant: TenantScope, deployment: Uid, upstream: Uid, due: Timestamp) -> Result<()> {
     execute!(
         tx,
-        "UPDATE dependencies SET due = $1 WHERE tenant_id = $2 AND upstream = $3",
+        "UPDATE dependencies SET due = $1 WHERE tenant_id = $2 AND deployment = $3 AND upstream = $4",
         due.as_micros(),
         tenant.0.0,
+        deployment.0,
         upstream.0,
     )?;
     Ok(())
 }
 
-/// Has it looked from this time on whether anything that a deployment needs has changed, or later where it was to be looked.
-pub async fn mark(tx: &mut Tx, tenant: TenantScope, deployment: Uid, due: Timestamp) -> Result<()> {
+/// Has it looked from this time on whether anything that a deployment takes has changed.
+pub async fn mark_all(tx: &mut Tx, tenant: TenantScope, deployment: Uid, due: Timestamp) -> Result<()> {
     execute!(
         tx,
         "UPDATE dependencies SET due = $1 WHERE tenant_id = $2 AND deployment = $3",
@@ -158,6 +171,12 @@ pub async fn mark(tx: &mut Tx, tenant: TenantScope, deployment: Uid, due: Timest
         tenant.0.0,
         deployment.0,
     )?;
+    Ok(())
+}
+
+/// Has nobody look at what a deployment takes, whatever was due.
+pub async fn unmark(tx: &mut Tx, tenant: TenantScope, deployment: Uid) -> Result<()> {
+    execute!(tx, "UPDATE dependencies SET due = NULL WHERE tenant_id = $1 AND deployment = $2", tenant.0.0, deployment.0)?;
     Ok(())
 }
 
