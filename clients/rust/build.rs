@@ -34,13 +34,18 @@ fn main() -> Result<(), Failure> {
 
 /// Messages that carry a secret: their `Debug` is written by hand and shows none of it.
 const SECRET: &[&str] = &[
+    ".freehold.deployments.v1.DownloadStateResponse",
+    ".freehold.deployments.v1.ImportStateRequest",
+    ".freehold.deployments.v1.WriteStateRequest",
     ".freehold.iam.v1.CreateApiKeyResponse",
     ".freehold.iam.v1.ExchangeTokenRequest",
     ".freehold.iam.v1.ExchangeTokenResponse",
     ".freehold.runners.v1.ApplyResult",
+    ".freehold.runners.v1.CreateRegistrationTokenResponse",
     ".freehold.runners.v1.Job",
     ".freehold.runners.v1.JournalEntry",
     ".freehold.runners.v1.PlanResult",
+    ".freehold.runners.v1.RegisterRunnerRequest",
     ".freehold.runners.v1.ReportJobProgressRequest",
 ];
 

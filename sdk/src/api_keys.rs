@@ -49,7 +49,7 @@ pub struct NewApiKey {
 
 /// A secret. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(pub(crate) String);
 
 impl Secret {
     /// Shows it.

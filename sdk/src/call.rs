@@ -180,6 +180,15 @@ impl<R: Message> Call<R> {
         self.core.unary(path, &self.request, self.tenant, self.deadline).await
     }
 
+    /// Opens a stream of answers.
+    pub(crate) async fn stream<A: Message + Default + 'static>(
+        mut self,
+        path: &'static str,
+    ) -> Result<BoxStream<'static, Result<A>>> {
+        self.check()?;
+        self.core.stream(path, &self.request, self.tenant).await
+    }
+
     pub(crate) fn tenant(&self) -> Option<String> {
         self.tenant.clone()
     }

@@ -50,6 +50,8 @@ resource! {
         deletion_protection: bool,
         /// Runs apply without an approval where the environment needs none.
         auto_apply: bool,
+        /// Somebody holds the state to change it by hand; applies wait for the end of that.
+        state_locked: bool,
         /// Deployments that come first, beside those whose outputs are inputs of this one.
         depends_on: Vec<String>,
         /// When outputs that were taken as inputs change, an apply takes the new ones.

@@ -51,6 +51,7 @@ mod dependencies;
 mod deployments;
 mod environments;
 mod error;
+mod explanation;
 mod list;
 mod logs;
 mod names;
@@ -67,6 +68,7 @@ mod server_info;
 mod service_accounts;
 mod state;
 mod status;
+mod steps;
 mod stub;
 mod teardown;
 mod tenants;
@@ -96,6 +98,7 @@ pub use environments::{
     CreateEnvironment, DeleteEnvironment, Environment, EnvironmentKind, Environments, GetEnvironment, UpdateEnvironment,
 };
 pub use error::{Code, Error, Result, Violation};
+pub use explanation::{Blocker, BlockerKind, ExplainRun, RunExplanation};
 pub use jiff::Timestamp;
 pub use list::{Answers, List, Page};
 pub use logs::{LogLevel, LogLine};
@@ -107,19 +110,23 @@ pub use quotas::{
 };
 pub use run_handle::RunHandle;
 pub use runner_pools::{
-    CreateRunnerPool, DrainRunner, GetRunnerPool, ResumeRunner, Runner, RunnerPool, RunnerPools, RunnerState,
+    CreateRegistrationToken, CreateRunnerPool, DeleteRunner, DrainRunner, GetRunnerPool, NewRegistrationToken, RegistrationToken,
+    ResumeRunner, RevokeRegistrationToken, Runner, RunnerPool, RunnerPools, RunnerState, SandboxLevel, UpdateRunnerPool,
 };
 pub use runs::{
     ApplyRun, Approval, ApprovalDecision, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan,
-    PlanDeployment, RejectRun, RollbackDeployment, Run, RunError, RunKind, RunOutcome, RunPhase, RunStep, Runs, StepState,
-    WaitingOn, WaitingReason,
+    PlanDeployment, RejectRun, RollbackDeployment, Run, RunError, RunKind, RunOutcome, RunPhase, Runs, WaitingOn, WaitingReason,
 };
 pub use server_info::{GetServerInfo, ServerInfo};
 pub use service_accounts::{
     CreateServiceAccount, CreateWorkloadIdentity, DeleteServiceAccount, DeleteWorkloadIdentity, GetServiceAccount,
     ServiceAccount, ServiceAccounts, WorkloadIdentity,
 };
-pub use state::{DeploymentOutput, GetStateVersion, ListOutputs, State, StateVersion};
+pub use state::{
+    BreakStateLock, DeploymentOutput, DownloadState, GetResourceGraph, GetStateVersion, GraphFormat, ImportState, ListOutputs,
+    ManagedResource, State, StateLock, StateVersion,
+};
+pub use steps::{RunStep, StepState};
 pub use stub::Stub;
 pub use teardown::DestroyEnvironment;
 pub use tenants::{

@@ -29,6 +29,7 @@ pub(crate) enum Kind {
     Role,
     RunnerPool,
     Runner,
+    RegistrationToken,
 }
 
 impl Kind {
@@ -57,6 +58,7 @@ impl Kind {
             Self::Role => ("role", "roles/*"),
             Self::RunnerPool => ("runner pool", "runnerPools/*"),
             Self::Runner => ("runner", "runnerPools/*/runners/*"),
+            Self::RegistrationToken => ("registration token", "runnerPools/*/registrationTokens/*"),
         }
     }
 
@@ -81,6 +83,7 @@ impl Kind {
             Self::Role => "{role}",
             Self::RunnerPool => "default",
             Self::Runner => "default/{runner}",
+            Self::RegistrationToken => "default/{uid}",
         }
     }
 }

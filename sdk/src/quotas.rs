@@ -72,6 +72,8 @@ values! {
         Environments = 7 "ENVIRONMENTS",
         /// Runs that a runner is working on now.
         ConcurrentRuns = 8 "CONCURRENT_RUNS",
+        /// Runs that wait for a runner to begin with them.
+        QueuedRuns = 9 "QUEUED_RUNS",
     }
 }
 

@@ -39,6 +39,10 @@ impl RunHandle {
         Self { core, run }
     }
 
+    pub(crate) fn runs(&self) -> Runs {
+        Runs::new(self.core.clone())
+    }
+
     /// The run as it was last read.
     pub fn run(&self) -> &Run {
         &self.run

@@ -4,12 +4,12 @@ use freehold_proto::deployments::v1 as pb;
 use jiff::Timestamp;
 
 use crate::{
-    PlanSummary, RunDependency, Violation,
+    PlanSummary, RunDependency, RunStep, Violation,
     call::{Call, options, present, request, service},
     channel::new_id,
     list::{List, list},
     names::Kind,
-    plans::{ChangeAction, RunPlan},
+    plans::RunPlan,
     run_handle::RunHandle,
     wire::{Lift, resource, values},
 };
@@ -72,6 +72,9 @@ resource! {
         create_principal: String,
         /// Why, in the words of who created it.
         message: Option<String>,
+        /// What kept the programs of its engine from the runner's machine, for example
+        /// `user,mount,pid,ipc,uts,net,cgroup,pids,memory,cpu`, or `none`; nothing when there were no programs.
+        sandbox: Option<String>,
         /// What it takes from other deployments, or took.
         dependencies: Vec<RunDependency>,
     }
@@ -196,7 +199,7 @@ resource! {
 values! {
     /// What a run waits for.
     WaitingReason {
-        /// A free runner of the pool.
+        /// A free runner of the pool; there is one, or it has not been looked which are there.
         Runner = 1 "RUNNER",
         /// An approval.
         Approval = 2 "APPROVAL",
@@ -206,6 +209,20 @@ values! {
         Quota = 4 "QUOTA",
         /// The end of the lease of a lost runner.
         Lease = 5 "LEASE",
+        /// A runner of the pool: none is there.
+        RunnersAbsent = 6 "RUNNERS_ABSENT",
+        /// A free place on a runner of the pool: others are before it.
+        RunnersBusy = 7 "RUNNERS_BUSY",
+        /// A runner that takes work: all that could take it were told to drain.
+        RunnersDraining = 8 "RUNNERS_DRAINING",
+        /// A runner with its engine: those that are there have others.
+        EngineMissing = 9 "ENGINE_MISSING",
+        /// That its tenant is active again.
+        TenantSuspended = 10 "TENANT_SUSPENDED",
+        /// That the deletion protection of its deployment is switched off.
+        Protection = 11 "PROTECTION",
+        /// A runner to find out what a lost one has left behind.
+        Recovery = 12 "RECOVERY",
         /// A deployment that it depends on, or that depends on it.
         Dependency = 20 "DEPENDENCY",
     }
@@ -250,42 +267,6 @@ resource! {
         hint: Option<String>,
         /// A new run may well succeed.
         retryable: bool,
-    }
-}
-
-resource! {
-    /// One step of an apply.
-    RunStep = pb::RunStep {
-        /// The resource, for example `file.motd`.
-        address: String,
-        /// What is done.
-        action: ChangeAction,
-        /// How far it is.
-        state: StepState,
-        /// Why it failed.
-        error: Option<String>,
-        /// When it began.
-        start_time: Option<Timestamp>,
-        /// When it ended.
-        end_time: Option<Timestamp>,
-    }
-}
-
-values! {
-    /// How far a step is.
-    StepState {
-        /// Not begun.
-        Pending = 1 "PENDING",
-        /// Begun; its effect may be there or not.
-        Started = 2 "STARTED",
-        /// Done.
-        Done = 3 "DONE",
-        /// Failed without effect, or with the effect that the error says.
-        Failed = 4 "FAILED",
-        /// Its runner was lost and the provider cannot tell what happened.
-        Unclear = 5 "UNKNOWN",
-        /// Not done, because something before it failed.
-        Skipped = 6 "SKIPPED",
     }
 }
 
@@ -484,6 +465,12 @@ macro_rules! start_options {
                 self
             }
 
+            /// Leaves older runs of the deployment that wait where they are; without it, this one takes their place.
+            pub fn keep_queued(mut self) -> Self {
+                self.call.request.keep_queued = true;
+                self
+            }
+
             /// Why, at most 500 characters.
             pub fn message(mut self, message: impl Into<String>) -> Self {
                 self.call.request.message = message.into();
@@ -492,8 +479,6 @@ macro_rules! start_options {
         }
     )*};
 }
-
-pub(crate) use start_options;
 
 run_request! {
     /// A run to start; see [`Runs::plan`].

@@ -1,14 +1,17 @@
 //! State: what deployments have made, version by version, and their outputs.
 
 use freehold_proto::deployments::v1 as pb;
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
+    Result,
     call::{Call, request, service},
+    channel::new_id,
     list::{List, list},
     names::Kind,
-    wire::{Lift, resource},
+    wire::{Lift, resource, values},
 };
 
 resource! {
@@ -25,14 +28,56 @@ resource! {
         digest: String,
         /// Size of the content.
         size_bytes: i64,
-        /// The run that wrote it.
-        run: String,
+        /// The run that wrote it; absent when a person did.
+        run: Option<String>,
         /// Fence it was written with.
         epoch: i64,
         /// The resources in it.
         addresses: Vec<String>,
         /// When it was written.
         create_time: Option<Timestamp>,
+        /// The person that wrote it; absent when a run did.
+        create_principal: Option<String>,
+    }
+}
+
+resource! {
+    /// Something that a deployment has made and looks after.
+    ManagedResource = pb::ManagedResource {
+        /// `type.name`, with the path of its module and its key where the engine has them.
+        address: String,
+        /// Kind of resource, for example `file` or `aws_vpc`.
+        r#type: String,
+        /// What its provider calls it.
+        id: Option<String>,
+        /// Addresses it was made from.
+        depends_on: Vec<String>,
+    }
+}
+
+resource! {
+    /// Somebody's hold on a state.
+    StateLock = pb::StateLock {
+        /// Chosen by the holder.
+        id: String,
+        /// What the holder says of itself.
+        info: String,
+        /// Who took it.
+        principal: String,
+        /// When.
+        create_time: Option<Timestamp>,
+    }
+}
+
+values! {
+    /// How a graph is written.
+    GraphFormat {
+        /// `{"nodes": [{"address", "type", "id"}], "edges": [{"from", "to"}]}`; an edge goes to what is needed.
+        Json = 1 "JSON",
+        /// The language of Graphviz.
+        Dot = 2 "DOT",
+        /// The language of Mermaid.
+        Mermaid = 3 "MERMAID",
     }
 }
 
@@ -80,6 +125,106 @@ impl State {
     pub fn outputs(&self, deployment: impl AsRef<str>) -> ListOutputs {
         let call = Call::new(&self.core, pb::ListOutputsRequest::default());
         ListOutputs { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
+    }
+
+    /// Lists what the newest state of a deployment holds.
+    pub fn resources(&self, deployment: impl AsRef<str>) -> List<ManagedResource> {
+        let call = Call::new(&self.core, pb::ListManagedResourcesRequest::default()).name(
+            Kind::Deployment,
+            deployment.as_ref(),
+            |request, parent| request.parent = parent,
+        );
+        list!(
+            call,
+            "/freehold.deployments.v1.StateService/ListManagedResources",
+            pb::ListManagedResourcesResponse { managed_resources }
+        )
+    }
+
+    /// Reads the same as a graph of what was made from what.
+    ///
+    /// # Errors
+    /// [`is_not_found`](crate::Error::is_not_found).
+    pub fn graph(&self, deployment: impl AsRef<str>, format: GraphFormat) -> GetResourceGraph {
+        let request = pb::GetResourceGraphRequest { format: format.number(), ..Default::default() };
+        let call = Call::new(&self.core, request);
+        GetResourceGraph { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
+    }
+
+    /// Downloads the newest state of a deployment, which holds secrets; nothing when there is none yet. It is audited.
+    ///
+    /// # Errors
+    /// [`is_not_found`](crate::Error::is_not_found), [`is_permission_denied`](crate::Error::is_permission_denied).
+    pub fn download(&self, deployment: impl AsRef<str>) -> DownloadState {
+        let call = Call::new(&self.core, pb::DownloadStateRequest::default());
+        DownloadState { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
+    }
+
+    /// Gives a state of Terraform or OpenTofu to a deployment that has none.
+    ///
+    /// # Errors
+    /// [`is_failed_precondition`](crate::Error::is_failed_precondition) when it has one, or its blueprint is of another engine.
+    pub fn import(&self, deployment: impl AsRef<str>, content: Vec<u8>) -> ImportState {
+        let request = pb::ImportStateRequest { content, request_id: new_id(), ..Default::default() };
+        let call = Call::new(&self.core, request);
+        ImportState { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
+    }
+
+    /// Takes the hold on a state from whoever has it: what that one still writes is refused.
+    ///
+    /// # Errors
+    /// [`is_permission_denied`](crate::Error::is_permission_denied).
+    pub fn break_lock(&self, deployment: impl AsRef<str>, reason: impl Into<String>) -> BreakStateLock {
+        let request = pb::BreakStateLockRequest { reason: reason.into(), request_id: new_id(), ..Default::default() };
+        let call = Call::new(&self.core, request);
+        BreakStateLock { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
+    }
+}
+
+request! {
+    /// A graph to read; see [`State::graph`].
+    GetResourceGraph(pb::GetResourceGraphRequest) -> String =
+        "/freehold.deployments.v1.StateService/GetResourceGraph", |answer: pb::GetResourceGraphResponse| Ok(answer.graph)
+}
+
+request! {
+    /// A state to give; see [`State::import`].
+    ImportState(pb::ImportStateRequest) -> StateVersion =
+        "/freehold.deployments.v1.StateService/ImportState", pb::ImportStateResponse { state_version }
+}
+
+request! {
+    /// A hold to break; see [`State::break_lock`].
+    BreakStateLock(pb::BreakStateLockRequest) -> Option<StateLock> =
+        "/freehold.deployments.v1.StateService/BreakStateLock",
+        |answer: pb::BreakStateLockResponse| Ok(answer.lock.map(Lift::lift))
+}
+
+/// A state to download; see [`State::download`].
+#[must_use = "nothing is sent before `send`"]
+pub struct DownloadState {
+    call: Call<pb::DownloadStateRequest>,
+}
+
+impl DownloadState {
+    /// This version; without it the newest.
+    pub fn serial(mut self, serial: i64) -> Self {
+        self.call.request.serial = serial;
+        self
+    }
+
+    /// Downloads it.
+    ///
+    /// # Errors
+    /// See [`State::download`].
+    pub async fn send(self) -> Result<Option<Vec<u8>>> {
+        let mut pieces =
+            self.call.stream::<pb::DownloadStateResponse>("/freehold.deployments.v1.StateService/DownloadState").await?;
+        let mut state = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            state.extend_from_slice(&piece?.content);
+        }
+        Ok(Some(state).filter(|state| !state.is_empty()))
     }
 }
 

@@ -7,7 +7,6 @@ use crate::{
     call::{Call, options, request},
     channel::new_id,
     names::Kind,
-    runs::start_options,
     wire::Lift,
 };
 
@@ -41,4 +40,17 @@ impl DestroyEnvironment {
         Ok(answer.runs.into_iter().map(|run| RunHandle::new(core.clone(), run.lift())).collect())
     }
 }
-start_options!(DestroyEnvironment);
+
+impl DestroyEnvironment {
+    /// Applies at once where the environment needs no approval.
+    pub fn auto_apply(mut self) -> Self {
+        self.call.request.auto_apply = true;
+        self
+    }
+
+    /// Why, at most 500 characters.
+    pub fn message(mut self, message: impl Into<String>) -> Self {
+        self.call.request.message = message.into();
+        self
+    }
+}

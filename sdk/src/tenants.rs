@@ -41,6 +41,8 @@ resource! {
         delete_time: Option<Timestamp>,
         /// When a deleted tenant is forgotten.
         purge_time: Option<Timestamp>,
+        /// How much of the runners it is given while others want them too, compared with these: 1 to 100.
+        queue_weight: i32,
     }
 }
 
@@ -158,6 +160,14 @@ fields! { CreateTenant.tenant:
     labels: labels,
 }
 
+impl CreateTenant {
+    /// How much of the runners it is given while others want them too, compared with these: 1 to 100; 1 without it.
+    pub fn queue_weight(mut self, weight: i32) -> Self {
+        self.call.request.tenant.get_or_insert_default().queue_weight = weight;
+        self
+    }
+}
+
 request! {
     /// A tenant to read; see [`Tenants::get`].
     GetTenant(pb::GetTenantRequest) -> Tenant = "/freehold.tenants.v1.TenantService/GetTenant", pb::GetTenantResponse { tenant }
@@ -174,6 +184,15 @@ updates! { UpdateTenant.tenant:
     display_name: text,
     /// Replaces all labels.
     labels: labels,
+}
+
+impl UpdateTenant {
+    /// How much of the runners it is given while others want them too, compared with these: 1 to 100. For platform administrators.
+    pub fn queue_weight(mut self, weight: i32) -> Self {
+        self.call.request.tenant.get_or_insert_default().queue_weight = weight;
+        self.mask("queue_weight");
+        self
+    }
 }
 
 request! {

@@ -2,8 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use freehold_cli::GlobalArgs;
+use freehold_runner::sandbox::{Allowed, Limit, Mode, STAGE, Stage};
 
 use crate::telemetry::LogFormat;
 
@@ -25,7 +26,7 @@ pub enum Command {
     /// A whole system in one process: embedded database, own certificate authority, runner
     Dev(DevArgs),
     /// A replica of the server
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// A runner, anywhere; --endpoint names the runner listener, --cert a runner's certificate
     Runner(RunnerArgs),
     /// Brings a database to the schema of this version
@@ -33,6 +34,14 @@ pub enum Command {
     /// Certificates of the built-in authority
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// A process of a sandbox; runners start it
+    #[command(name = STAGE, hide = true)]
+    SandboxStage {
+        /// What it does
+        stage: Stage,
+        /// The record of its program, for people who look at the list of processes
+        record: PathBuf,
+    },
     /// The commands of the client.
     #[command(flatten)]
     Client(freehold_cli::Command),
@@ -53,6 +62,9 @@ pub struct ListenArgs {
     /// Health and reflection: plaintext, loopback only
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7446")]
     pub admin_addr: SocketAddr,
+    /// Where Terraform and OpenTofu find states, by their own protocol (TLS; a client certificate, or an API key as the password)
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7447")]
+    pub state_addr: SocketAddr,
     /// Origins whose pages may call the web listener, such as `https://console.example`; several separated by commas
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub web_origin: Vec<String>,
@@ -67,6 +79,11 @@ pub struct ListenArgs {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
     if (0.2..=3600.0).contains(&seconds) { Ok(Duration::from_secs_f64(seconds)) } else { Err("0.2 to 3600 seconds".to_owned()) }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// Options of `dev`.
@@ -125,6 +142,10 @@ pub struct ServeArgs {
     /// File with the key that signs tokens; the same for all replicas. Made if it is missing
     #[arg(long, value_name = "FILE")]
     pub token_key: PathBuf,
+    /// Folder of the built-in authority, as `freehold admin ca init` makes it: signs certificates of runners that register. Its
+    /// certificate must be among those of --client-ca
+    #[arg(long, value_name = "DIR")]
+    pub ca_dir: Option<PathBuf>,
     /// File with the key that all data keys are wrapped with: 32 random bytes, the same for all replicas and for ever; a server
     /// with another one does not start
     #[arg(long, value_name = "FILE")]
@@ -143,22 +164,105 @@ pub struct ServeArgs {
     pub log: LogFormat,
 }
 
-/// Options of `runner`. Its server and certificate are given as to the client's commands: `--endpoint` of the runner listener,
-/// `--ca`, `--cert`, `--key`.
+/// Options of `runner`. Its server is given as to the client's commands: `--endpoint` of the runner listener, `--ca`. So is its
+/// certificate, by `--cert` and `--key`, unless it has a folder of its own for that.
 #[derive(Args)]
 pub struct RunnerArgs {
     /// Jobs at a time
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub capacity: u16,
-    /// Folder that resources of the type `file` are made in
+    /// Folder for what outlives the runner: runs under way, and, without --cert, its key and a certificate that it gets by a
+    /// registration token when it first starts and renews by itself. Of this runner alone, and the same at each start
     #[arg(long, value_name = "DIR")]
-    pub file_root: PathBuf,
+    pub data_dir: PathBuf,
+    /// Folder that resources of the type `file` are made in; `files` in the data folder unless it is given
+    #[arg(long, value_name = "DIR")]
+    pub file_root: Option<PathBuf>,
+    /// The engine `terraform`.
+    #[command(flatten)]
+    pub terraform: TerraformArgs,
+    /// File with a registration token of `freehold runner-pool token POOL`; needed once
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The pool that the token is of
+    #[arg(long, value_name = "POOL", default_value = "default")]
+    pub pool: String,
+    /// Its name in the pool; without it, one that nobody else has
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Labels to find it by; can be given more than once
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub label: Vec<(String, String)>,
     /// Lets blueprints reach loopback and private addresses
     #[arg(long)]
     pub allow_private: bool,
+    /// How programs of engines are run.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// How the log is written
     #[arg(long, value_enum, default_value = "json")]
     pub log: LogFormat,
+}
+
+/// How programs of engines are run.
+#[derive(Args, Clone, Debug)]
+pub struct SandboxArgs {
+    /// Whether programs of engines are kept from the rest of this machine
+    #[arg(long, value_enum, default_value = "preferred")]
+    pub sandbox: SandboxMode,
+    /// Where programs of engines may connect to, by HTTP proxy: `none`, `all`, or hosts and networks separated by commas:
+    /// registry.opentofu.org, *.amazonaws.com:443, 10.1.0.0/16. Never to addresses of the link, where clouds hand out credentials
+    #[arg(long, value_name = "HOSTS", default_value = "all")]
+    pub egress: Allowed,
+    /// Changes what each program of an engine may take: processes, memory, cpu-time, time, disk, output, open-files; for example
+    /// memory=8GiB or time=12h. Can be given more than once
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub limit: Vec<Limit>,
+}
+
+impl Default for SandboxArgs {
+    fn default() -> Self {
+        Self { sandbox: SandboxMode::Preferred, egress: Allowed::All, limit: Vec::new() }
+    }
+}
+
+/// Whether programs of engines are kept from the rest of this machine.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SandboxMode {
+    /// They are, or the runner does not start
+    Required,
+    /// They are, where the machine lets the runner do it; runs say what was in force
+    Preferred,
+    /// They are not; they have their limits all the same
+    Off,
+}
+
+impl From<SandboxMode> for Mode {
+    fn from(mode: SandboxMode) -> Self {
+        match mode {
+            SandboxMode::Required => Self::Required,
+            SandboxMode::Preferred => Self::Preferred,
+            SandboxMode::Off => Self::Off,
+        }
+    }
+}
+
+/// Options of the engine `terraform`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TerraformArgs {
+    /// OpenTofu or Terraform; without it `tofu` or else `terraform` of the search path, if there is one
+    #[arg(long, value_name = "FILE")]
+    pub terraform: Option<PathBuf>,
+    /// Folder with providers, as `tofu providers mirror` makes it; nothing else is installed then. Without it they come from
+    /// their registries
+    #[arg(long, value_name = "DIR")]
+    pub provider_mirror: Option<PathBuf>,
+    /// File with lines NAME=VALUE: the environment of programs that plan or look for drift, for example credentials that can read
+    #[arg(long, value_name = "FILE")]
+    pub read_env: Option<PathBuf>,
+    /// File with lines NAME=VALUE: the environment of programs that make changes
+    #[arg(long, value_name = "FILE")]
+    pub write_env: Option<PathBuf>,
 }
 
 /// What can be done with the built-in authority.
@@ -231,6 +335,6 @@ mod tests {
         let files = ["--tls-cert", "--tls-key", "--client-ca", "--token-key", "--master-key"].map(|option| [option, "x"]);
         let serve = ["freehold", "serve", "--database-url", "sqlite:x"].into_iter().chain(files.into_iter().flatten());
         let serve = Program::try_parse_from(serve).map(|program| program.command);
-        assert!(matches!(serve, Ok(Command::Serve(ServeArgs { rate_limit: 500, .. }))));
+        assert!(matches!(serve, Ok(Command::Serve(args)) if args.rate_limit == 500));
     }
 }

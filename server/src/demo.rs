@@ -83,7 +83,7 @@ pub fn invite(dir: &Path, addresses: Addresses, demo: bool) {
     let tenant = if demo { "acme" } else { "TENANT" };
     println!(
         "
-Listening: api {api}, web {web}, runner {runner}, admin {admin} (plaintext, loopback).
+Listening: api {api}, web {web}, runner {runner}, state {state}, admin {admin} (plaintext, loopback).
 
 Command line and SDK (the ten lines of Rust are in README.md):
   export FREEHOLD_ENDPOINT=https://{api} FREEHOLD_TENANT={tenant}
@@ -103,6 +103,7 @@ Ctrl-C ends it.",
         web = addresses.web,
         runner = addresses.runner,
         admin = addresses.admin,
+        state = addresses.state,
     );
 }
 

@@ -1,6 +1,7 @@
 //! `freehold dev`: a whole system in one process.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,12 +10,13 @@ use std::{
 
 use freehold::{Client, Credentials};
 use freehold_api::authority::Authority;
+use freehold_runner::Folder;
 use freehold_service::{StoreSettings, SystemClock, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Failure, admin,
-    args::{DevArgs, ListenArgs},
+    args::{DevArgs, ListenArgs, SandboxArgs, TerraformArgs},
     demo, keys, runner,
     serve::{Addresses, KeyFiles, Server, ServerSettings, terminated},
 };
@@ -81,7 +83,6 @@ impl System {
 
         let pki = dir.join("pki");
         let authority = certificates(&pki)?;
-        let native = runner::native(dir.join("files"), true)?;
         let (database, master_key) = (dir.join("freehold.db"), pki.join("master.key"));
         // A new key would open nothing in a database that is there.
         let master_key = if database.exists() {
@@ -98,6 +99,7 @@ impl System {
                 client_ca: authority.ca_path(),
                 revoked: Some(authority.revoked_path()),
                 token_key: pki.join("token.key"),
+                ca_dir: Some(pki.clone()),
             },
             master_key,
             listen,
@@ -109,16 +111,23 @@ impl System {
         let credentials =
             Credentials::new().ca_file(pki.join("ca.crt")).certificate_files(pki.join("runner.crt"), pki.join("runner.key"));
         let client = Client::builder(endpoint).credentials(credentials).build().await?;
-        let runner = runner::build(&client, vec![native], 4)?;
         let stop = CancellationToken::new();
-        let told = stop.clone();
+        // Looking for the programs of engines takes a moment that nobody has to wait for.
+        let (told, files) = (stop.clone(), dir.join("files"));
+        let folder = Folder::open(&dir.join("runner"))?;
         let runner = tokio::spawn(async move {
-            if let Err(error) = runner.run(told).await {
+            let work = async {
+                let sandbox = runner::sandbox(&SandboxArgs::default(), true).await?;
+                let engines = runner::engines(&folder, files, true, &TerraformArgs::default(), &sandbox).await?;
+                runner::build(&client, engines, 4, folder, &sandbox, BTreeMap::new())?.run(told).await?;
+                Ok::<_, Failure>(())
+            };
+            if let Err(error) = work.await {
                 tracing::error!(%error, "there is no runner");
             }
         });
-        let Addresses { api, web, runner: runners, admin } = server.addresses();
-        fs::write(&ready, format!("api={api}\nweb={web}\nrunner={runners}\nadmin={admin}\n"))?;
+        let Addresses { api, web, runner: runners, admin, state } = server.addresses();
+        fs::write(&ready, format!("api={api}\nweb={web}\nrunner={runners}\nadmin={admin}\nstate={state}\n"))?;
         Ok(Self { dir, server, stop, runner, _lock: lock })
     }
 

@@ -12,6 +12,10 @@ use freehold_server::{
 
 fn main() -> ExitCode {
     let program = Program::parse();
+    if let Command::SandboxStage { stage, .. } = program.command {
+        // Before there is a second thread: namespaces are made by processes that have one.
+        return ended(stage.run().map_err(Failure::from));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return ended(Err(error.into())),
@@ -24,12 +28,13 @@ fn main() -> ExitCode {
             }
             Command::Serve(args) => {
                 init_telemetry(args.log);
-                ended(serve::run(args).await)
+                ended(serve::run(*args).await)
             }
             Command::Runner(args) => {
                 init_telemetry(args.log);
                 ended(runner::run(&program.global, args).await)
             }
+            Command::SandboxStage { .. } => unreachable!("done above"),
             Command::Migrate(args) => told(admin::migrate(args).await),
             Command::Admin(command) => told(admin::run(command)),
             Command::Client(ClientCommand::Completions { shell }) => {

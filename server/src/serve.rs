@@ -1,14 +1,21 @@
 //! A replica of the server: listeners, services, duties, and its end.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use freehold_api::{
+    authority::Authority,
     health::Readiness,
     layers::Rate,
     listener::{Listener, Security, Settings},
     policy::Surface,
     reflection,
     stack::Edge,
+    state_http::{MAX_STATE, StateBackend},
     tls::{ClientFiles, ServerTls, TlsFiles},
     tokens::TokenKeys,
     wire::{MESSAGE, RUNNER_MESSAGE, Wire},
@@ -19,7 +26,7 @@ use freehold_domain::{
 };
 use freehold_engines::Rules;
 use freehold_service::{
-    App, AppSettings, MasterKey, Store, StoreSettings, SystemClock, SystemRandom, Validator, master_key, runners,
+    App, AppSettings, Issuer, MasterKey, Store, StoreSettings, SystemClock, SystemRandom, Validator, master_key, runners,
 };
 use http::HeaderValue;
 use tokio::{
@@ -50,6 +57,8 @@ pub struct KeyFiles {
     pub revoked: Option<PathBuf>,
     /// Signs tokens.
     pub token_key: PathBuf,
+    /// The built-in authority, which signs certificates of runners.
+    pub ca_dir: Option<PathBuf>,
 }
 
 /// What a replica is made of.
@@ -81,6 +90,8 @@ pub struct Addresses {
     pub runner: SocketAddr,
     /// Health and reflection.
     pub admin: SocketAddr,
+    /// States, for Terraform and OpenTofu.
+    pub state: SocketAddr,
 }
 
 /// A replica that serves.
@@ -117,6 +128,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
         client_ca,
         revoked,
         token_key,
+        ca_dir,
         master_key,
         listen,
         rate_limit,
@@ -127,7 +139,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     let server = Server::start(ServerSettings {
         store: store_settings(&database),
         trust_domain,
-        files: KeyFiles { cert: tls_cert, key: tls_key, client_ca, revoked, token_key },
+        files: KeyFiles { cert: tls_cert, key: tls_key, client_ca, revoked, token_key, ca_dir },
         master_key: keys::read_master_key(&master_key)?,
         listen,
         rate_limit,
@@ -135,8 +147,8 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     })
     .await?;
     keys.iter().for_each(|key| keys::warn_if_open(key));
-    let Addresses { api, web, runner, admin } = server.addresses();
-    tracing::info!(%api, %web, %runner, %admin, "serving");
+    let Addresses { api, web, runner, admin, state } = server.addresses();
+    tracing::info!(%api, %web, %runner, %admin, %state, "serving");
     terminated().await;
     tracing::info!("draining");
     server.stop(Duration::from_millis(drain_delay)).await;
@@ -172,19 +184,27 @@ impl Server {
         let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
 
         // Addresses first: a port that is taken is the most likely fault, and costs nothing to find.
-        let tls = |clients: bool, http1: bool| -> Result<Security, Failure> {
-            let clients = clients.then(|| ClientFiles { ca: files.client_ca.clone(), revoked: files.revoked.clone() });
+        let tls = |clients: Option<bool>, http1: bool| -> Result<Security, Failure> {
+            let (ca, revoked) = (&files.client_ca, &files.revoked);
+            let clients = clients.map(|optional| ClientFiles { ca: ca.clone(), optional, revoked: revoked.clone() });
             let files = TlsFiles { cert: files.cert.clone(), key: files.key.clone(), clients, tls12: listen.tls12, http1 };
             Ok(Security::Tls(Arc::new(ServerTls::load(files)?)))
         };
         let bind = async |address, security| Listener::bind(address, security, Settings::default(), Arc::clone(&clock)).await;
-        let api = bind(listen.api_addr, tls(true, false)?).await?;
-        let web = bind(listen.web_addr, tls(false, true)?).await?;
-        let runner = bind(listen.runner_addr, tls(true, false)?).await?;
+        let api = bind(listen.api_addr, tls(Some(false), false)?).await?;
+        let web = bind(listen.web_addr, tls(None, true)?).await?;
+        let runner = bind(listen.runner_addr, tls(Some(true), false)?).await?;
         let admin = bind(listen.admin_addr, Security::Plaintext).await?;
-        let addresses =
-            Addresses { api: api.local_addr(), web: web.local_addr(), runner: runner.local_addr(), admin: admin.local_addr() };
+        let state = bind(listen.state_addr, tls(Some(true), true)?).await?;
+        let addresses = Addresses {
+            api: api.local_addr(),
+            web: web.local_addr(),
+            runner: runner.local_addr(),
+            admin: admin.local_addr(),
+            state: state.local_addr(),
+        };
 
+        let issuer = files.ca_dir.as_ref().map(|dir| issuer(dir, &trust_domain, &clock)).transpose()?;
         let store = Store::open(&store, Arc::clone(&clock), Arc::clone(&random)).await?;
         let app = Arc::new(App::new(AppSettings {
             store,
@@ -194,6 +214,7 @@ impl Server {
             trust_domain,
             lease: listen.lease,
             validators: engines.into_iter().map(|engine| Arc::new(EngineValidator(engine)) as Arc<dyn Validator>).collect(),
+            issuer,
         }));
         master_key::check(&app).await?;
         runners::ensure_default_pool(&app).await?;
@@ -209,8 +230,13 @@ impl Server {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let origins = listen.web_origin.iter().map(|origin| HeaderValue::from_str(origin)).collect::<Result<Vec<_>, _>>()?;
         let mut listeners = JoinSet::new();
-        for (surface, listener) in [(Surface::Api, api), (Surface::Web, web), (Surface::Runner, runner), (Surface::Admin, admin)]
-        {
+        for (surface, listener) in [
+            (Surface::Api, api),
+            (Surface::Web, web),
+            (Surface::Runner, runner),
+            (Surface::State, state),
+            (Surface::Admin, admin),
+        ] {
             let routes = wire.routes(surface).add_service(readiness.service());
             let routes =
                 if matches!(surface, Surface::Api | Surface::Admin) { reflection::add(routes, surface)? } else { routes };
@@ -226,7 +252,11 @@ impl Server {
                 origins: origins.clone(),
             }
             .stack(routes);
-            listeners.spawn(listener.serve(stack, stop.clone()));
+            if surface == Surface::State {
+                listeners.spawn(listener.serve(StateBackend(stack), stop.clone()));
+            } else {
+                listeners.spawn(listener.serve(stack, stop.clone()));
+            }
         }
         let mut duties = JoinSet::new();
         duties.spawn(freehold_worker::run(Arc::clone(&app), listen.lease, stop.clone()));
@@ -257,9 +287,27 @@ impl Server {
     }
 }
 
+/// The authority that signs certificates of runners.
+fn issuer(dir: &Path, trust_domain: &str, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Issuer>, Failure> {
+    let authority = Authority::open(dir, Arc::clone(clock))?;
+    if authority.trust_domain() != trust_domain {
+        let dir = dir.display();
+        let own = authority.trust_domain();
+        return Err(format!(
+            "the authority in {dir} is of the trust domain {own}, not of {trust_domain}; give that by --trust-domain"
+        )
+        .into());
+    }
+    Ok(Arc::new(authority))
+}
+
 /// Bytes of the largest message of a request.
 fn surface_limit(surface: Surface) -> usize {
-    if surface == Surface::Runner { RUNNER_MESSAGE } else { MESSAGE }
+    match surface {
+        Surface::Runner => RUNNER_MESSAGE,
+        Surface::State => MAX_STATE + MESSAGE,
+        _ => MESSAGE,
+    }
 }
 
 /// Says that the server is ready while its database answers.

@@ -15,7 +15,7 @@ pub use people::furnish;
 pub use pki::Pki;
 pub use process::{Process, binary};
 pub use server::{Database, Installation, Replica, RunnerProcess, World, endpoint};
-pub use tools::{buf, grpcurl};
+pub use tools::{buf, grpcurl, terraform};
 pub use wait::{eventually, until};
 pub use witness::{Effect, Witness};
 

@@ -47,6 +47,8 @@ pub struct Replica {
     pub runner: SocketAddr,
     /// Health and reflection, plaintext.
     pub admin: SocketAddr,
+    /// States, for Terraform.
+    pub state: SocketAddr,
 }
 
 /// A runner.
@@ -83,7 +85,7 @@ impl Installation {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let log = self.dir.path().join(format!("server-{}.log", COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
         let process = Process::start(command, &log);
-        let mut replica = Replica { process, api: NOWHERE, web: NOWHERE, runner: NOWHERE, admin: NOWHERE };
+        let mut replica = Replica { process, api: NOWHERE, web: NOWHERE, runner: NOWHERE, admin: NOWHERE, state: NOWHERE };
         let line = eventually("a server", || {
             let said = replica.process.said();
             let ended = replica.process.ended();
@@ -97,6 +99,7 @@ impl Installation {
         let address = |name: &str| line[name].as_str().and_then(|text| text.parse().ok()).expect("an address");
         (replica.api, replica.web) = (address("api"), address("web"));
         (replica.runner, replica.admin) = (address("runner"), address("admin"));
+        replica.state = address("state");
         replica
     }
 
@@ -104,7 +107,7 @@ impl Installation {
     pub fn serve(&self, options: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(["serve", "--trust-domain", TRUST_DOMAIN, "--database-url", &self.database_url]);
-        for name in ["api", "web", "runner", "admin"] {
+        for name in ["api", "web", "runner", "admin", "state"] {
             if !options.contains(&format!("--{name}-addr").as_str()) {
                 command.arg(format!("--{name}-addr")).arg("127.0.0.1:0");
             }
@@ -112,6 +115,7 @@ impl Installation {
         for (option, file) in [("--tls-cert", "server.crt"), ("--tls-key", "server.key"), ("--client-ca", "ca.crt")] {
             command.arg(option).arg(self.pki.path(file));
         }
+        command.arg("--ca-dir").arg(self.pki.path(""));
         command.arg("--revoked").arg(self.pki.authority.revoked_path());
         command.arg("--token-key").arg(self.dir.path().join("token.key"));
         command.arg("--master-key").arg(self.dir.path().join("master.key"));
@@ -133,7 +137,15 @@ impl Installation {
         let files = self.path("files");
         let endpoints: Vec<String> = servers.iter().map(|address| format!("https://{address}")).collect();
         let mut command = Command::new(binary());
-        command.args(["runner", "--endpoint", &endpoints.join(","), "--allow-private", "--file-root"]).arg(&files);
+        command
+            .arg("runner")
+            .arg("--terraform")
+            .arg(crate::terraform())
+            .args(["--endpoint", &endpoints.join(","), "--allow-private", "--file-root"])
+            .arg(&files);
+        if !options.contains(&"--data-dir") {
+            command.arg("--data-dir").arg(self.path(&format!("runner-{certificate}")));
+        }
         command.arg("--ca").arg(self.pki.path("ca.crt"));
         command.arg("--cert").arg(self.pki.path(&format!("{certificate}.crt")));
         command.arg("--key").arg(self.pki.path(&format!("{certificate}.key")));

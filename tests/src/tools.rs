@@ -18,6 +18,23 @@ pub fn buf() -> PathBuf {
     tool("FREEHOLD_BUF", "node_modules/.bin/buf", "buf-")
 }
 
+/// Terraform or OpenTofu: `FREEHOLD_TERRAFORM`, the one that `cargo xtask test` has installed, or one on the path.
+///
+/// # Panics
+/// When there is none.
+pub fn terraform() -> PathBuf {
+    let installed = std::env::var_os("FREEHOLD_TERRAFORM").filter(|path| !path.is_empty()).map(PathBuf::from);
+    installed
+        .or_else(|| on_path("tofu"))
+        .or_else(|| on_path("terraform"))
+        .unwrap_or_else(|| tool("FREEHOLD_TERRAFORM", "tofu", "tofu-"))
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
 /// Looks for it where xtask keeps tools: in folders of `target/tools` that name a version.
 fn tool(variable: &str, file: &str, folder: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) {
@@ -29,8 +46,6 @@ fn tool(variable: &str, file: &str, folder: &str) -> PathBuf {
     let ours =
         installed.filter(|entry| entry.file_name().to_string_lossy().starts_with(folder)).map(|entry| entry.path().join(file));
     let name = file.rsplit('/').next().unwrap_or(file);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|dir| dir.join(name));
-    let found = ours.chain(on_path).find(|path| path.is_file());
+    let found = ours.chain(on_path(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("{name} is missing: `cargo xtask test` installs it, or set {variable} to the program"))
 }

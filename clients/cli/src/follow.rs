@@ -150,6 +150,14 @@ pub(crate) async fn approve(
     attend(&name, until, follow_to_end(run, written, screen)).await
 }
 
+/// Has the plan applied as it was read, where nobody has to approve it, and follows the run to its end.
+pub(crate) async fn apply(run: RunHandle, until: Option<Instant>, screen: &mut Screen) -> Result<(), Failure> {
+    let name = run.run().name.clone();
+    let written = lines_so_far(&run).await?;
+    let run = run.apply().send().await?;
+    attend(&name, until, follow_to_end(run, written, screen)).await
+}
+
 /// Approves the plan as it was read; answers the length of the log so far, too.
 async fn approved(run: RunHandle, comment: Option<String>, screen: &mut Screen) -> Result<(RunHandle, i64), Failure> {
     let written = lines_so_far(&run).await?;

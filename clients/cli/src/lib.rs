@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 mod commands;
 mod config;
 mod document;
+mod explanation;
 mod failure;
 mod follow;
 mod input;

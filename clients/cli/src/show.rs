@@ -3,8 +3,8 @@
 use anstyle::{AnsiColor, Style};
 use freehold::{
     ApiKey, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion, DependencyEdge, Deployment,
-    DeploymentOutput, Environment, Operation, Project, Quota, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool,
-    ServiceAccount, StateVersion, Tenant, Timestamp, User, WorkloadIdentity,
+    DeploymentOutput, Environment, ManagedResource, Operation, Project, Quota, RegistrationToken, Reservation, Revision, Role,
+    RoleBinding, Run, Runner, RunnerPool, ServiceAccount, StateVersion, Tenant, Timestamp, User, WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -152,20 +152,33 @@ show! {
         short(&it.create_principal),
         time(it.create_time),
     ];
-    StateVersion => ["SERIAL", "RESOURCES", "BYTES", "WRITTEN", "RUN"], |it| [
-        it.serial.to_string(), it.addresses.len().to_string(), it.size_bytes.to_string(), time(it.create_time), id(&it.run),
+    StateVersion => ["SERIAL", "RESOURCES", "BYTES", "WRITTEN", "BY"], |it| [
+        it.serial.to_string(), it.addresses.len().to_string(), it.size_bytes.to_string(), time(it.create_time),
+        it.run.as_deref().map(id).or(it.create_principal.as_deref().map(short)).unwrap_or_default(),
+    ];
+    ManagedResource => ["ADDRESS", "TYPE", "ID"], |it| [
+        it.address.as_str(), it.r#type.as_str(), it.id.as_deref().unwrap_or_default(),
     ];
     DeploymentOutput => ["NAME", "VALUE"], |it| [
         it.name.as_str(),
         if it.sensitive && it.value.is_none() { "(sensitive)".to_owned() } else { json(&it.value) },
     ];
     RunnerPool => ["NAME", "DISPLAY NAME", "CREATED"], |it| [short(&it.name), it.display_name.as_str(), time(it.create_time)];
-    Runner => ["NAME", "STATE", "RUNNING", "ENGINES", "VERSION", "LAST SEEN"], |it| [
+    RegistrationToken => ["NAME", "PREFIX", "EXPIRES", "RUNNER", "REVOKED"], |it| [
+        short(&it.name),
+        it.prefix.as_str(),
+        time(it.expire_time),
+        it.runner.as_deref().map(short).unwrap_or_default(),
+        time(it.revoke_time),
+    ];
+    Runner => ["NAME", "STATE", "RUNNING", "ENGINES", "VERSION", "PLATFORM", "SANDBOX", "LAST SEEN"], |it| [
         short(&it.name),
         state(it.state),
         format!("{}/{}", it.running, it.capacity),
         it.engines.join(", "),
         it.version.as_str(),
+        it.platform.as_str(),
+        it.sandbox.as_str(),
         time(it.last_seen_time),
     ];
     AuditRecord => ["TIME", "PRINCIPAL", "DECISION", "METHOD", "RESOURCE", "REASON"], |it| [

@@ -11,12 +11,17 @@ macro_rules! hidden {
 }
 
 hidden!(
+    crate::deployments::v1::DownloadStateResponse,
+    crate::deployments::v1::ImportStateRequest,
+    crate::deployments::v1::WriteStateRequest,
     crate::iam::v1::CreateApiKeyResponse,
     crate::iam::v1::ExchangeTokenRequest,
     crate::iam::v1::ExchangeTokenResponse,
     crate::runners::v1::ApplyResult,
+    crate::runners::v1::CreateRegistrationTokenResponse,
     crate::runners::v1::Job,
     crate::runners::v1::JournalEntry,
     crate::runners::v1::PlanResult,
+    crate::runners::v1::RegisterRunnerRequest,
     crate::runners::v1::ReportJobProgressRequest,
 );

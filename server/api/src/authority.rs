@@ -15,8 +15,9 @@ use std::{
 use freehold_domain::time::{Clock, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
+use ring::digest::{SHA256, digest};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde::{Deserialize, Serialize};
 use x509_parser::{
@@ -73,6 +74,17 @@ pub struct Profile {
     pub lifetime: Duration,
     /// What it is for.
     pub usage: Usage,
+}
+
+/// A certificate of a key that somebody else keeps.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// The certificate in PEM.
+    pub cert_pem: String,
+    /// Serial number in lower-case hex.
+    pub serial: String,
+    /// End of its validity.
+    pub not_after: Timestamp,
 }
 
 /// A certificate with its key.
@@ -190,9 +202,20 @@ impl Authority {
     /// # Errors
     /// When the profile is not one this authority signs, or the record cannot be written; then nothing was issued.
     pub fn issue(&self, profile: &Profile) -> Result<Issued> {
+        let key = KeyPair::generate().map_err(unusable)?;
+        let Signed { cert_pem, serial, not_after } = self.sign(profile, &key)?;
+        Ok(Issued { cert_pem, key_pem: key.serialize_pem(), serial, not_after })
+    }
+
+    /// Signs a key that somebody else keeps, and records the certificate.
+    ///
+    /// # Errors
+    /// As [`issue`](Self::issue).
+    pub fn sign(&self, profile: &Profile, key: &impl PublicKeyData) -> Result<Signed> {
         let now = self.clock.now();
         self.check(profile, now)?;
         let mut params = parameters(now, profile.lifetime, "Freehold")?;
+        params.serial_number = Some(serial_number(key, now));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = match profile.usage {
             Usage::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
@@ -206,17 +229,15 @@ impl Authority {
         }
         params.subject_alt_names.extend(profile.ips.iter().copied().map(SanType::IpAddress));
 
-        let key = KeyPair::generate().map_err(unusable)?;
-        let cert = params.signed_by(&key, &self.issuer).map_err(unusable)?;
+        let cert = params.signed_by(key, &self.issuer).map_err(unusable)?;
         let (_, parsed) = X509Certificate::from_der(cert.der()).expect("it was just made");
-        let issued = Issued {
+        let signed = Signed {
             cert_pem: cert.pem(),
-            key_pem: key.serialize_pem(),
             serial: peer::serial(&parsed),
             not_after: Timestamp::from_micros(parsed.validity().not_after.timestamp().saturating_mul(1_000_000)),
         };
-        self.record(&issued, &profile.spiffe_id, now)?;
-        Ok(issued)
+        self.record(&signed, &profile.spiffe_id, now)?;
+        Ok(signed)
     }
 
     /// Every certificate that has not been over for 90 days, oldest first.
@@ -267,7 +288,7 @@ impl Authority {
         if wrong.is_empty() { Ok(()) } else { Err(SetupError::new(wrong.join("; "))) }
     }
 
-    fn record(&self, issued: &Issued, spiffe_id: &SpiffeId, now: Timestamp) -> Result<()> {
+    fn record(&self, issued: &Signed, spiffe_id: &SpiffeId, now: Timestamp) -> Result<()> {
         let _lock = lock(&self.dir)?;
         let mut records = self.records()?;
         records.retain(|record| now.since(record.not_after) < KEPT);
@@ -325,7 +346,16 @@ fn unusable(error: rcgen::Error) -> SetupError {
     SetupError::new("the certificate cannot be made").caused_by(error)
 }
 
-/// Names and validity; the serial number is drawn from the new key, hence unique.
+/// Drawn from key and time: a key that is signed again gets another one. Positive, and at most 20 bytes (RFC 5280).
+fn serial_number(key: &impl PublicKeyData, now: Timestamp) -> SerialNumber {
+    let mut content = key.der_bytes().to_vec();
+    content.extend_from_slice(&now.as_micros().to_be_bytes());
+    let mut serial = digest(&SHA256, &content).as_ref()[..20].to_vec();
+    serial[0] = serial[0] & 0x7f | 0x40;
+    SerialNumber::from(serial)
+}
+
+/// Names and validity.
 fn parameters(now: Timestamp, lifetime: Duration, name: &str) -> Result<CertificateParams> {
     let seconds = u64::try_from(now.as_micros() / 1_000_000).map_err(|_| SetupError::new("the clock is before 1970"))?;
     let epoch = rcgen::date_time_ymd(1970, 1, 1);

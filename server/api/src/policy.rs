@@ -14,8 +14,11 @@ pub enum Surface {
     Api,
     /// Server TLS for browsers, over gRPC-web: everything but the runner protocol and reflection.
     Web,
-    /// Mutual TLS for runners: the runner protocol.
+    /// Mutual TLS for runners: the runner protocol. Who joins has no certificate yet; without one, only the public method for that
+    /// is reached.
     Runner,
+    /// TLS for Terraform and OpenTofu, with a client certificate or a token: states, over their own protocol.
+    State,
     /// Loopback without TLS, for the operator of the machine: health and reflection, to anybody.
     Admin,
 }
@@ -27,6 +30,7 @@ impl Surface {
             Self::Api => "api",
             Self::Web => "web",
             Self::Runner => "runner",
+            Self::State => "state",
             Self::Admin => "admin",
         }
     }
@@ -42,6 +46,8 @@ impl Surface {
         let here = match service {
             HEALTH => true,
             RUNNER => self == Self::Runner,
+            STATE => matches!(self, Self::Api | Self::Web | Self::State),
+            TOKEN => matches!(self, Self::Api | Self::Web | Self::State),
             _ if REFLECTION.contains(&service) => matches!(self, Self::Api | Self::Admin),
             _ => matches!(self, Self::Api | Self::Web),
         };
@@ -65,6 +71,8 @@ impl Surface {
 pub(crate) const HEALTH: &str = "grpc.health.v1.Health";
 pub(crate) const REFLECTION: [&str; 2] = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 const RUNNER: &str = "freehold.runners.v1.RunnerService";
+const STATE: &str = "freehold.deployments.v1.StateService";
+const TOKEN: &str = "freehold.iam.v1.TokenService";
 
 /// Methods that are not of the contract. Load balancers must be able to ask for health without an identity.
 static STANDARD: [Method; 4] = [

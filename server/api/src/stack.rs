@@ -78,7 +78,7 @@ impl<I: Identify> Edge<I> {
             Surface::Web => BoxCloneSyncService::new(
                 ServiceBuilder::new().layer(cors(self.origins)).layer(GrpcWebLayer::new()).service(calls),
             ),
-            Surface::Api | Surface::Runner | Surface::Admin => BoxCloneSyncService::new(calls),
+            Surface::Api | Surface::Runner | Surface::State | Surface::Admin => BoxCloneSyncService::new(calls),
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct ClientFiles {
     /// Authorities whose certificates are accepted. One that names a trust domain, as those of SPIFFE do, speaks for that domain,
     /// and no other does; those that name none speak for all other domains.
     pub ca: PathBuf,
+    /// Whether there may be clients without one. What they may call is for the layers to say.
+    pub optional: bool,
     /// One line for each certificate that is not: a serial number in hex, or a SPIFFE id. `#` begins a comment.
     pub revoked: Option<PathBuf>,
 }
@@ -231,7 +233,7 @@ impl Content {
                 if let Some(path) = &clients.revoked {
                     revoked = Arc::new(Revoked::parse(path, &self.revoked)?);
                 }
-                start.with_client_cert_verifier(verifier(&clients.ca, &self.ca, provider, &revoked)?)
+                start.with_client_cert_verifier(verifier(clients, &self.ca, provider, &revoked)?)
             }
         };
         let mut config = start
@@ -262,11 +264,12 @@ fn may_serve(cert: &CertificateDer<'_>) -> bool {
 }
 
 fn verifier(
-    path: &Path,
+    clients: &ClientFiles,
     ca: &[u8],
     provider: Arc<CryptoProvider>,
     revoked: &Arc<Revoked>,
 ) -> Result<Arc<dyn ClientCertVerifier>> {
+    let path = &clients.ca;
     let mut all = RootCertStore::empty();
     let mut by_domain: HashMap<Option<String>, RootCertStore> = HashMap::new();
     for cert in certificates(path, ca)? {
@@ -286,7 +289,7 @@ fn verifier(
     };
     let by_domain =
         by_domain.into_iter().map(|(domain, roots)| Ok((domain, chain(roots)?))).collect::<Result<HashMap<_, _>>>()?;
-    Ok(Arc::new(Trusted { all: chain(all)?, by_domain, revoked: revoked.clone() }))
+    Ok(Arc::new(Trusted { all: chain(all)?, by_domain, mandatory: !clients.optional, revoked: revoked.clone() }))
 }
 
 /// What webpki accepts from whoever speaks for the trust domain, less what was revoked.
@@ -295,6 +298,7 @@ struct Trusted {
     all: Arc<dyn ClientCertVerifier>,
     /// By the trust domain that authorities name; `None` has those that name none.
     by_domain: HashMap<Option<String>, Arc<dyn ClientCertVerifier>>,
+    mandatory: bool,
     revoked: Arc<Revoked>,
 }
 
@@ -310,6 +314,10 @@ impl Trusted {
 }
 
 impl ClientCertVerifier for Trusted {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.all.root_hint_subjects()
     }
@@ -379,7 +387,7 @@ mod tests {
             usage: Usage::Server,
         };
         authority.issue(&profile).expect("issued").save(&at("crt"), &at("key")).expect("saved");
-        let clients = ClientFiles { ca: authority.ca_path(), revoked: Some(authority.revoked_path()) };
+        let clients = ClientFiles { ca: authority.ca_path(), optional: false, revoked: Some(authority.revoked_path()) };
         let files = TlsFiles { cert: at("crt"), key: at("key"), clients: Some(clients), tls12: false, http1: false };
         let tls = ServerTls::load(files).expect("they fit");
         let first = tls.current();

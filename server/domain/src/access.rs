@@ -295,6 +295,13 @@ impl Grant {
     }
 }
 
+/// Whether these allow this to be done to the resource.
+pub fn allows(grants: &[Grant], permission: &str, resource: &str, now: Timestamp) -> bool {
+    grants
+        .iter()
+        .any(|grant| grant.covers(resource) && grant.role.allows(permission) && grant.expire_time.is_none_or(|end| now < end))
+}
+
 /// Facts of one call, for audit and logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallFacts {
@@ -339,9 +346,7 @@ pub struct Caller {
 impl Caller {
     /// Whether it may do this to the resource.
     pub fn may(&self, permission: &str, resource: &str, now: Timestamp) -> bool {
-        self.grants
-            .iter()
-            .any(|grant| grant.covers(resource) && grant.role.allows(permission) && grant.expire_time.is_none_or(|end| now < end))
+        allows(&self.grants, permission, resource, now)
     }
 
     /// Fails unless it may do what this call does to the resource.

@@ -12,6 +12,7 @@ use crate::{
     names::{DeploymentName, RunName, VersionName},
     resource::Meta,
     runs::RunKind,
+    state::StateLock,
     time::{Timestamp, Uid},
 };
 
@@ -38,6 +39,9 @@ pub struct Deployment {
     pub auto_apply: bool,
     /// Serial of the newest state version; 0 before the first.
     pub state_serial: i64,
+    /// Who holds its state to change it by hand.
+    #[serde(default)]
+    pub state_lock: Option<StateLock>,
     /// What it needs beside the deployments whose outputs are its inputs.
     #[serde(default)]
     pub depends_on: Vec<DeploymentName>,
@@ -142,6 +146,7 @@ impl Deployment {
             deletion_protection: false,
             auto_apply: false,
             state_serial: 0,
+            state_lock: None,
             depends_on: Vec::new(),
             apply_on_dependency_change: false,
             require_undrifted_dependencies: false,
@@ -267,16 +272,37 @@ pub struct Revision {
     pub create_time: Timestamp,
 }
 
+/// Something that a deployment has made and looks after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedResource {
+    /// `type.name`, with the path of its module and its key where the engine has them.
+    pub address: String,
+    /// Kind of resource, for example `file` or `aws_vpc`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What its provider calls it; may be empty.
+    pub id: String,
+    /// Addresses it was made from.
+    pub depends_on: Vec<String>,
+}
+
 /// One version of the state of a deployment, without its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as in the contract")]
 pub struct StateVersion {
     pub serial: i64,
-    pub lineage: Uid,
+    /// The engine's own name of the history; of the native engine the deployment's uid.
+    pub lineage: String,
     pub digest: String,
     pub size_bytes: i64,
-    pub run: Uid,
+    /// The run that wrote it; nothing when a person did.
+    pub run: Option<Uid>,
+    /// The person that wrote it.
+    #[serde(default)]
+    pub creator: Option<Principal>,
     pub epoch: i64,
-    pub addresses: Vec<String>,
+    /// What is in it.
+    #[serde(default)]
+    pub resources: Vec<ManagedResource>,
     pub create_time: Timestamp,
 }

@@ -225,6 +225,10 @@ name! {
     RunnerPoolName { runner_pool: Id => "runnerPools" }
 }
 name! {
+    /// `runnerPools/default/registrationTokens/{uid}`.
+    RegistrationTokenName { runner_pool: Id => "runnerPools", registration_token: Uid => "registrationTokens" }
+}
+name! {
     /// `runnerPools/default/runners/r1`.
     RunnerName { runner_pool: Id => "runnerPools", runner: Id => "runners" }
 }
@@ -266,6 +270,7 @@ parent!(ApiKeyName => TenantName { tenant }, tenant_name);
 parent!(RoleBindingName => TenantName { tenant }, tenant_name);
 parent!(OperationName => TenantName { tenant }, tenant_name);
 parent!(AuditRecordName => TenantName { tenant }, tenant_name);
+parent!(RegistrationTokenName => RunnerPoolName { runner_pool }, runner_pool_name);
 parent!(RunnerName => RunnerPoolName { runner_pool }, runner_pool_name);
 
 #[cfg(test)]

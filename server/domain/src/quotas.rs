@@ -21,11 +21,12 @@ pub enum Dimension {
     StorageBytes,
     ApiCallsPerDay,
     ConcurrentRuns,
+    QueuedRuns,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Projects,
         Self::Environments,
         Self::Blueprints,
@@ -34,6 +35,7 @@ impl Dimension {
         Self::StorageBytes,
         Self::ApiCallsPerDay,
         Self::ConcurrentRuns,
+        Self::QueuedRuns,
     ];
 
     /// Its name in resource names and errors.
@@ -47,6 +49,7 @@ impl Dimension {
             Self::StorageBytes => "storage_bytes",
             Self::ApiCallsPerDay => "api_calls_per_day",
             Self::ConcurrentRuns => "concurrent_runs",
+            Self::QueuedRuns => "queued_runs",
         }
     }
 
@@ -60,6 +63,7 @@ impl Dimension {
             Self::StorageBytes => 1 << 30,
             Self::ApiCallsPerDay => 1_000_000,
             Self::ConcurrentRuns => 10,
+            Self::QueuedRuns => 1000,
         }
     }
 

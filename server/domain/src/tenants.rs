@@ -8,6 +8,7 @@ use crate::{
     access::{Caller, Principal, TenantScope},
     error::{Error, Reason, Result},
     names::TenantName,
+    queue::MAX_WEIGHT,
     resource::{Described, Labels, Meta},
     time::{Timestamp, Uid},
 };
@@ -24,6 +25,20 @@ pub struct Tenant {
     pub state: TenantState,
     pub suspend_reason: String,
     pub delete_time: Option<Timestamp>,
+    /// What it may have of the runners, compared with other tenants.
+    #[serde(default = "plain_weight")]
+    pub queue_weight: u32,
+}
+
+/// The weight of a tenant for which none was chosen.
+pub const fn plain_weight() -> u32 {
+    1
+}
+
+/// Checks a weight.
+pub fn queue_weight(value: i32) -> Result<u32, String> {
+    let weight = u32::try_from(value).ok().filter(|weight| (1..=MAX_WEIGHT).contains(weight));
+    weight.ok_or_else(|| format!("1 to {MAX_WEIGHT}"))
 }
 
 /// What a tenant may do.
@@ -57,6 +72,7 @@ impl Tenant {
             state: TenantState::Active,
             suspend_reason: String::new(),
             delete_time: None,
+            queue_weight: plain_weight(),
         }
     }
 
@@ -70,12 +86,19 @@ impl Tenant {
         self.delete_time.map(|deleted| deleted.plus(RETENTION))
     }
 
-    /// Takes over a new display name and new labels, where there are some.
-    pub fn describe(&mut self, display_name: Option<String>, labels: Option<Labels>, now: Timestamp) -> Result<()> {
+    /// Takes over a new display name, new labels and another weight, where there are some.
+    pub fn describe(
+        &mut self,
+        display_name: Option<String>,
+        labels: Option<Labels>,
+        queue_weight: Option<u32>,
+        now: Timestamp,
+    ) -> Result<()> {
         self.alive()?;
-        let before = self.meta.clone();
+        let before = self.clone();
         self.meta.describe(display_name, labels);
-        if self.meta != before {
+        self.queue_weight = queue_weight.unwrap_or(self.queue_weight);
+        if *self != before {
             self.meta.touch(now);
         }
         Ok(())

@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use freehold_domain::blueprints::{Diagnostic, Document, Files};
+use freehold_domain::{
+    blueprints::{Diagnostic, Document, Files},
+    deployments::ManagedResource,
+};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{JournalEntry, StepError, Summary};
+use crate::{Confinement, JournalEntry, StepError, Summary};
 
 /// What an engine demands of blueprints.
 pub trait Rules: Send + Sync {
@@ -22,6 +25,11 @@ pub trait Rules: Send + Sync {
 pub trait Engine: Send + Sync {
     /// Its name in blueprints and jobs, for example `native`.
     fn name(&self) -> &'static str;
+
+    /// Version of the program that does its work, its own where it needs none.
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
+    }
 
     /// Compares what the blueprint wants with what is there, or, in the mode [`Mode::Drift`], what is there with the state alone.
     /// Changes nothing.
@@ -118,8 +126,8 @@ pub struct ApplyRequest {
 pub struct Snapshot {
     /// As the engine wrote it; holds secrets.
     pub bytes: Vec<u8>,
-    /// The resources in it, sorted.
-    pub addresses: Vec<String>,
+    /// What is in it, in the order of addresses.
+    pub resources: Vec<ManagedResource>,
 }
 
 /// Where an engine reports to.
@@ -132,6 +140,9 @@ pub trait Sink: Send + Sync {
 
     /// Somebody asked the run to stop: no new step begins, those under way end.
     fn cancelled(&self) -> bool;
+
+    /// Notes what keeps a program of this run from the rest of the machine. Engines that start programs say so of each.
+    fn confined(&self, _confinement: Confinement) {}
 }
 
 /// Why a step could not be recorded.
@@ -199,10 +210,17 @@ impl fmt::Debug for PlanRequest {
     }
 }
 
+impl Snapshot {
+    /// Addresses of what is in it.
+    pub fn addresses(&self) -> Vec<&str> {
+        self.resources.iter().map(|resource| resource.address.as_str()).collect()
+    }
+}
+
 /// Names what is there, never what is in it.
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot").field("addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("Snapshot").field("addresses", &self.addresses()).finish_non_exhaustive()
     }
 }
 
@@ -224,5 +242,10 @@ impl Engines {
     /// Names of all engines.
     pub fn names(&self) -> Vec<&'static str> {
         self.0.iter().map(|engine| engine.name()).collect()
+    }
+
+    /// Versions of all engines, by name.
+    pub fn versions(&self) -> BTreeMap<String, String> {
+        self.0.iter().map(|engine| (engine.name().to_owned(), engine.version())).collect()
     }
 }

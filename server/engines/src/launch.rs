@@ -1,6 +1,6 @@
 //! How an engine has programs run: the runner starts them, in whatever sandbox it has.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use futures::future::BoxFuture;
 
@@ -64,6 +64,80 @@ pub trait Process: Send + Sync {
 
     /// Ends it and everything it has started, at once.
     fn kill(&self);
+
+    /// What keeps it from the rest of the machine.
+    fn confinement(&self) -> Confinement;
+}
+
+/// What keeps a program from the rest of the machine. As text, the walls that stand, for example
+/// `user,mount,pid,ipc,uts,net,cgroup,pids,memory,cpu`, or `none`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Confinement {
+    /// It has no power over anything outside of its user namespace, and where the runner is root, a user of its own.
+    pub user: bool,
+    /// It sees a file system made for it: the system read-only, its folder, nothing else.
+    pub mounts: bool,
+    /// It sees no other processes, and none of its own outlive it.
+    pub pids: bool,
+    /// It shares no memory or queues with others.
+    pub ipc: bool,
+    /// It has a host name of its own.
+    pub uts: bool,
+    /// It reaches the hosts that the runner allows, and no others.
+    pub network: bool,
+    /// All that it starts can be found and ended together.
+    pub cgroup: bool,
+    /// All its processes together are limited in number.
+    pub processes_limited: bool,
+    /// All its processes together are limited in memory.
+    pub memory_limited: bool,
+    /// All its processes together are limited in processor time.
+    pub cpu_limited: bool,
+}
+
+impl Confinement {
+    /// The walls that stand in both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            user: self.user && other.user,
+            mounts: self.mounts && other.mounts,
+            pids: self.pids && other.pids,
+            ipc: self.ipc && other.ipc,
+            uts: self.uts && other.uts,
+            network: self.network && other.network,
+            cgroup: self.cgroup && other.cgroup,
+            processes_limited: self.processes_limited && other.processes_limited,
+            memory_limited: self.memory_limited && other.memory_limited,
+            cpu_limited: self.cpu_limited && other.cpu_limited,
+        }
+    }
+
+    /// Whether a program that means harm is kept from the runner, from other runs and from the network that it must not reach.
+    pub fn isolates(self) -> bool {
+        self.user && self.mounts && self.pids && self.ipc && self.uts && self.network
+    }
+}
+
+impl fmt::Display for Confinement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let walls = [
+            (self.user, "user"),
+            (self.mounts, "mount"),
+            (self.pids, "pid"),
+            (self.ipc, "ipc"),
+            (self.uts, "uts"),
+            (self.network, "net"),
+            (self.cgroup, "cgroup"),
+            (self.processes_limited, "pids"),
+            (self.memory_limited, "memory"),
+            (self.cpu_limited, "cpu"),
+        ];
+        let standing: Vec<_> = walls.into_iter().filter(|(stands, _)| *stands).map(|(_, name)| name).collect();
+        f.write_str(if standing.is_empty() { "none" } else { "" })?;
+        f.write_str(&standing.join(","))
+    }
 }
 
 /// How a program ended.

@@ -19,8 +19,8 @@ pub use engine::{
 };
 pub use error::StepError;
 pub use journal::{JournalEntry, JournalState};
-pub use launch::{Access, Exit, Launcher, Process, Program};
-pub use native::{NativeEngine, NativeSettings};
+pub use launch::{Access, Confinement, Exit, Launcher, Process, Program};
+pub use native::{HostPolicy, NativeEngine, NativeSettings};
 pub use redact::Redactor;
 pub use summary::{Action, AttributeChange, OutputChange, PlanSummary, ResourceChange, Summary};
 pub use terraform::{TerraformEngine, TerraformProgram, TerraformRules, TerraformSettings};

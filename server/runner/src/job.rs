@@ -21,7 +21,11 @@ use freehold_engines::{
 };
 use tokio::task::JoinHandle;
 
-use crate::{Server, sink::JobSink, summary};
+use crate::{
+    Server,
+    sink::{JobSink, resources},
+    summary,
+};
 
 /// Does the job and reports its end, unless the lease is lost; then another runner has it.
 pub(crate) async fn execute(server: &Server, engines: &Engines, job: Job) {
@@ -149,7 +153,8 @@ fn uid(run: &str) -> String {
 fn result(outcome: Outcome) -> ApplyResult {
     ApplyResult {
         changed: outcome.changed,
-        addresses: outcome.state.addresses,
+        addresses: Vec::new(),
+        resources: resources(&outcome.state.resources),
         state: outcome.state.bytes,
         outputs: serde_json::to_vec(&outcome.outputs).unwrap_or_default(),
         unknown_addresses: outcome.unknown,
@@ -175,7 +180,8 @@ fn run_error(error: &StepError) -> RunError {
 /// Reports the end until the server has it, or says that the lease is lost.
 async fn report(sink: &JobSink, ended: Ended) {
     let complete = |mut server: Server, epoch, _| {
-        let report = CompleteJobRequest { run: sink.run().to_owned(), epoch, result: Some(ended.clone()) };
+        let report =
+            CompleteJobRequest { run: sink.run().to_owned(), epoch, result: Some(ended.clone()), sandbox: sink.sandbox() };
         async move { server.complete_job(report).await }
     };
     // A refusal is noted by the sink.

@@ -3,12 +3,17 @@
 //! It talks to RunnerService only, and knows nothing of a database. `freehold dev` has one in its own process, over the same
 //! protocol.
 
+mod folder;
 mod job;
 mod patience;
+pub mod registration;
+pub mod sandbox;
 mod sink;
 mod summary;
 
 use std::{
+    collections::BTreeMap,
+    env,
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
@@ -26,11 +31,12 @@ use freehold::{
     },
 };
 use freehold_domain::fault;
-use freehold_engines::Engines;
+use freehold_engines::{Confinement, Engines};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::patience::{Patience, Troubles};
+pub use folder::Folder;
 
 /// Largest message of a job: a plan with its state.
 const MESSAGE: usize = 16 << 20;
@@ -47,6 +53,12 @@ pub struct Runner {
     pub engines: Engines,
     /// Jobs at a time.
     pub capacity: u16,
+    /// What outlives it.
+    pub folder: Folder,
+    /// What keeps programs of engines from its machine.
+    pub confinement: Confinement,
+    /// Labels that its operator gave it.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What all tasks of a runner share.
@@ -55,6 +67,9 @@ struct Shared {
     server: Server,
     engines: Engines,
     capacity: u16,
+    folder: Folder,
+    confinement: Confinement,
+    labels: BTreeMap<String, String>,
     running: Arc<AtomicI32>,
     troubles: Arc<Troubles>,
     stop: CancellationToken,
@@ -72,6 +87,9 @@ impl Runner {
             server,
             engines: self.engines,
             capacity: self.capacity,
+            folder: self.folder,
+            confinement: self.confinement,
+            labels: self.labels,
             running: Arc::default(),
             troubles: Arc::default(),
             stop,
@@ -80,8 +98,8 @@ impl Runner {
         tracing::info!(engines = shared.names().join(","), capacity = shared.capacity, "registered; waiting for work");
         let mut tasks = JoinSet::new();
         tasks.spawn(heartbeats(shared.clone(), wait));
-        for _ in 0..shared.capacity.max(1) {
-            tasks.spawn(work(shared.clone()));
+        for place in 0..shared.capacity.max(1) {
+            tasks.spawn(work(shared.clone(), place));
         }
         while tasks.join_next().await.is_some() {}
         Ok(())
@@ -100,6 +118,10 @@ impl Shared {
             engines: self.names(),
             capacity: self.capacity.into(),
             running: self.running.load(Ordering::Relaxed),
+            sandbox: self.confinement.to_string(),
+            platform: format!("{}/{}", env::consts::OS, env::consts::ARCH),
+            engine_versions: self.engines.versions(),
+            labels: self.labels.clone(),
         };
         let answer = self.server.heartbeat(beat).await.map_err(freehold::raw::error)?;
         self.troubles.over();
@@ -150,11 +172,15 @@ fn refusal(error: &Error) -> Option<Error> {
 }
 
 /// Asks for work and does it, one job after the other.
-async fn work(mut shared: Shared) {
+async fn work(mut shared: Shared, place: u16) {
     let (names, stop) = (shared.names(), shared.stop.clone());
+    // What an earlier life of this runner was given, it goes on with.
+    let mut last = shared.folder.last_ask(place);
     while !stop.is_cancelled() {
         // The same id until there is an answer: a job whose answer was lost comes again.
-        let ask = AcquireJobRequest { request_id: uuid::Uuid::now_v7().to_string(), engines: names.clone() };
+        let id = last.take().unwrap_or_else(uuid::Uuid::now_v7);
+        shared.folder.remember_ask(place, id);
+        let ask = AcquireJobRequest { request_id: id.to_string(), engines: names.clone() };
         let mut patience = Patience::default();
         let job = loop {
             let answer = tokio::select! {

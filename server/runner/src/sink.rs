@@ -10,14 +10,15 @@ use std::{
 
 use freehold::raw::{
     proto::{
-        deployments::v1::{LogLevel, LogLine},
+        deployments::v1::{LogLevel, LogLine, ManagedResource as ResourceMessage},
         runners::v1::{
             AppendJobLogsRequest, ExtendLeaseRequest, Job, JournalEntry as Message, ReportJobProgressRequest, ResumeJobRequest,
         },
     },
     tonic::{Code, Status},
 };
-use freehold_engines::{JournalEntry, Level, Sink, SinkError, Snapshot};
+use freehold_domain::deployments::ManagedResource;
+use freehold_engines::{Confinement, JournalEntry, Level, Sink, SinkError, Snapshot};
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
@@ -42,6 +43,8 @@ pub(crate) struct JobSink {
     outlives: Option<Duration>,
     lost: AtomicBool,
     cancelled: AtomicBool,
+    /// What kept its programs from this machine.
+    confined: Mutex<Option<Confinement>>,
     log: Mutex<Log>,
     wake: Notify,
 }
@@ -71,6 +74,7 @@ impl JobSink {
             outlives,
             lost: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
+            confined: Mutex::default(),
             log: Mutex::new(Log { lines: Vec::new(), offset: job.log_offset, dropped: 0, closed: false }),
             wake: Notify::new(),
         }
@@ -78,6 +82,11 @@ impl JobSink {
 
     pub(crate) fn run(&self) -> &str {
         &self.run
+    }
+
+    /// What kept its programs from this machine, in words; empty when there were none.
+    pub(crate) fn sandbox(&self) -> String {
+        self.confined.lock().unwrap_or_else(PoisonError::into_inner).map(|walls| walls.to_string()).unwrap_or_default()
     }
 
     pub(crate) fn is_lost(&self) -> bool {
@@ -227,8 +236,9 @@ impl Sink for JobSink {
                     epoch,
                     entries: entries.clone(),
                     state: state.map(|state| state.bytes.clone()).unwrap_or_default(),
-                    addresses: state.map(|state| state.addresses.clone()).unwrap_or_default(),
+                    resources: state.map(|state| resources(&state.resources)).unwrap_or_default(),
                     sequence,
+                    addresses: Vec::new(),
                     outlives: self.outlives.and_then(|outlives| outlives.try_into().ok()),
                 };
                 async move { server.report_job_progress(report).await }
@@ -255,6 +265,12 @@ impl Sink for JobSink {
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::SeqCst)
     }
+
+    fn confined(&self, confinement: Confinement) {
+        let mut confined = self.confined.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of several programs, the run is as well confined as the least of them.
+        *confined = Some(confined.map_or(confinement, |other| other.and(confinement)));
+    }
 }
 
 fn line(level: Level, address: &str, text: &str) -> LogLine {
@@ -275,6 +291,17 @@ fn message(entry: &JournalEntry) -> Message {
         data: entry.data.clone(),
         error: entry.error.clone(),
     }
+}
+
+/// Resources as the contract has them.
+pub(crate) fn resources(resources: &[ManagedResource]) -> Vec<ResourceMessage> {
+    let message = |resource: &ManagedResource| ResourceMessage {
+        address: resource.address.clone(),
+        r#type: resource.kind.clone(),
+        id: resource.id.clone(),
+        depends_on: resource.depends_on.clone(),
+    };
+    resources.iter().map(message).collect()
 }
 
 /// A fault that passes: the server is away, or overloaded, or stopping.

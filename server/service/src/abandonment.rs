@@ -56,7 +56,7 @@ pub async fn abandon(app: &App, caller: &Caller, name: &DeploymentName, reason: 
 /// Resources that the newest state of a deployment knows.
 pub(crate) async fn left_behind(tx: &mut Tx, place: &Place, deployment: &Deployment) -> Result<Vec<String>> {
     let state = deployments::get_state(tx, place.scope, deployment.meta.uid, deployment.state_serial).await?;
-    Ok(state.map(|state| state.addresses).unwrap_or_default())
+    Ok(state.map(|state| state.resources.into_iter().map(|resource| resource.address).collect()).unwrap_or_default())
 }
 
 /// Forgets abandoned deployments that were kept for long enough; answers whether there may be more.

@@ -9,8 +9,9 @@ use std::{
 use freehold_domain::{
     Error, Result,
     access::{Caller, Grant, Principal, TenantScope},
-    names::{ServiceAccountName, TenantName},
+    names::{RunnerName, ServiceAccountName, TenantName},
     quotas::Dimension,
+    registration::Certificate,
     tenants::{Tenant, TenantState},
     time::{Clock, Random, Timestamp, Uid},
 };
@@ -43,6 +44,23 @@ pub struct AppSettings {
     pub lease: Duration,
     /// Checks blueprints against the engines that exist.
     pub validators: Vec<Arc<dyn Validator>>,
+    /// Signs certificates of runners, where the server has an authority.
+    pub issuer: Option<Arc<dyn Issuer>>,
+}
+
+/// Signs certificates of runners.
+pub trait Issuer: Send + Sync + 'static {
+    /// SHA-256 in hex of the key that a request of a certificate (PKCS #10, in PEM) is about.
+    ///
+    /// # Errors
+    /// `FIELD_INVALID` when it is none, is not signed by that key, or asks for more than the identity of this runner.
+    fn key_digest(&self, request: &str, runner: &RunnerName) -> Result<String>;
+
+    /// Signs the key of a request, for this runner and for so long. Blocks.
+    ///
+    /// # Errors
+    /// As for the digest, and when the authority cannot sign.
+    fn issue(&self, request: &str, runner: &RunnerName, life: Duration) -> Result<Certificate>;
 }
 
 /// Checks what only an engine knows of a blueprint: its resource types.
@@ -62,6 +80,9 @@ pub struct App {
     pub(crate) trust_domain: String,
     pub(crate) lease: Duration,
     pub(crate) validators: Vec<Arc<dyn Validator>>,
+    pub(crate) issuer: Option<Arc<dyn Issuer>>,
+    /// Whether a runner was removed for good.
+    pub(crate) removed_runners: Recent<RunnerName, bool>,
     pub(crate) wakeups: Wakeups,
     pub(crate) parsed: crate::blueprints::Parsed,
     tenants: Mutex<HashMap<TenantName, (Instant, Place)>>,
@@ -105,7 +126,7 @@ pub struct Write {
 impl App {
     /// The service on an opened store.
     pub fn new(settings: AppSettings) -> Self {
-        let AppSettings { store, clock, random, master_key, trust_domain, lease, validators } = settings;
+        let AppSettings { store, clock, random, master_key, trust_domain, lease, validators, issuer } = settings;
         Self {
             store,
             clock,
@@ -114,6 +135,8 @@ impl App {
             trust_domain,
             lease,
             validators,
+            issuer,
+            removed_runners: Recent::new(),
             wakeups: Wakeups::new(),
             parsed: crate::blueprints::Parsed::default(),
             tenants: Mutex::default(),

@@ -9,7 +9,7 @@ use freehold_domain::{
 };
 use freehold_store::{access, service_accounts, users as rows};
 
-use crate::{app::App, users};
+use crate::{app::App, registration, users};
 
 /// What a call has proven.
 #[derive(Clone, Debug)]
@@ -53,7 +53,9 @@ pub async fn identify(app: &App, proven: Proven, call: CallFacts) -> Result<Call
 pub(crate) async fn grants(app: &App, principal: &Principal) -> Result<Option<Vec<Grant>>> {
     let tenant = match principal {
         Principal::Platform(_) => return Ok(everywhere("roles/platform-admin")),
-        Principal::Runner(_) => return Ok(everywhere("roles/runner")),
+        Principal::Runner(name) => {
+            return Ok(if registration::is_removed(app, name).await? { None } else { everywhere("roles/runner") });
+        }
         Principal::Server => return Ok(None),
         Principal::User(name) => name.tenant_name(),
         Principal::ServiceAccount(name) => name.tenant_name(),

@@ -8,20 +8,20 @@ use std::{collections::BTreeMap, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_domain::{
     Error, Reason, Result,
-    deployments::{Deployment, StateVersion},
+    deployments::Deployment,
+    explain::Hindrance,
     fault,
     jobs::PlanWork,
     names::{RunName, RunnerName},
+    queue::Waiting,
     quotas::Dimension,
-    runners::Runner,
-    runs::{ApplyEnd, ChangeAction, PlanFacts, Progress, Run, RunError, RunEvent, RunKind, RunPhase, StepState, WaitingReason},
-    tenants::TenantState,
+    runs::{ApplyEnd, ChangeAction, PlanFacts, Progress, Run, RunError, RunEvent, RunKind, RunPhase, StepState},
     time::{Timestamp, Uid},
 };
 use freehold_store::{
-    Session, Tx, blueprint_versions, deployments,
-    payloads::{self, Kind},
-    runners,
+    Session, Tx, blueprint_versions,
+    payloads::Kind,
+    quotas, runners,
     runs::{self, StepRow},
     tenants,
 };
@@ -31,9 +31,11 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, Place},
-    blueprints, resolution,
-    runs::{advance, advance_with, deployment_of, environment_of, find, slot_refusal, woken},
+    blueprints, queue, resolution,
+    runners::expect_fit,
+    runs::{advance, advance_with, deployment_of, environment_of, find, woken},
     seal::SealedPlace,
+    state::{NewState, Writer, write_state},
 };
 
 /// Lines of log that are kept of one run.
@@ -68,6 +70,18 @@ pub enum Work {
     },
 }
 
+/// How the try to give a run to a runner ended.
+pub(crate) enum Claim {
+    /// The runner has it.
+    Taken(Box<Run>),
+    /// It waits no more, or another runner was faster.
+    Gone,
+    /// It has to wait; what comes after it of the same tenant need not.
+    Waits,
+    /// Every run of the tenant has to wait.
+    TenantWaits,
+}
+
 /// What is known of one step of an apply.
 #[derive(Clone)]
 pub struct Entry {
@@ -81,14 +95,6 @@ pub struct Entry {
     pub data: Vec<u8>,
     /// Why it failed.
     pub error: String,
-}
-
-/// A state as a runner hands it over.
-pub struct NewState {
-    /// As the engine wrote it.
-    pub bytes: Vec<u8>,
-    /// The resources in it.
-    pub addresses: Vec<String>,
 }
 
 /// What a runner reports while it works.
@@ -129,37 +135,6 @@ pub enum Ended {
     Failed(RunError),
 }
 
-/// Notes that a runner lives and what it can do; answers whether it is to take no more jobs.
-pub async fn heartbeat(
-    app: &App,
-    name: &RunnerName,
-    version: String,
-    engines: Vec<String>,
-    capacity: i32,
-    running: i32,
-) -> Result<bool> {
-    let mut tx = app.store.begin_as(&name.to_string(), freehold_store::INSTALLATION).await?;
-    // Held, so that a drain that is asked for meanwhile is not written over.
-    let known = runners::hold(&mut tx, name).await?;
-    if known.is_none() && runners::get_pool(&mut tx, &name.runner_pool_name()).await?.is_none() {
-        return Err(Error::not_found(name.runner_pool_name()));
-    }
-    let now = tx.now();
-    let runner = Runner {
-        name: name.clone(),
-        version,
-        engines,
-        capacity,
-        running,
-        draining: known.as_ref().is_some_and(|runner| runner.draining),
-        last_seen_time: now,
-        create_time: known.map_or(now, |runner| runner.create_time),
-    };
-    runners::put(&mut tx, &runner).await?;
-    tx.commit(&()).await?;
-    Ok(runner.draining)
-}
-
 /// Waits for work until the end. The same ask gets the same job for as long as its lease lasts.
 ///
 /// No ask waits for longer than half a lease. A lease that is extended in time outlasts its last extension by more than that, so
@@ -175,105 +150,82 @@ pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Ui
             return job(app, &mut db, &place, run).await.map(Some);
         }
     }
+    expect_fit(app, runner).await?;
     let pool = runner.runner_pool_name().to_string();
     let look = || async {
         if runners::get(&mut app.store.read().await?, runner).await?.is_some_and(|runner| runner.draining) {
             return Ok(None);
         }
-        let mut last = None;
-        loop {
-            let waiting = runs::claimable(&mut app.store.read().await?, &pool, last.as_ref(), 64).await?;
-            for runs::Claimable { run: (scope, uid), .. } in waiting.iter().filter(|waiting| engines.contains(&waiting.engine)) {
-                let place = app.place_by_scope(&mut app.store.read().await?, *scope).await?;
-                match claim(app, &place, *uid, runner, ask).await {
-                    Ok(Some(run)) => return job(app, &mut app.store.read().await?, &place, run).await.map(Some),
-                    Ok(None) => {}
-                    // Another runner was faster, or the tenant's places are taken: the next one, then.
-                    Err(error)
-                        if matches!(
-                            error.reason(),
-                            Reason::EtagMismatch | Reason::OperationInProgress | Reason::QuotaExceeded
-                        ) => {}
-                    // One that cannot be read must not keep the others waiting.
-                    Err(error) if error.reason() == Reason::Internal => {
-                        tracing::error!(run = %uid, error = error.chain(), "a run cannot be given to a runner");
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            // What keeps these from being taken does not keep those behind them.
-            match waiting.into_iter().last() {
-                Some(run) => last = Some(run),
-                None => return Ok(None),
-            }
+        match queue::take(app, &pool, runner, engines, ask).await? {
+            Some((place, run)) => job(app, &mut app.store.read().await?, &place, run).await.map(Some),
+            None => Ok(None),
         }
     };
     app.wakeups.wait_for(pool.clone(), end, look).await
 }
 
-async fn claim(app: &App, place: &Place, uid: Uid, runner: &RunnerName, ask: Uid) -> Result<Option<Run>> {
+/// Gives a run that waits to a runner, unless something keeps it from being taken now.
+pub(crate) async fn claim(
+    app: &App,
+    place: &Place,
+    waiting: &Waiting,
+    clock: i64,
+    runner: &RunnerName,
+    ask: Uid,
+) -> Result<Claim> {
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
-    let Some(run) = runs::get(&mut tx, place.scope, uid).await?.filter(|run| run.phase.is_claimable()) else { return Ok(None) };
+    let run = runs::get(&mut tx, place.scope, waiting.run).await?.filter(|run| run.phase.is_claimable());
+    let Some(run) = run else { return Ok(Claim::Gone) };
     let now = tx.now();
-    let (run, deployment) = if run.phase == RunPhase::ApplyQueued {
+    let (mut run, deployment) = if run.phase == RunPhase::ApplyQueued {
         let environment = environment_of(&mut tx, place, &run.name.deployment_name()).await?;
         let deployment = deployment_of(&mut tx, place, &run).await?;
         (run.under(&environment), Some(deployment))
     } else {
         (run, None)
     };
-    let mut run = run;
-    let refusal = match refusal(&mut tx, place, &run, runner, deployment.as_ref()).await? {
-        None => resolution::look(app, &mut tx, place, &mut run).await?,
-        refusal => refusal,
-    };
-    let event = refusal.unwrap_or_else(|| RunEvent::Claimed { runner: runner.clone(), ask });
-    let claimed = matches!(event, RunEvent::Claimed { .. });
+    let tenant = tenants::get_by_uid(&mut tx, place.scope.0.0).await?.map(|(tenant, _)| tenant);
+    let slots = quotas::get(&mut tx, place.scope, Dimension::ConcurrentRuns).await?;
+    if let Some(tenant) = &tenant
+        && let Some(hindrance) = Hindrance::first(&run, tenant, slots.as_ref(), deployment.as_ref())
+    {
+        return Ok(if hindrance.is_of_tenant() { Claim::TenantWaits } else { Claim::Waits });
+    }
+    if run.hold(runner, tx.database_now().await?).is_some() {
+        return Ok(Claim::Waits);
+    }
     let seen = run.version;
+    let turned = match turned(&run, deployment.as_ref())? {
+        None => resolution::look(app, &mut tx, place, &mut run).await?,
+        turned => turned,
+    };
+    let waits = matches!(turned, Some(RunEvent::WaitsFor(_)));
+    let event = turned.unwrap_or_else(|| RunEvent::Claimed { runner: runner.clone(), ask });
+    let claimed = matches!(event, RunEvent::Claimed { .. });
     let lease = tx.database_now().await?.plus(app.lease);
     fault::point("claim.begun");
     let run = advance_with(app, &mut tx, place, run, deployment, event, now, Some(lease)).await?;
-    if run.version == seen {
-        return Ok(None);
+    if waits {
+        // What it waits for is written once, and is no news for runners.
+        if run.version != seen {
+            tx.commit(&()).await?;
+            app.wakeups.wake(run.uid());
+        }
+        return Ok(Claim::Waits);
+    }
+    if claimed {
+        queue::charge(&mut tx, waiting, clock, &runner.runner_pool_name().to_string()).await?;
     }
     fault::point("claim.written");
     tx.commit(&()).await?;
     fault::point("claim.committed");
     woken(app, &run);
-    Ok(claimed.then_some(run))
+    Ok(if claimed { Claim::Taken(Box::new(run)) } else { Claim::Gone })
 }
 
-/// What keeps a run from being taken now; the deployment is given when the run is to be applied to it.
-async fn refusal(
-    tx: &mut Tx,
-    place: &Place,
-    run: &Run,
-    runner: &RunnerName,
-    deployment: Option<&Deployment>,
-) -> Result<Option<RunEvent>> {
-    // An apply that has begun is finished whatever becomes of its tenant: what it left half made is somebody's.
-    if run.phase != RunPhase::Recovering {
-        let tenant = tenants::get_by_uid(tx, place.scope.0.0).await?;
-        if let Some((tenant, _)) = tenant.filter(|(tenant, _)| tenant.state != TenantState::Active) {
-            let detail = format!("{} to be active again; it is {}", tenant.name, tenant.state.as_str());
-            return Ok(Some(RunEvent::Waits(WaitingReason::Runner, detail)));
-        }
-    }
-    if let Some(why) = run.hold(runner, tx.database_now().await?) {
-        return Ok(Some(RunEvent::Waits(WaitingReason::Lease, why)));
-    }
-    if let Some(why) = slot_refusal(tx, place).await? {
-        return Ok(Some(RunEvent::Waits(WaitingReason::Quota, why)));
-    }
+/// What has become of an apply while it waited: its plan is of the past, or its approval does not suffice any more.
+fn turned(run: &Run, deployment: Option<&Deployment>) -> Result<Option<RunEvent>> {
     let Some(deployment) = deployment else { return Ok(None) };
-    if let Some(holder) = deployment.active_run.filter(|holder| *holder != run.uid()) {
-        let detail = format!("the end of {}", deployment.run_name(holder));
-        return Ok(Some(RunEvent::Waits(WaitingReason::Lock, detail)));
-    }
-    if run.kind == RunKind::Destroy && deployment.deletion_protection {
-        let detail = format!("the deletion protection of {} to be switched off", deployment.name);
-        return Ok(Some(RunEvent::Waits(WaitingReason::Lock, detail)));
-    }
     let plan = run.plan.as_ref().ok_or_else(|| Error::internal(format!("{} is to be applied without a plan", run.name)))?;
     if plan.base_serial != deployment.state_serial {
         return Ok(Some(RunEvent::WentStale));
@@ -395,7 +347,7 @@ pub async fn progress(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
     // What is real already is kept whatever the quota says.
     tx.lift(Dimension::StorageBytes);
     if let Some(state) = state {
-        write_state(app, &mut tx, &place, &run, &state).await?;
+        write_state(app, &mut tx, &place, run.deployment, &state, &Writer::Run(&run)).await?;
     }
     for entry in &entries {
         let data = place.key.seal(app.random.as_ref(), &step_place(&place, &run, &entry.step_id), &entry.data)?;
@@ -440,34 +392,6 @@ fn step(entry: &Entry) -> Result<Progress> {
     Ok(Progress { state, error: entry.error.clone() })
 }
 
-/// Writes the next state version. Of one run only the newest content is kept; the versions all are.
-async fn write_state(app: &App, tx: &mut Tx, place: &Place, run: &Run, state: &NewState) -> Result<()> {
-    let mut deployment = deployment_of(tx, place, run).await?;
-    let before = deployments::get_state(tx, place.scope, run.deployment, deployment.state_serial).await?;
-    let sum = format!("sha256:{}", hex(digest(&SHA256, &state.bytes).as_ref()));
-    if before.as_ref().is_some_and(|before| before.digest == sum) {
-        return Ok(());
-    }
-    deployment.state_serial += 1;
-    let version = StateVersion {
-        serial: deployment.state_serial,
-        lineage: deployment.meta.uid,
-        digest: sum,
-        size_bytes: i64::try_from(state.bytes.len()).unwrap_or(i64::MAX),
-        run: run.uid(),
-        epoch: run.epoch,
-        addresses: state.addresses.clone(),
-        create_time: tx.now(),
-    };
-    deployments::insert_state(tx, place.scope, run.deployment, &version).await?;
-    if let Some(before) = before.filter(|before| before.run == run.uid()) {
-        payloads::delete(tx, place.scope, run.deployment, Kind::State, before.serial).await?;
-    }
-    app.put(tx, place, run.deployment, Kind::State, version.serial, &state.bytes).await?;
-    deployment.meta.touch(tx.now());
-    deployments::update(tx, place.scope, &deployment).await
-}
-
 /// Gives an apply back to the runner that it was taken from; answers the new fence, and whether the run should stop.
 pub async fn resume(app: &App, runner: &RunnerName, name: &RunName, epoch: i64) -> Result<(i64, bool)> {
     let place = place_of(app, name).await?;
@@ -485,8 +409,8 @@ pub async fn resume(app: &App, runner: &RunnerName, name: &RunName, epoch: i64) 
     Ok((run.epoch, run.cancel_requested))
 }
 
-/// Ends a job. A repeat of the report that ended it succeeds and changes nothing.
-pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64, ended: Ended) -> Result<()> {
+/// Ends a job, whose programs were confined so. A repeat of the report that ended it succeeds and changes nothing.
+pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64, ended: Ended, sandbox: String) -> Result<()> {
     let place = place_of(app, name).await?;
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
     let (mut run, lease) = match leased(&mut tx, &place, runner, name, epoch).await {
@@ -500,6 +424,9 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
         }
     };
     let now = tx.now();
+    if !sandbox.is_empty() {
+        run.sandbox = sandbox;
+    }
     fault::point("complete.begun");
     let mut deployment = None;
     if matches!(ended, Ended::Planned { .. }) {
@@ -524,7 +451,7 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
         }
         Ended::Applied { end, state, outputs } => {
             tx.lift(Dimension::StorageBytes);
-            write_state(app, &mut tx, &place, &run, &state).await?;
+            write_state(app, &mut tx, &place, run.deployment, &state, &Writer::Run(&run)).await?;
             app.put(&mut tx, &place, run.deployment, Kind::Outputs, 0, &outputs).await?;
             RunEvent::Applied(end)
         }

@@ -10,13 +10,16 @@ mod cache;
 pub mod dependencies;
 pub mod deployments;
 pub mod environments;
+pub mod explain;
 pub mod identify;
 pub mod jobs;
 pub mod lifetimes;
 pub mod master_key;
 pub mod operations;
 pub mod projects;
+mod queue;
 pub mod quotas;
+pub mod registration;
 mod resolution;
 pub mod retention;
 pub mod runners;
@@ -34,6 +37,6 @@ mod wakeups;
 
 pub use freehold_store::{INSTALLATION, RequestKey, Store, StoreSettings};
 
-pub use app::{ACCESS_CACHE, App, AppSettings, Place, Validator, Write};
+pub use app::{ACCESS_CACHE, App, AppSettings, Issuer, Place, Validator, Write};
 pub use seal::{DataKey, MasterKey};
 pub use system::{SystemClock, SystemRandom};

@@ -19,7 +19,7 @@ use freehold_store::{Tx, dependencies, deployments, runs};
 use crate::{
     app::{App, Place, Write},
     deployments::{Expiry, find},
-    runs::{StartRun, advance, begin, environment_of, woken},
+    runs::{Begun, StartRun, advance, begin, environment_of, woken},
 };
 
 /// Deployments of one look.
@@ -163,8 +163,8 @@ async fn attend_to(app: &App, scope: TenantScope, uid: Uid) -> Result<bool> {
         deployments::schedule(&mut tx, scope, &deployment).await?;
     }
     tx.commit(&()).await?;
-    if let Some(run) = &begun {
-        woken(app, run);
+    if let Some(begun) = &begun {
+        begun.woken(app);
     }
     Ok(true)
 }
@@ -180,7 +180,7 @@ fn remind(tx: &mut Tx, deployment: &mut Deployment, step: Told, now: Timestamp) 
 }
 
 /// Its time is over: a run removes it, unless something keeps it, which is said. What is kept is tried again from time to time.
-async fn expire(app: &App, tx: &mut Tx, place: &Place, deployment: &mut Deployment, now: Timestamp) -> Result<Option<Run>> {
+async fn expire(app: &App, tx: &mut Tx, place: &Place, deployment: &mut Deployment, now: Timestamp) -> Result<Option<Begun>> {
     let end = deployment.lifetime.end().unwrap_or(now);
     let first = deployment.lifetime.told != Told::End;
     let what = removal(tx, place, deployment).await?;
@@ -211,6 +211,7 @@ async fn expire(app: &App, tx: &mut Tx, place: &Place, deployment: &mut Deployme
         kind: RunKind::Destroy,
         revision: 0,
         auto_apply: true,
+        keep_queued: false,
         message: format!("its time to live has ended at {end}"),
     };
     begin(app, tx, place, deployment.clone(), &cmd, Principal::Server).await.map(Some)

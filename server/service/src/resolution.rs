@@ -84,42 +84,63 @@ pub(crate) async fn of_run(
     Ok(dependencies)
 }
 
-/// What keeps a run that waits from being taken by a runner, as far as it lies in other deployments or in a lost state; `None`
-/// when nothing does. A run that is to be planned has the outputs that it needs filled in.
-pub(crate) async fn look(app: &App, tx: &mut Tx, place: &Place, run: &mut Run) -> Result<Option<RunEvent>> {
-    if run.phase == RunPhase::Recovering {
-        return Ok(None);
+/// What other deployments, and the state of its own, mean for a run that waits for a runner.
+enum Outlook {
+    /// Nothing.
+    Clear,
+    /// It waits for something else first.
+    Waits(Wait),
+    /// It ends here.
+    Ends(RunEvent),
+    /// It is planned with these inputs, taken from these deployments.
+    Takes(Map<String, Value>, Vec<Dependency>),
+}
+
+async fn outlook(app: &App, db: &mut Session, place: &Place, run: &Run) -> Result<Outlook> {
+    if !matches!(run.phase, RunPhase::Queued | RunPhase::ApplyQueued) {
+        return Ok(Outlook::Clear);
     }
-    let own = deployment_of(tx, place, run).await?;
+    let own = deployment_of(db, place, run).await?;
     if let Err(error) = own.expect_runnable(run.kind) {
         let refused = RunError::new("not-runnable", error.message(), "", false);
-        return Ok(Some(RunEvent::Refused(refused)));
+        return Ok(Outlook::Ends(RunEvent::Refused(refused)));
     }
-    if own.state_serial > 0 && !payloads::exists(tx, place.scope, run.deployment, Kind::State, own.state_serial).await? {
+    if own.state_serial > 0 && !payloads::exists(db, place.scope, run.deployment, Kind::State, own.state_serial).await? {
         let why = format!("version {} of the state is missing, so nobody knows what exists", own.state_serial);
         let hint = "restore or import the state, or abandon the deployment";
-        return Ok(Some(RunEvent::StateLost(RunError::new("state-missing", why, hint, false))));
+        return Ok(Outlook::Ends(RunEvent::StateLost(RunError::new("state-missing", why, hint, false))));
     }
     if run.phase == RunPhase::ApplyQueued && run.kind == RunKind::Destroy {
-        let dependants = dependencies::dependants(tx, place.scope, run.deployment).await?;
+        let dependants = dependencies::dependants(db, place.scope, run.deployment).await?;
         let names = in_need(&dependants);
-        return Ok(names.first().map(|first| {
+        return Ok(names.first().map_or(Outlook::Clear, |first| {
             let detail = format!("{} to be destroyed first, or to need {} no longer", listed(&names), own.name.short());
-            RunEvent::WaitsFor(Wait::for_deployment(first, detail))
+            Outlook::Waits(Wait::for_deployment(first, detail))
         }));
     }
     if run.dependencies.is_empty() || !takes_outputs(run.kind) {
-        return Ok(None);
+        return Ok(Outlook::Clear);
     }
-    let strict = own.require_undrifted_dependencies || environment_of(tx, place, &own.name).await?.require_undrifted_dependencies;
-    match take(app, tx, place, run, strict).await? {
-        Taken::Waits(wait) => Ok(Some(RunEvent::WaitsFor(wait))),
-        Taken::Never(error) => Ok(Some(RunEvent::Refused(error))),
+    let strict = own.require_undrifted_dependencies || environment_of(db, place, &own.name).await?.require_undrifted_dependencies;
+    match take(app, db, place, run, strict).await? {
+        Taken::Waits(wait) => Ok(Outlook::Waits(wait)),
+        Taken::Never(error) => Ok(Outlook::Ends(RunEvent::Refused(error))),
         Taken::Inputs(inputs, _) if run.phase == RunPhase::ApplyQueued => {
-            let same = !run.resolved || resolved_of(app, tx, place, run.uid()).await? == inputs;
-            Ok((!same).then_some(RunEvent::WentStale))
+            let same = !run.resolved || resolved_of(app, db, place, run.uid()).await? == inputs;
+            Ok(if same { Outlook::Clear } else { Outlook::Ends(RunEvent::WentStale) })
         }
-        Taken::Inputs(inputs, dependencies) => {
+        Taken::Inputs(inputs, dependencies) => Ok(Outlook::Takes(inputs, dependencies)),
+    }
+}
+
+/// What keeps a run that waits from being taken by a runner, as far as it lies in other deployments or in a lost state; `None`
+/// when nothing does. A run that is to be planned has the outputs that it needs filled in.
+pub(crate) async fn look(app: &App, tx: &mut Tx, place: &Place, run: &mut Run) -> Result<Option<RunEvent>> {
+    match outlook(app, tx, place, run).await? {
+        Outlook::Clear => Ok(None),
+        Outlook::Waits(wait) => Ok(Some(RunEvent::WaitsFor(wait))),
+        Outlook::Ends(event) => Ok(Some(event)),
+        Outlook::Takes(inputs, dependencies) => {
             run.resolved = dependencies.iter().any(|dependency| !dependency.bindings.is_empty());
             run.dependencies = dependencies;
             if run.resolved {
@@ -127,6 +148,14 @@ pub(crate) async fn look(app: &App, tx: &mut Tx, place: &Place, run: &mut Run) -
             }
             Ok(None)
         }
+    }
+}
+
+/// What a run waits for in other deployments at present; nothing when that is nothing.
+pub(crate) async fn wait(app: &App, db: &mut Session, place: &Place, run: &Run) -> Result<Option<Wait>> {
+    match outlook(app, db, place, run).await? {
+        Outlook::Waits(wait) => Ok(Some(wait)),
+        Outlook::Clear | Outlook::Ends(_) | Outlook::Takes(..) => Ok(None),
     }
 }
 

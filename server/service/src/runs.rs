@@ -10,16 +10,16 @@ use freehold_domain::{
     environments::Environment,
     names::{DeploymentName, RunName, VersionName},
     resource::{Listed, Page},
-    runs::{Decision, Effect, NewRun, Run, RunEvent, RunKind, RunPhase},
+    runs::{Decision, Displaced, Effect, NewRun, Run, RunEvent, RunKind, RunPhase},
     time::{Timestamp, Uid},
 };
-use freehold_store::{Session, Tx, blueprint_versions, deployments, environments, payloads::Kind, quotas, runs};
+use freehold_store::{Session, Tx, blueprint_versions, deployments, environments, payloads::Kind, runs};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::{
     app::{App, Place, Write},
-    dependencies, deployments as desired,
+    dependencies, deployments as desired, explain,
     resolution::{self, Made},
 };
 
@@ -32,6 +32,8 @@ pub struct StartRun {
     /// For a rollback: the revision to go back to.
     pub revision: i64,
     pub auto_apply: bool,
+    /// Leaves older runs that wait where they are, instead of taking their place.
+    pub keep_queued: bool,
     pub message: String,
 }
 
@@ -49,10 +51,10 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
     if cmd.kind == RunKind::Destroy {
         dependencies::expect_no_dependants(&mut tx, &place, &deployment, "destroy").await?;
     }
-    let run = begin(app, &mut tx, &place, deployment, &cmd, caller.principal.clone()).await?;
-    app.finish(tx, write, &run).await?;
-    app.wakeups.wake(run.pool.to_string());
-    Ok(run)
+    let begun = begin(app, &mut tx, &place, deployment, &cmd, caller.principal.clone()).await?;
+    app.finish(tx, write, &begun.run).await?;
+    begun.woken(app);
+    Ok(begun.run)
 }
 
 /// Begins a run of a deployment as it was read, in the caller's transaction. Nobody is asked whether others need it.
@@ -63,7 +65,7 @@ pub(crate) async fn begin(
     mut deployment: Deployment,
     cmd: &StartRun,
     creator: Principal,
-) -> Result<Run> {
+) -> Result<Begun> {
     deployment.expect_runnable(cmd.kind)?;
     let environment = environment_of(tx, place, &cmd.name).await?;
     let subject = subject(app, tx, place, &deployment, cmd).await?;
@@ -104,24 +106,47 @@ pub(crate) async fn begin(
     deployment.meta.touch(now);
     deployments::update(tx, place.scope, &deployment).await?;
     deployments::schedule(tx, place.scope, &deployment).await?;
-    if cmd.kind.mutates() {
-        for older in runs::unfinished(tx, place.scope, deployment.meta.uid).await? {
-            let waits = matches!(older.phase, RunPhase::Queued | RunPhase::AwaitingApproval | RunPhase::ApplyQueued);
-            if waits && older.kind.mutates() {
-                advance(app, tx, place, older, RunEvent::Superseded, now, None).await?;
-            }
-        }
-    }
+    let displaced = displace(app, tx, place, &run, cmd.keep_queued).await?;
     if cmd.kind == RunKind::Destroy {
         tx.lift(Dimension::StorageBytes);
     }
     runs::insert(tx, place.scope, &run).await?;
+    tx.reserve(Dimension::QueuedRuns, 1, uid, &run.name);
     app.put(tx, place, uid, Kind::Inputs, desired::WISHED, &desired::bytes(&subject.inputs)?).await?;
     if let Some(resolved) = &subject.resolved {
         app.put(tx, place, uid, Kind::Inputs, desired::RESOLVED, &desired::bytes(resolved)?).await?;
     }
     tx.announce(Event::new("run.created", &run.name, uid, run.version).with(serde_json::json!({ "kind": run.kind })));
-    Ok(run)
+    Ok(Begun { run, displaced })
+}
+
+/// A run that has begun, and older ones whose place it has taken.
+pub(crate) struct Begun {
+    pub(crate) run: Run,
+    displaced: Vec<Run>,
+}
+
+impl Begun {
+    /// Once it is durable: wakes whoever waits for one of them.
+    pub(crate) fn woken(&self, app: &App) {
+        woken(app, &self.run);
+        self.displaced.iter().for_each(|older| woken(app, older));
+    }
+}
+
+/// Ends the older runs of the deployment that this one takes the place of; answers them.
+async fn displace(app: &App, tx: &mut Tx, place: &Place, newer: &Run, keep_queued: bool) -> Result<Vec<Run>> {
+    let mut displaced = Vec::new();
+    for older in runs::unfinished(tx, place.scope, newer.deployment).await? {
+        let event = match newer.kind.displaces(older.kind) {
+            Some(Displaced::Superseded) if older.phase.is_waiting() && !keep_queued => RunEvent::Superseded,
+            Some(Displaced::Cancelled) => RunEvent::CancelRequested,
+            Some(Displaced::Superseded) | None => continue,
+        };
+        let now = tx.now();
+        displaced.push(advance(app, tx, place, older, event, now, None).await?);
+    }
+    Ok(displaced)
 }
 
 /// What a run works with.
@@ -164,7 +189,8 @@ async fn subject(app: &App, tx: &mut Tx, place: &Place, deployment: &Deployment,
     // What was begun and never came to its end was made of what its run worked with, whatever is wanted by now.
     if number.is_some()
         && let Some(state) = deployments::get_state(tx, place.scope, deployment.meta.uid, deployment.state_serial).await?
-        && let Some(run) = runs::get(tx, place.scope, state.run).await?
+        && let Some(run) = state.run
+        && let Some(run) = runs::get(tx, place.scope, run).await?
     {
         let Made { inputs, resolved, dependencies } = resolution::made_by(app, tx, place, run.uid()).await?;
         let (version, shown) = (run.blueprint_version, run.inputs);
@@ -182,7 +208,15 @@ async fn subject(app: &App, tx: &mut Tx, place: &Place, deployment: &Deployment,
 /// Returns a run.
 pub async fn get(app: &App, caller: &Caller, name: &RunName) -> Result<Run> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
-    find(&mut app.store.read().await?, &place, name).await
+    let mut db = app.store.read().await?;
+    let run = find(&mut db, &place, name).await?;
+    present(app, &mut db, &place, run).await
+}
+
+/// A run with what it waits for at present.
+async fn present(app: &App, db: &mut Session, place: &Place, mut run: Run) -> Result<Run> {
+    explain::present(app, db, place, run.deployment, std::slice::from_mut(&mut run)).await?;
+    Ok(run)
 }
 
 /// Lists the runs of a deployment.
@@ -190,7 +224,9 @@ pub async fn list(app: &App, caller: &Caller, parent: &DeploymentName, page: Pag
     let place = app.enter(caller, &parent.tenant_name(), &parent.to_string()).await?;
     let mut db = app.store.read().await?;
     let deployment = desired::find(&mut db, &place, parent).await?;
-    runs::list(&mut db, place.scope, deployment.meta.uid, page).await
+    let mut listed = runs::list(&mut db, place.scope, deployment.meta.uid, page).await?;
+    explain::present(app, &mut db, &place, deployment.meta.uid, &mut listed.items).await?;
+    Ok(listed)
 }
 
 /// What somebody decides about a plan.
@@ -263,18 +299,22 @@ pub async fn wait(app: &App, caller: &Caller, name: &RunName, while_in: &[RunPha
         let waits = if while_in.is_empty() { !run.is_done() } else { while_in.contains(&run.phase) && !run.is_done() };
         Ok::<_, Error>((!waits).then_some(run))
     };
-    match app.wakeups.wait_for(name.run, end, look).await? {
-        Some(run) => Ok(run),
-        None => find(&mut app.store.read().await?, &place, name).await,
-    }
+    let left = app.wakeups.wait_for(name.run, end, look).await?;
+    let mut db = app.store.read().await?;
+    let run = match left {
+        Some(run) => run,
+        None => find(&mut db, &place, name).await?,
+    };
+    present(app, &mut db, &place, run).await
 }
 
 /// Waits for a version of the run that is newer than this one; `None` when there was none until the end.
 pub async fn next(app: &App, caller: &Caller, name: &RunName, seen: i64, end: Instant) -> Result<Option<Run>> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
     let look = || async {
-        let run = find(&mut app.store.read().await?, &place, name).await?;
-        Ok::<_, Error>((run.version > seen).then_some(run))
+        let mut db = app.store.read().await?;
+        let run = find(&mut db, &place, name).await?;
+        Ok::<_, Error>(if run.version > seen { Some(present(app, &mut db, &place, run).await?) } else { None })
     };
     app.wakeups.wait_for(name.run, end, look).await
 }
@@ -330,10 +370,10 @@ pub(crate) async fn environment_of(db: &mut Session, place: &Place, name: &Deplo
     environments::get(db, place.scope, &environment).await?.ok_or_else(|| Error::not_found(environment))
 }
 
-/// Wakes whoever waits for the run, and the runners if one of them is wanted.
+/// Wakes whoever waits for the run, and the runners unless one of them has it: it wants one, or has given up its place.
 pub(crate) fn woken(app: &App, run: &Run) {
     app.wakeups.wake(run.uid());
-    if run.phase.is_claimable() || run.is_done() {
+    if !run.phase.is_leased() {
         app.wakeups.wake(run.pool.to_string());
     }
 }
@@ -371,10 +411,11 @@ pub(crate) async fn advance_with(
     }
     let uid = run.uid();
     let (slots, others): (Vec<_>, Vec<_>) =
-        effects.into_iter().partition(|effect| matches!(effect, Effect::TakeSlot | Effect::FreeSlot));
+        effects.into_iter().partition(|effect| matches!(effect, Effect::TakeSlot | Effect::FreeSlot | Effect::LeaveQueue));
     for slot in slots {
         match slot {
             Effect::TakeSlot => tx.reserve(Dimension::ConcurrentRuns, 1, uid, &run.name),
+            Effect::LeaveQueue => tx.free(Dimension::QueuedRuns, uid),
             _ => tx.free(Dimension::ConcurrentRuns, uid),
         }
     }
@@ -413,7 +454,7 @@ async fn follow(
     now: Timestamp,
 ) -> Result<()> {
     match effect {
-        Effect::TakeSlot | Effect::FreeSlot => {}
+        Effect::TakeSlot | Effect::FreeSlot | Effect::LeaveQueue => {}
         Effect::Lock => match deployment.active_run {
             Some(holder) if holder != run.uid() => {
                 return Err(Error::new(Reason::OperationInProgress, "another run is changing this deployment")
@@ -489,15 +530,4 @@ async fn is_observed(app: &App, db: &mut Session, place: &Place, run: &Run, depl
 pub(crate) async fn deployment_of(db: &mut Session, place: &Place, run: &Run) -> Result<Deployment> {
     let deployment = deployments::get_by_uid(db, place.scope, run.deployment).await?;
     deployment.ok_or_else(|| Error::internal(format!("{} has no deployment", run.name)))
-}
-
-/// Whether the tenant can have one more run under way; for what a waiting run says it waits for.
-pub(crate) async fn slot_refusal(db: &mut Session, place: &Place) -> Result<Option<String>> {
-    let quota = quotas::get(db, place.scope, Dimension::ConcurrentRuns).await?;
-    Ok(quota.filter(|quota| quota.available() == Some(0)).map(|quota| {
-        format!(
-            "a free place among {} concurrent runs of the tenant; one ends or the limit is raised",
-            quota.limit.unwrap_or_default()
-        )
-    }))
 }

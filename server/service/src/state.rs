@@ -1,16 +1,47 @@
 //! What deployments have made, version by version, and their outputs.
 
 use freehold_domain::{
-    Error, Result,
-    access::Caller,
+    Error, Reason, Result,
+    access::{Caller, Principal},
     audit::Event,
-    deployments::{Deployment, OutputValue, Outputs, StateVersion},
+    deployments::{Deployment, DeploymentState, ManagedResource, OutputValue, Outputs, StateVersion},
     names::{DeploymentName, StateVersionName},
+    quotas::Dimension,
+    runs::Run,
+    state::{GraphFormat, StateLock, graph},
+    terraform_state::TerraformState,
+    time::Uid,
 };
-use freehold_store::{RequestKey, deployments, payloads::Kind};
-use serde_json::Value;
+use freehold_store::{
+    RequestKey, Session, Tx, blueprint_versions, deployments,
+    payloads::{self, Kind},
+};
+use ring::digest::{SHA256, digest};
+use serde_json::{Value, json};
 
-use crate::{app::App, deployments as desired};
+use crate::{
+    app::{App, Place, Write},
+    deployments as desired,
+};
+
+/// The engine whose states are given and taken as they are.
+const TERRAFORM: &str = "terraform";
+
+/// A state as it is handed over.
+pub struct NewState {
+    /// As the engine wrote it.
+    pub bytes: Vec<u8>,
+    /// The resources in it.
+    pub resources: Vec<ManagedResource>,
+}
+
+/// Who writes a state.
+pub(crate) enum Writer<'a> {
+    /// A runner, for a run.
+    Run(&'a Run),
+    /// A person.
+    Person(&'a Principal),
+}
 
 /// The permission to see sensitive outputs.
 pub const REVEAL: &str = "deployments.state.reveal";
@@ -73,4 +104,274 @@ pub async fn outputs(app: &App, caller: &Caller, parent: &DeploymentName, reveal
         Output { name, value: (!hidden).then_some(output.value), sensitive: output.sensitive }
     };
     Ok(stored.into_iter().map(shown).collect())
+}
+
+/// Returns the content of a state version, of the newest one for serial 0, with its digest. It holds secrets, so that is audited.
+pub async fn download(
+    app: &App,
+    caller: &Caller,
+    parent: &DeploymentName,
+    serial: i64,
+) -> Result<Option<(StateVersion, Vec<u8>)>> {
+    let place = app.enter(caller, &parent.tenant_name(), &parent.to_string()).await?;
+    let mut db = app.store.read().await?;
+    let deployment = desired::find(&mut db, &place, parent).await?;
+    let serial = if serial == 0 { deployment.state_serial } else { serial };
+    if serial == 0 {
+        return Ok(None);
+    }
+    let gone = || Error::not_found(format!("{parent}/stateVersions/{serial}"));
+    let version = deployments::get_state(&mut db, place.scope, deployment.meta.uid, serial).await?.ok_or_else(gone)?;
+    let content = app.open(&mut db, &place, deployment.meta.uid, Kind::State, serial).await?;
+    let content = content.ok_or_else(|| {
+        Error::new(
+            Reason::StateNotAllowed,
+            "of the states in the middle of a run only the last one is kept; choose another version",
+        )
+        .with("state", "not kept")
+    })?;
+    drop(db);
+    // No audit, no secret.
+    let mut tx = app.store.begin(caller, place.scope, &RequestKey { request_id: None, digest: [0; 32] }).await?;
+    let event = Event::new("deployment.state-downloaded", parent, deployment.meta.uid, deployment.meta.version);
+    tx.announce(event.with(json!({ "serial": serial })));
+    tx.commit(&()).await?;
+    Ok(Some((version, content)))
+}
+
+/// What the newest state holds, and its serial.
+pub async fn resources(app: &App, caller: &Caller, parent: &DeploymentName) -> Result<(i64, Vec<ManagedResource>)> {
+    let place = app.enter(caller, &parent.tenant_name(), &parent.to_string()).await?;
+    let mut db = app.store.read().await?;
+    let deployment = desired::find(&mut db, &place, parent).await?;
+    let newest = deployments::get_state(&mut db, place.scope, deployment.meta.uid, deployment.state_serial).await?;
+    Ok((deployment.state_serial, newest.map(|newest| newest.resources).unwrap_or_default()))
+}
+
+/// The same as a graph.
+pub async fn resource_graph(app: &App, caller: &Caller, parent: &DeploymentName, format: GraphFormat) -> Result<String> {
+    Ok(graph(&resources(app, caller, parent).await?.1, format))
+}
+
+/// Takes the hold on a state, to change it by hand.
+pub async fn lock(
+    app: &App,
+    caller: &Caller,
+    parent: &DeploymentName,
+    id: String,
+    info: String,
+    write: &Write,
+) -> Result<StateLock> {
+    change(app, caller, parent, write, "deployment.state-locked", async |tx, _, deployment| {
+        let lock = StateLock { id, info, principal: caller.principal.clone(), create_time: tx.now() };
+        deployment.lock_state(lock)?;
+        deployment.state_lock.clone().ok_or_else(|| Error::internal("a lock that was taken is held"))
+    })
+    .await
+}
+
+/// Lets go of a state.
+pub async fn unlock(app: &App, caller: &Caller, parent: &DeploymentName, id: &str, write: &Write) -> Result<()> {
+    change(app, caller, parent, write, "deployment.state-unlocked", async |_, _, deployment| deployment.unlock_state(id)).await
+}
+
+/// Takes the hold on a state from whoever has it: what that one still writes is refused. Answers whose it was.
+pub async fn break_lock(
+    app: &App,
+    caller: &Caller,
+    parent: &DeploymentName,
+    reason: &str,
+    write: &Write,
+) -> Result<Option<StateLock>> {
+    change(app, caller, parent, write, "deployment.state-lock-broken", async |tx, _, deployment| {
+        let held = deployment.state_lock.take();
+        let data = json!({ "reason": reason, "principal": held.as_ref().map(|held| held.principal.to_string()) });
+        tx.announce(
+            Event::new("deployment.state-lock-reason", parent, deployment.meta.uid, deployment.meta.version + 1).with(data),
+        );
+        Ok(held)
+    })
+    .await
+}
+
+/// Writes a state by hand, under the lock with this id.
+pub async fn write(
+    app: &App,
+    caller: &Caller,
+    parent: &DeploymentName,
+    lock_id: &str,
+    content: Vec<u8>,
+    write: &Write,
+) -> Result<StateVersion> {
+    change(app, caller, parent, write, "deployment.state-written", async |tx, place, deployment| {
+        expect_terraform(tx, place, deployment).await?;
+        deployment.expect_state_lock(lock_id)?;
+        put(app, tx, place, caller, deployment, content).await
+    })
+    .await
+}
+
+/// Gives a state to a deployment that has none: what is in it is managed by the deployment from now on.
+pub async fn import(
+    app: &App,
+    caller: &Caller,
+    parent: &DeploymentName,
+    content: Vec<u8>,
+    write: &Write,
+) -> Result<StateVersion> {
+    change(app, caller, parent, write, "deployment.state-imported", async |tx, place, deployment| {
+        expect_terraform(tx, place, deployment).await?;
+        deployment.expect_importable()?;
+        put(app, tx, place, caller, deployment, content).await
+    })
+    .await
+}
+
+/// One change of a deployment in the hands of a person, with its event.
+async fn change<T: serde::Serialize + serde::de::DeserializeOwned>(
+    app: &App,
+    caller: &Caller,
+    parent: &DeploymentName,
+    write: &Write,
+    event: &'static str,
+    act: impl AsyncFnOnce(&mut Tx, &Place, &mut Deployment) -> Result<T>,
+) -> Result<T> {
+    let place = app.enter(caller, &parent.tenant_name(), &parent.to_string()).await?;
+    let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
+    if let Some(done) = tx.replayed()? {
+        return Ok(done);
+    }
+    let mut deployment = desired::find(&mut tx, &place, parent).await?;
+    deployment.expect_kept()?;
+    let seen = deployment.clone();
+    let done = act(&mut tx, &place, &mut deployment).await?;
+    if deployment != seen {
+        deployment.meta.touch(tx.now());
+        deployments::update(&mut tx, place.scope, &deployment).await?;
+        tx.announce(Event::new(event, parent, deployment.meta.uid, deployment.meta.version));
+    }
+    app.finish(tx, write, &done).await?;
+    Ok(done)
+}
+
+async fn expect_terraform(db: &mut Session, place: &Place, deployment: &Deployment) -> Result<()> {
+    let version = blueprint_versions::get(db, place.scope, &deployment.blueprint_version).await?;
+    let engine = version.map(|version| version.engine).unwrap_or_default();
+    if engine == TERRAFORM {
+        return Ok(());
+    }
+    Err(Error::new(
+        Reason::StateNotAllowed,
+        format!("states of the engine `{engine}` are its own; only those of terraform are given and taken"),
+    )
+    .with("state", engine))
+}
+
+/// Checks a state of Terraform against the one before it, and writes it.
+async fn put(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    caller: &Caller,
+    deployment: &mut Deployment,
+    content: Vec<u8>,
+) -> Result<StateVersion> {
+    let state = TerraformState::read(&content).map_err(|why| Error::field("content", why))?;
+    if let Some(before) = app.open(tx, place, deployment.meta.uid, Kind::State, deployment.state_serial).await? {
+        let before = TerraformState::read(&before).map_err(Error::internal)?;
+        let refused = |why: String| Error::new(Reason::StateNotAllowed, why).with("state", "diverged");
+        if before.lineage != state.lineage {
+            let why = format!(
+                "the state has the lineage `{}`, and the one before it `{}`: it is of something else",
+                state.lineage, before.lineage
+            );
+            return Err(refused(why));
+        }
+        if state.serial < before.serial {
+            let why = format!("the state has the serial {}, and the one before it {}: it is older", state.serial, before.serial);
+            return Err(refused(why));
+        }
+    }
+    let outputs: serde_json::Map<String, Value> = state
+        .outputs
+        .iter()
+        .map(|(name, output)| (name.clone(), json!({ "value": output.value, "sensitive": output.sensitive })))
+        .collect();
+    let new = NewState { resources: state.managed(), bytes: content };
+    let uid = deployment.meta.uid;
+    let version = insert(app, tx, place, deployment, &new, &Writer::Person(&caller.principal), state.lineage).await?;
+    let outputs = serde_json::to_vec(&outputs).map_err(Error::internal)?;
+    app.put(tx, place, uid, Kind::Outputs, 0, &outputs).await?;
+    deployment.state_serial = version.serial;
+    // Whether it is what the blueprint says, the next plan tells.
+    let unknown = deployment.state == DeploymentState::Quarantined;
+    if unknown || deployment.state == DeploymentState::New && !version.resources.is_empty() {
+        deployment.state = DeploymentState::Partial;
+    }
+    Ok(version)
+}
+
+/// Writes the next state version of a run. Of one run only the newest content is kept; the versions all are.
+pub(crate) async fn write_state(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    uid: Uid,
+    state: &NewState,
+    writer: &Writer<'_>,
+) -> Result<()> {
+    let deployment = deployments::get_by_uid(tx, place.scope, uid).await?;
+    let mut deployment = deployment.ok_or_else(|| Error::internal(format!("the deployment {uid} is gone")))?;
+    let before = deployments::get_state(tx, place.scope, uid, deployment.state_serial).await?;
+    if before.as_ref().is_some_and(|before| before.digest == sha256(&state.bytes)) {
+        return Ok(());
+    }
+    let lineage = TerraformState::read(&state.bytes).map_or_else(|_| uid.to_string(), |state| state.lineage);
+    let version = insert(app, tx, place, &deployment, state, writer, lineage).await?;
+    let of_same_run = |before: &StateVersion| before.run.is_some() && before.run == version.run;
+    if let Some(before) = before.filter(of_same_run) {
+        payloads::delete(tx, place.scope, uid, Kind::State, before.serial).await?;
+    }
+    deployment.state_serial = version.serial;
+    deployment.meta.touch(tx.now());
+    deployments::update(tx, place.scope, &deployment).await
+}
+
+async fn insert(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    deployment: &Deployment,
+    state: &NewState,
+    writer: &Writer<'_>,
+    lineage: String,
+) -> Result<StateVersion> {
+    // What is real already is kept whatever the quota says.
+    tx.lift(Dimension::StorageBytes);
+    let (run, epoch, creator) = match writer {
+        Writer::Run(run) => (Some(run.uid()), run.epoch, None),
+        Writer::Person(principal) => (None, 0, Some((*principal).clone())),
+    };
+    let version = StateVersion {
+        serial: deployment.state_serial + 1,
+        lineage,
+        digest: sha256(&state.bytes),
+        size_bytes: i64::try_from(state.bytes.len()).unwrap_or(i64::MAX),
+        run,
+        creator,
+        epoch,
+        resources: state.resources.clone(),
+        create_time: tx.now(),
+    };
+    deployments::insert_state(tx, place.scope, deployment.meta.uid, &version).await?;
+    app.put(tx, place, deployment.meta.uid, Kind::State, version.serial, &state.bytes).await?;
+    Ok(version)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    digest(&SHA256, bytes).as_ref().iter().fold("sha256:".to_owned(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -16,7 +16,7 @@ use freehold_store::{Tx, dependencies, deployments, environments, runs};
 use crate::{
     app::{App, Place, Write},
     dependencies::edges_of,
-    runs::{StartRun, begin, woken},
+    runs::{StartRun, begin},
 };
 
 /// Deployments of one environment that are removed in one go.
@@ -49,7 +49,7 @@ pub async fn destroy(app: &App, caller: &Caller, cmd: DestroyEnvironment, write:
     let mut wanted = present(&mut tx, &place, &cmd.name).await?;
     expect_removable(&mut tx, &place, &wanted).await?;
     let names = in_order(&mut tx, &place, &wanted).await?;
-    let mut all = Vec::new();
+    let (mut all, mut woken) = (Vec::new(), Vec::new());
     for name in names.iter().rev() {
         let Some((deployment, removed_by)) = wanted.remove(name) else { continue };
         if let Some(run) = removed_by {
@@ -61,12 +61,15 @@ pub async fn destroy(app: &App, caller: &Caller, cmd: DestroyEnvironment, write:
             kind: RunKind::Destroy,
             revision: 0,
             auto_apply: cmd.auto_apply,
+            keep_queued: false,
             message: cmd.message.clone(),
         };
-        all.push(begin(app, &mut tx, &place, deployment, &cmd, caller.principal.clone()).await?);
+        let begun = begin(app, &mut tx, &place, deployment, &cmd, caller.principal.clone()).await?;
+        all.push(begun.run.clone());
+        woken.push(begun);
     }
     app.finish(tx, write, &all).await?;
-    all.iter().for_each(|run| woken(app, run));
+    woken.iter().for_each(|begun| begun.woken(app));
     Ok(all)
 }
 

@@ -21,6 +21,7 @@ use crate::app::{App, Place, Write};
 pub struct CreateTenant {
     pub id: Option<Id>,
     pub described: Described,
+    pub queue_weight: Option<u32>,
 }
 
 /// What changes; `None` stays.
@@ -30,6 +31,8 @@ pub struct UpdateTenant {
     pub name: TenantName,
     pub display_name: Option<String>,
     pub labels: Option<Labels>,
+    /// For platform administrators only.
+    pub queue_weight: Option<u32>,
 }
 
 /// Creates a tenant with its data key and the default quotas.
@@ -41,7 +44,8 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateTenant, write: &Write
     }
     let uid = tx.uid();
     let name = TenantName { tenant: cmd.id.unwrap_or_else(|| Id::generated("tenant", uid)) };
-    let tenant = Tenant::new(name, cmd.described, uid, &caller.principal, tx.now());
+    let mut tenant = Tenant::new(name, cmd.described, uid, &caller.principal, tx.now());
+    tenant.queue_weight = cmd.queue_weight.unwrap_or(tenant.queue_weight);
     let data_key = app.master_key.new_data_key(app.random.as_ref(), uid)?;
     tenants::insert(&mut tx, &tenant, &data_key).await?;
     for dimension in Dimension::ALL {
@@ -72,8 +76,16 @@ pub async fn list(app: &App, caller: &Caller, page: Page) -> Result<Listed<Tenan
 
 /// Changes a tenant.
 pub async fn update(app: &App, caller: &Caller, cmd: UpdateTenant, write: &Write) -> Result<Tenant> {
-    let UpdateTenant { name, display_name, labels } = cmd;
-    change(app, caller, &name, write, "tenant.updated", |tenant, now| tenant.describe(display_name, labels, now)).await
+    let UpdateTenant { name, display_name, labels, queue_weight } = cmd;
+    let step = |tenant: &mut Tenant, now| {
+        if queue_weight.is_some_and(|weight| weight != tenant.queue_weight) && !caller.is_platform() {
+            let why = "how much of the runners a tenant may have is for platform administrators to say; ask one of them";
+            let error = Error::new(Reason::PermissionMissing, why).with("permission", caller.call.permission);
+            return Err(error.with("resource", "the installation"));
+        }
+        tenant.describe(display_name, labels, queue_weight, now)
+    };
+    change(app, caller, &name, write, "tenant.updated", step).await
 }
 
 /// Stops new writes and runs of a tenant.

@@ -26,7 +26,7 @@ use crate::{
     app::{App, Place},
     dependencies::edges_of,
     resolution::{note, outdated},
-    runs::{StartRun, begin, woken},
+    runs::{StartRun, begin},
 };
 
 /// Tenants of one look.
@@ -134,6 +134,7 @@ async fn follow_one(app: &App, place: &Place, uid: Uid, waits: bool) -> Result<b
                     kind: RunKind::Apply,
                     revision: 0,
                     auto_apply: true,
+                    keep_queued: false,
                     message: format!("outputs of {} have changed", listed(&names)),
                 };
                 Some(begin(app, &mut tx, place, deployment.clone(), &cmd, Principal::Server).await?)
@@ -145,13 +146,13 @@ async fn follow_one(app: &App, place: &Place, uid: Uid, waits: bool) -> Result<b
         deployments::update(&mut tx, place.scope, &deployment).await?;
     }
     if !changed.is_empty() && !before.conditions.contains_key(&ConditionKind::DependencyChanged) {
-        announce(&mut tx, &deployment, &changed, begun.as_ref());
+        announce(&mut tx, &deployment, &changed, begun.as_ref().map(|begun| &begun.run));
     }
     fault::point("update.written");
     tx.commit(&()).await?;
     fault::point("update.committed");
-    if let Some(run) = &begun {
-        woken(app, run);
+    if let Some(begun) = &begun {
+        begun.woken(app);
     }
     Ok(true)
 }

@@ -241,7 +241,7 @@ pub async fn recount(tx: &mut Tx, tenant: TenantScope, dimension: Dimension) -> 
             "SELECT CAST(COALESCE(SUM(LENGTH(bytes)), 0) AS BIGINT) FROM payloads WHERE tenant_id = $1",
             id
         )?,
-        Dimension::ConcurrentRuns | Dimension::ApiCallsPerDay => vec![],
+        Dimension::ConcurrentRuns | Dimension::QueuedRuns | Dimension::ApiCallsPerDay => vec![],
     };
     let Some(quota) = get(tx, tenant, dimension).await? else { return Err(Error::not_found("the quota")) };
     let held = fetch_all!(

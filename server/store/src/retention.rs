@@ -48,6 +48,7 @@ pub async fn purge(tx: &mut Tx, tenant: TenantScope, most: u32) -> Result<u64> {
         "operations" by "uid",
         "reservations" by "uid",
         "quotas" by "dimension",
+        "queue_shares" by "pool",
         "idempotency" by "principal, method, request_id",
         "outbox" by "uid",
         "audit_records" by "uid",

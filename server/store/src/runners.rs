@@ -34,6 +34,19 @@ pub async fn get_pool(db: &mut Session, name: &RunnerPoolName) -> Result<Option<
     row.map(|(body,)| decode("runner_pools", &body)).transpose()
 }
 
+/// Writes the next version of a pool. Fails with `ETAG_MISMATCH` when somebody else was first.
+pub async fn update_pool(tx: &mut Tx, pool: &RunnerPool) -> Result<()> {
+    let rows = execute!(
+        tx,
+        "UPDATE runner_pools SET version = $1, body = $2 WHERE uid = $3 AND version = $4",
+        pool.meta.version,
+        encode(pool)?,
+        pool.meta.uid.0,
+        pool.meta.version - 1,
+    )?;
+    if rows == 1 { Ok(()) } else { Err(pool.meta.etag_mismatch()) }
+}
+
 /// Reads a page of pools.
 pub async fn list_pools(db: &mut Session, page: Page) -> Result<Listed<RunnerPool>> {
     let rows = fetch_all!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use freehold_domain::{
     Error, Reason, Result,
     access::TenantScope,
+    queue::Class,
     resource::{Listed, Page},
     runs::Run,
     time::{Timestamp, Uid},
@@ -18,10 +19,11 @@ use crate::{
 
 /// Adds a run.
 pub async fn insert(tx: &mut Tx, tenant: TenantScope, run: &Run) -> Result<()> {
+    let class = Class::of(run);
     execute!(
         tx,
-        "INSERT INTO runs (tenant_id, uid, deployment, phase, pool, engine, version, epoch, deadline, body)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO runs (tenant_id, uid, deployment, phase, pool, engine, version, epoch, deadline, class, place, body)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         tenant.0.0,
         run.uid().0,
         run.deployment.0,
@@ -31,6 +33,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantScope, run: &Run) -> Result<()> {
         run.version,
         run.epoch,
         run.deadline.map(Timestamp::as_micros),
+        class.map(Class::as_str),
+        class.map(|class| class.place(run.create_time).as_micros()),
         encode(run)?,
     )?;
     Ok(())
@@ -41,16 +45,22 @@ pub async fn insert(tx: &mut Tx, tenant: TenantScope, run: &Run) -> Result<()> {
 /// The version that the writer has seen is compared, and with it the fence: every new holder has made a new version. Fails with
 /// `ETAG_MISMATCH` when somebody else was first, with `OPERATION_IN_PROGRESS` when another run is changing the deployment.
 pub async fn update(tx: &mut Tx, tenant: TenantScope, seen: i64, run: &Run, lease_until: Option<Timestamp>) -> Result<()> {
+    let class = Class::of(run);
     let rows = execute!(
         tx,
-        "UPDATE runs SET phase = $1, version = $2, epoch = $3, ask = $4, lease_until = $5, deadline = $6, body = $7
-         WHERE tenant_id = $8 AND uid = $9 AND version = $10",
+        "UPDATE runs SET phase = $1, version = $2, epoch = $3, ask = $4, lease_until = $5, deadline = $6, class = $7, place = $8,
+             job_began = $9, job_ended = $10, body = $11
+         WHERE tenant_id = $12 AND uid = $13 AND version = $14",
         run.phase.as_str(),
         run.version,
         run.epoch,
         run.ask.filter(|_| run.phase.is_leased()).map(|ask| ask.0),
         lease_until.map(Timestamp::as_micros),
         run.deadline.map(Timestamp::as_micros),
+        class.map(Class::as_str),
+        class.map(|class| class.place(run.create_time).as_micros()),
+        run.job_begin_time.map(Timestamp::as_micros),
+        run.job_end_time.map(Timestamp::as_micros),
         encode(run)?,
         tenant.0.0,
         run.uid().0,
@@ -106,35 +116,6 @@ pub async fn list(db: &mut Session, tenant: TenantScope, deployment: Uid, page: 
 
 /// A run of a tenant.
 pub type RunKey = (TenantScope, Uid);
-
-/// A run that waits for a runner of a pool.
-pub struct Claimable {
-    /// Which run.
-    pub run: RunKey,
-    /// What the runner must have.
-    pub engine: String,
-    /// How many runs of the same tenant, with this one, are as old or older.
-    pub turn: i64,
-}
-
-/// Reads a page of the runs that wait for a runner of this pool. Tenants take turns, each with its oldest first, so that a long
-/// queue of one does not keep the others waiting.
-pub async fn claimable(db: &mut Session, pool: &str, after: Option<&Claimable>, most: u32) -> Result<Vec<Claimable>> {
-    let rows = fetch_all!(
-        (Uuid, Uuid, String, i64),
-        db,
-        "SELECT tenant_id, uid, engine, turn FROM (
-             SELECT tenant_id, uid, engine, ROW_NUMBER() OVER (PARTITION BY tenant_id ORDER BY uid) AS turn FROM runs
-             WHERE pool = $1 AND phase IN ('QUEUED', 'APPLY_QUEUED', 'RECOVERING')
-         ) AS waiting WHERE (turn, uid) > ($2, $3) ORDER BY turn, uid LIMIT $4",
-        pool,
-        after.map_or(0, |last| last.turn),
-        after.map_or(Uuid::nil(), |last| last.run.1.0),
-        i64::from(most),
-    )?;
-    let claimable = |(tenant, uid, engine, turn)| Claimable { run: (TenantScope(Uid(tenant)), Uid(uid)), engine, turn };
-    Ok(rows.into_iter().map(claimable).collect())
-}
 
 /// Reads the runs of a deployment that have not ended.
 pub async fn unfinished(db: &mut Session, tenant: TenantScope, deployment: Uid) -> Result<Vec<Run>> {

@@ -4,7 +4,7 @@ use freehold_domain::{
     Result,
     names::TenantName,
     resource::{Listed, Page},
-    tenants::Tenant,
+    tenants::{Tenant, TenantState},
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -18,12 +18,13 @@ use crate::{
 pub async fn insert(tx: &mut Tx, tenant: &Tenant, data_key: &[u8]) -> Result<()> {
     execute!(
         tx,
-        "INSERT INTO tenants (uid, name, version, body, data_key) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO tenants (uid, name, version, body, data_key, queue_weight) VALUES ($1, $2, $3, $4, $5, $6)",
         tenant.meta.uid.0,
         tenant.name.to_string(),
         tenant.meta.version,
         encode(tenant)?,
         data_key,
+        i64::from(tenant.queue_weight),
     )
     .or_exists(&tenant.name)?;
     Ok(())
@@ -58,10 +59,13 @@ pub async fn list(db: &mut Session, page: Page) -> Result<Listed<Tenant>> {
 pub async fn update(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
     let rows = execute!(
         tx,
-        "UPDATE tenants SET version = $1, body = $2, delete_time = $3 WHERE uid = $4 AND version = $5",
+        "UPDATE tenants SET version = $1, body = $2, delete_time = $3, active = $4, queue_weight = $5
+         WHERE uid = $6 AND version = $7",
         tenant.meta.version,
         encode(tenant)?,
         tenant.delete_time.map(Timestamp::as_micros),
+        tenant.state == TenantState::Active,
+        i64::from(tenant.queue_weight),
         tenant.meta.uid.0,
         tenant.meta.version - 1,
     )?;

@@ -55,7 +55,7 @@ async fn main() -> Result<(), Failure> {
     let tls = ServerTls::load(TlsFiles {
         cert: pki.join("server.crt"),
         key: pki.join("server.key"),
-        clients: Some(ClientFiles { ca: pki.join("ca.crt"), revoked: None }),
+        clients: Some(ClientFiles { ca: pki.join("ca.crt"), optional: false, revoked: None }),
         tls12: false,
         http1: false,
     })?;

@@ -177,7 +177,7 @@ impl Bench {
             let _ = std::fs::remove_file(data.join("ready"));
             let mut command = Command::new(binary());
             command.arg("dev").arg("--data-dir").arg(&data);
-            for listener in ["api", "web", "runner", "admin"] {
+            for listener in ["api", "web", "runner", "admin", "state"] {
                 command.arg(format!("--{listener}-addr")).arg("127.0.0.1:0");
             }
             let begun = Instant::now();

@@ -309,6 +309,45 @@ async fn who_stops_waiting_learns_what_becomes_of_the_run() {
     assert_eq!(json(&shell.ok(&format!("run get {run} -o json")))["outcome"], "CANCELLED");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_waiting_run_says_to_do_ends_its_wait() {
+    let world = World::new(Sqlite).await.with_sample().await;
+    world.person("acme", "ada", &["developer"]).await;
+    let (shell, ada) = (Shell::of(&world, "admin"), Shell::of(&world, "acme-ada"));
+    shell.ok("deployment create shop/dev/hello --blueprint greeting@1.0.0 --input name=world");
+    let started = shell.ok("deployment apply shop/dev/hello --no-wait");
+    let run = started.lines().find_map(|line| line.strip_prefix("run ")).expect("its name");
+    let explain = || ada.ok(&format!("run explain {run}"));
+    let advice = |said: &str| -> Vec<String> {
+        said.lines().filter_map(|line| line.trim().strip_prefix("freehold ")).map(str::to_owned).collect()
+    };
+
+    let alone = explain();
+    assert!(
+        alone.contains("is QUEUED and waits for a runner of runnerPools/default") && alone.contains("RUNNERS_ABSENT"),
+        "{alone}"
+    );
+    assert!(alone.contains("Likely start: unknown (no runner") && alone.contains("then it ends as EXPIRED"), "{alone}");
+    shell.ok("quota set concurrent_runs 0");
+    shell.ok("tenant suspend acme --reason unpaid");
+    let stopped = explain();
+    assert!(stopped.contains("Reason: TENANT_SUSPENDED") && stopped.contains("unpaid"), "{stopped}");
+    let commands = advice(&stopped);
+    assert_eq!(commands.len(), 2, "the tenant and the quota: {stopped}");
+    commands.iter().for_each(|command| drop(shell.ok(command)));
+
+    let _runner = world.runner();
+    let waiting = world.admin.runs().get(run).send().await.expect("it is there");
+    waiting.wait_until(RunPhase::AwaitingApproval).await.expect("planned");
+    let undecided = explain();
+    assert!(undecided.contains("Reason: APPROVAL") && undecided.contains("users/ada: may apply"), "{undecided}");
+    let [command] = &advice(&undecided)[..] else { panic!("{undecided}") };
+    assert!(ada.ok(&format!("{command} --yes")).contains("Done: 4 created"));
+    assert!(explain().contains("has ended as SUCCEEDED"));
+    let told = json(&ada.ok(&format!("run explain {run} -o json")));
+    assert_eq!((told["phase"].as_str(), told["waiting_on"].is_null()), (Some("DONE"), true), "{told}");
+}
+
 #[test]
 fn certificates_are_not_written_over_and_mistakes_are_told_as_everywhere() {
     let shell = Shell { variables: Vec::new(), said: RefCell::default() };

@@ -129,7 +129,10 @@ async fn outputs_of_one_deployment_are_inputs_of_the_next(database: Database) {
     let (site, db) = (apply(acme, SITE).await, apply(acme, DB).await);
     let _runner = world.runner();
     waits(acme, &db, "deployments/net").await;
-    waits(acme, &site, &format!("{}", db.run().name)).await;
+    waits(acme, &site, &db.run().name).await;
+    let told = acme.runs().explain(&site.run().name).send().await.expect("an explanation");
+    assert_eq!(told.waiting_on.map(|on| on.reason), Some(WaitingReason::Dependency));
+    assert!(told.blockers.iter().any(|blocker| blocker.resource == db.run().name), "{:?}", told.blockers);
     let net = apply(acme, NET).await;
     for run in [net, db, site.clone()] {
         run.wait_done().await.expect("it ends").into_result().expect("well");

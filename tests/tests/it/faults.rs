@@ -201,7 +201,7 @@ async fn clean(acme: &Client) -> Result<(), String> {
     if !left.is_empty() {
         return Err(format!("reservations are left: {left:?}"));
     }
-    for quota in ["projects", "environments", "blueprints", "deployments", "storage_bytes", "concurrent_runs"] {
+    for quota in ["projects", "environments", "blueprints", "deployments", "storage_bytes", "concurrent_runs", "queued_runs"] {
         let recount = acme.quotas().recount(quota).send().await.expect("a recount");
         if recount.difference != 0 {
             return Err(format!("the counter of {quota} is off by {}", recount.difference));
@@ -286,7 +286,9 @@ async fn frozen(variables: &[(&str, &str)]) -> Result<Run, String> {
     frozen.signal("STOP");
     witness.hold("/once");
     witness.release("/thing");
-    let successor = installation.faulty_runner(&replica, &[]);
+    let elsewhere = installation.path("runner-elsewhere").display().to_string();
+    let command = installation.run(&[replica.runner], "runner", &["--data-dir", &elsewhere]);
+    let successor = Process::start(armed(&command, &[]), &installation.path("successor.log"));
     until("the successor's next effect", || async { witness.arrived("/once") == 1 }).await;
     frozen.signal("CONT");
     // Refused, it says so and stops; believed, it goes on to the next effect.

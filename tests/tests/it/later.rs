@@ -37,6 +37,7 @@ pub async fn open(database_url: &str) -> (App, Arc<Later>) {
     let (clock, random) = (Arc::new(Later::default()), Arc::new(SystemRandom::new()));
     let store = Store::open(&settings, clock.clone(), random.clone()).await.expect("the database opens");
     let app = App::new(AppSettings {
+        issuer: None,
         store,
         clock: clock.clone(),
         random,

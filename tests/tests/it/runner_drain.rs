@@ -8,7 +8,7 @@ both_databases!(a_runner_that_is_told_to_drain_stays_so_however_many_heartbeats_
 
 async fn a_runner_that_is_told_to_drain_stays_so_however_many_heartbeats_cross(database: Database) {
     let world = World::new(database).await;
-    let beat = || HeartbeatRequest { version: "1".to_owned(), engines: Vec::new(), capacity: 1, running: 0 };
+    let beat = || HeartbeatRequest { version: "1".to_owned(), capacity: 1, ..Default::default() };
     for number in 0..10 {
         let (name, file) = (format!("runnerPools/default/runners/d{number}"), format!("d{number}"));
         world.installation.pki.issue(&file, &name);

@@ -288,7 +288,7 @@ async fn a_suspended_tenant_begins_nothing_and_goes_on_later(database: Database)
     let _runner = stage.world.runner();
     let refused = acme.runs().plan(CHAIN_NAME).send().await.expect_err("a write");
     assert_eq!((refused.reason(), refused.is_permission_denied()), (Some("TENANT_SUSPENDED"), true), "{refused:?}");
-    waits(acme, &waiting.run().name, WaitingReason::Runner, "tenants/acme to be active again").await;
+    waits(acme, &waiting.run().name, WaitingReason::TenantSuspended, "tenants/acme to be active again").await;
     assert_eq!(waiting.clone().refresh().await.expect("reads work").run().phase, RunPhase::Queued);
     acme.tenants().resume("acme").send().await.expect("resumed");
     assert_eq!(outcome(waiting).await, Some(RunOutcome::Succeeded));

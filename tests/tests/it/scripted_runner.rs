@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use freehold::{
     Client,
-    raw::{RawChannel, proto::deployments::v1 as runs, proto::runners::v1 as pb, tonic::Request},
+    raw::{
+        RawChannel,
+        proto::deployments::v1 as runs,
+        proto::runners::v1 as pb,
+        tonic::{Request, Status},
+    },
 };
 use freehold_tests::World;
 use pb::{complete_job_request::Result as End, runner_service_client::RunnerServiceClient};
@@ -15,22 +20,49 @@ pub struct Runner(pub RunnerServiceClient<RawChannel>);
 
 impl Runner {
     pub async fn new(world: &World) -> Self {
-        let credentials = world.installation.pki.credentials("runner");
+        Self::with(world, "runner").await
+    }
+
+    /// Another one of the pool `default`, with a certificate of its own.
+    pub async fn named(world: &World, id: &str) -> Self {
+        world.installation.pki.issue(id, &format!("runnerPools/default/runners/{id}"));
+        Self::with(world, id).await
+    }
+
+    async fn with(world: &World, certificate: &str) -> Self {
+        let credentials = world.installation.pki.credentials(certificate);
         let client = world.installation.client(&[world.replica.runner], credentials, "acme").await;
         Self(RunnerServiceClient::new(client.raw().expect("a channel")))
     }
 
+    /// Says that it lives, has this engine, and can do so many jobs at once.
+    pub async fn beat(&mut self, engine: &str, capacity: i32) {
+        let beat =
+            pb::HeartbeatRequest { version: "1".to_owned(), engines: vec![engine.to_owned()], capacity, ..Default::default() };
+        self.0.heartbeat(beat).await.expect("it is known now");
+    }
+
     /// Asks for work for a moment.
     pub async fn ask(&mut self) -> Option<pb::Job> {
+        self.ask_for(Duration::from_millis(1200)).await
+    }
+
+    /// Asks for work for so long.
+    pub async fn ask_for(&mut self, time: Duration) -> Option<pb::Job> {
         let ask = pb::AcquireJobRequest { request_id: Uuid::now_v7().to_string(), engines: vec!["native".to_owned()] };
         let mut request = Request::new(ask);
-        request.set_timeout(Duration::from_millis(1200));
+        request.set_timeout(time);
         self.0.acquire_job(request).await.expect("an answer").into_inner().job
     }
 
     pub async fn complete(&mut self, job: &pb::Job, result: End) {
-        let request = pb::CompleteJobRequest { run: job.run.clone(), epoch: job.epoch, result: Some(result) };
-        self.0.complete_job(request).await.expect("a report is taken, whatever becomes of the tenant");
+        self.try_complete(job, result).await.expect("a report is taken, whatever becomes of the tenant");
+    }
+
+    pub async fn try_complete(&mut self, job: &pb::Job, result: End) -> Result<(), Status> {
+        let request =
+            pb::CompleteJobRequest { run: job.run.clone(), epoch: job.epoch, result: Some(result), ..Default::default() };
+        self.0.complete_job(request).await.map(drop)
     }
 
     /// Takes a plan, makes it create so many resources of the state with this serial, and takes its apply.
@@ -48,8 +80,7 @@ impl Runner {
             sequence,
             entries,
             state: if state.is_empty() { Vec::new() } else { bytes(state) },
-            addresses: Vec::new(),
-            outlives: None,
+            ..Default::default()
         };
         self.0.report_job_progress(report).await.expect("a report is taken");
     }

@@ -6,8 +6,9 @@ use futures::TryStreamExt as _;
 
 use super::{Listing, Patience, set};
 use crate::{
+    explanation::explanation,
     failure::Failure,
-    follow::{approve, attend, changed, log_line, phase_line, text},
+    follow::{apply, approve, attend, changed, log_line, phase_line, text},
     plan::plan,
     screen::Screen,
 };
@@ -18,6 +19,11 @@ pub enum RunCommand {
     /// Shows one run
     Get {
         /// Its name: shop/dev/web/RUN
+        name: String,
+    },
+    /// Says why a run waits, who or what can end that, and when it will probably start
+    Explain {
+        /// Its name
         name: String,
     },
     /// Lists the runs of a deployment, newest first
@@ -44,6 +50,16 @@ pub enum RunCommand {
         /// Why
         #[arg(long, value_name = "TEXT")]
         comment: Option<String>,
+        /// Does not ask
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        patience: Patience,
+    },
+    /// Applies the plan where no approval is needed, and follows the run to its end
+    Apply {
+        /// Its name
+        name: String,
         /// Does not ask
         #[arg(long, short)]
         yes: bool,
@@ -83,6 +99,10 @@ impl RunCommand {
         let runs = client.runs();
         match self {
             Self::Get { name } => screen.item(runs.get(name).send().await?.run()),
+            Self::Explain { name } => {
+                let why = runs.explain(name).send().await?;
+                screen.text(&why, || explanation(&why))
+            }
             Self::List { deployment, oldest_first, listing } => {
                 let list = runs.list(deployment);
                 listing.show(if oldest_first { list } else { list.newest_first() }, screen).await
@@ -92,14 +112,12 @@ impl RunCommand {
                 attend(&run.run().name.clone(), patience.until(), watch(run, screen)).await
             }
             Self::Approve { name, comment, yes, patience } => {
-                let run = runs.get(&name).send().await?;
-                if run.run().phase != RunPhase::AwaitingApproval {
-                    let message = format!("the run is {} and awaits no approval", run.run().phase);
-                    return Err(Error::new(Code::FailedPrecondition, message).into());
-                }
-                screen.aside(&plan(&run.plan().await?), !yes)?;
-                screen.confirm(yes, "Do you approve this?").await?;
+                let run = reviewed(client, &name, yes, "Do you approve this?", screen).await?;
                 approve(run, comment, patience.until(), screen).await
+            }
+            Self::Apply { name, yes, patience } => {
+                let run = reviewed(client, &name, yes, "Do you want to do this?", screen).await?;
+                apply(run, patience.until(), screen).await
             }
             Self::Reject { name, comment } => {
                 let run = runs.get(name).send().await?;
@@ -123,6 +141,18 @@ impl RunCommand {
             }
         }
     }
+}
+
+/// A run that waits for a decision, whose plan somebody has seen and said yes to.
+async fn reviewed(client: &Client, name: &str, yes: bool, question: &str, screen: &mut Screen) -> Result<RunHandle, Failure> {
+    let run = client.runs().get(name).send().await?;
+    if run.run().phase != RunPhase::AwaitingApproval {
+        let message = format!("the run is {} and awaits no approval", run.run().phase);
+        return Err(Error::new(Code::FailedPrecondition, message).into());
+    }
+    screen.aside(&plan(&run.plan().await?), !yes)?;
+    screen.confirm(yes, question).await?;
+    Ok(run)
 }
 
 /// Shows every change of a run to its end.

@@ -16,6 +16,9 @@ pub enum TenantCommand {
         /// Name for people
         #[arg(long, value_name = "TEXT")]
         display_name: Option<String>,
+        /// How much of the runners it gets, compared with other tenants: 1 to 100
+        #[arg(long, value_name = "N")]
+        queue_weight: Option<i32>,
         #[command(flatten)]
         labels: Labels,
     },
@@ -27,13 +30,16 @@ pub enum TenantCommand {
     /// Lists tenants
     List(Listing),
     /// Changes what is given
-    #[command(group = ArgGroup::new("change").required(true).multiple(true).args(["display_name", "labels", "remove_label", "clear_labels"]))]
+    #[command(group = ArgGroup::new("change").required(true).multiple(true).args(["display_name", "queue_weight", "labels", "remove_label", "clear_labels"]))]
     Update {
         /// Its name
         name: String,
         /// Name for people
         #[arg(long, value_name = "TEXT")]
         display_name: Option<String>,
+        /// How much of the runners it gets, compared with other tenants: 1 to 100; for platform administrators
+        #[arg(long, value_name = "N")]
+        queue_weight: Option<i32>,
         #[command(flatten)]
         labels: LabelChanges,
         #[command(flatten)]
@@ -71,9 +77,10 @@ impl TenantCommand {
     pub(crate) async fn run(self, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
         let tenants = client.tenants();
         match self {
-            Self::Create { name, display_name, labels } => {
+            Self::Create { name, display_name, queue_weight, labels } => {
                 let mut request = tenants.create(name);
                 set!(request.display_name(display_name));
+                set!(request.queue_weight(queue_weight));
                 for (key, value) in labels.labels {
                     request = request.label(key, value);
                 }
@@ -81,9 +88,10 @@ impl TenantCommand {
             }
             Self::Get { name } => screen.item(&tenants.get(name).send().await?),
             Self::List(listing) => listing.show(tenants.list(), screen).await,
-            Self::Update { name, display_name, labels, mut guard } => {
+            Self::Update { name, display_name, queue_weight, labels, mut guard } => {
                 let mut request = tenants.update(&name);
                 set!(request.display_name(display_name));
+                set!(request.queue_weight(queue_weight));
                 relabel!(request, labels, guard, tenants.get(&name));
                 set!(request.etag(guard.etag));
                 screen.item(&request.send().await?)

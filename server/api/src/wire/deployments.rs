@@ -269,6 +269,7 @@ fn message(deployment: &Deployment) -> pb::Deployment {
         drifted: deployment.drifted,
         drift_check_time: deployment.drift_check_time.map(render::time),
         deletion_protection: deployment.deletion_protection,
+        state_locked: deployment.state_lock.is_some(),
         auto_apply: deployment.auto_apply,
         depends_on: deployment.depends_on.iter().map(ToString::to_string).collect(),
         apply_on_dependency_change: deployment.apply_on_dependency_change,

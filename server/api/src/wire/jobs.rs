@@ -1,23 +1,29 @@
 //! RunnerService: what a runner says and asks.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use freehold_domain::{
     Error, Reason, Result,
     access::{Caller, Principal},
+    deployments::ManagedResource,
     names::{RunName, RunnerName},
     runners::HEARTBEAT,
     runs::{ApplyEnd, ChangeAction, PlanFacts, RunError, RunKind, RunPhase},
 };
 use freehold_proto::{
-    deployments::v1::{ChangeAction as ActionMessage, RunError as RunErrorMessage},
+    deployments::v1::{ChangeAction as ActionMessage, ManagedResource as ResourceMessage, RunError as RunErrorMessage},
     runners::v1 as pb,
 };
-use freehold_service::jobs::{self, Ended, Entry, Job, NewState, Report, Work};
+use freehold_service::{
+    jobs::{self, Ended, Entry, Job, Report, Work},
+    registration,
+    runners::{self, Description},
+    state::NewState,
+};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
-use super::{Wire, log, parse};
+use super::{Wire, log, parse, render};
 use crate::layers::shield::HungUp;
 
 /// How long an ask for work waits.
@@ -27,12 +33,36 @@ const LINES: usize = 1000;
 /// Steps in one call, at most.
 const ENTRIES: usize = 1000;
 
+/// Bytes of each text that a runner describes itself by, and of such texts in a list, at most.
+const WORD: usize = 256;
+const WORDS: usize = 64;
+
 #[tonic::async_trait]
 impl pb::runner_service_server::RunnerService for Wire {
+    async fn register_runner(
+        &self,
+        request: Request<pb::RegisterRunnerRequest>,
+    ) -> Result<Response<pb::RegisterRunnerResponse>, Status> {
+        self.register(request).await
+    }
+
+    async fn renew_certificate(
+        &self,
+        request: Request<pb::RenewCertificateRequest>,
+    ) -> Result<Response<pb::RenewCertificateResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let name = runner(&caller, &self.app)?;
+            let certificate = registration::renew(&self.app, &caller, &name, body.certificate_request).await?;
+            let expire_time = Some(render::time(certificate.expire_time));
+            Ok(pb::RenewCertificateResponse { certificate: certificate.pem, expire_time })
+        })
+        .await
+    }
+
     async fn heartbeat(&self, request: Request<pb::HeartbeatRequest>) -> Result<Response<pb::HeartbeatResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let runner = runner(&caller, &self.app)?;
-            let drain = jobs::heartbeat(&self.app, &runner, body.version, body.engines, body.capacity, body.running).await?;
+            let drain = runners::heartbeat(&self.app, &runner, description(body)?).await?;
             Ok(pb::HeartbeatResponse { drain, interval: Some(duration(HEARTBEAT)) })
         })
         .await
@@ -89,7 +119,7 @@ impl pb::runner_service_server::RunnerService for Wire {
                 return Err(Error::field("entries", format!("at most {ENTRIES} steps in one call")));
             }
             let entries = body.entries.into_iter().map(entry).collect();
-            let state = (!body.state.is_empty()).then_some(NewState { bytes: body.state, addresses: body.addresses });
+            let state = (!body.state.is_empty()).then(|| new_state(body.state, body.resources, body.addresses));
             let outlives = body.outlives.map(|outlives| outlives.seconds);
             let report = Report { number: body.sequence, entries, state, outlives };
             let cancel_requested = jobs::progress(&self.app, &runner, &run, body.epoch, report).await?;
@@ -110,11 +140,52 @@ impl pb::runner_service_server::RunnerService for Wire {
     async fn complete_job(&self, request: Request<pb::CompleteJobRequest>) -> Result<Response<pb::CompleteJobResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let (runner, run) = lease(&caller, &self.app, &body.run)?;
-            let result = body.result.ok_or_else(|| Error::field("result", "required"))?;
-            jobs::complete(&self.app, &runner, &run, body.epoch, ended(result)).await?;
+            let mut fields = parse::Fields::new();
+            let sandbox = fields.check("sandbox", word(body.sandbox));
+            let result = fields.check("result", body.result.ok_or_else(|| "required".to_owned()));
+            let (sandbox, result) = fields.finish(|| Some((sandbox?, result?)))?;
+            jobs::complete(&self.app, &runner, &run, body.epoch, ended(result), sandbox).await?;
             Ok(pb::CompleteJobResponse {})
         })
         .await
+    }
+}
+
+fn description(body: pb::HeartbeatRequest) -> Result<Description> {
+    let mut fields = parse::Fields::new();
+    let version = fields.check("version", word(body.version));
+    let sandbox = fields.check("sandbox", word(body.sandbox));
+    let platform = fields.check("platform", word(body.platform));
+    let words = |items: usize| if items <= WORDS { Ok(()) } else { Err(format!("at most {WORDS}")) };
+    let engines = fields.check(
+        "engines",
+        words(body.engines.len()).and_then(|()| body.engines.into_iter().map(word).collect::<Result<Vec<_>, _>>()),
+    );
+    let versions = body.engine_versions.into_iter().map(|(engine, version)| Ok((word(engine)?, word(version)?)));
+    let engine_versions = fields
+        .check("engine_versions", words(versions.len()).and_then(|()| versions.collect::<Result<BTreeMap<_, _>, String>>()));
+    let labels = fields.labels("labels", body.labels);
+    let (capacity, running) = (body.capacity, body.running);
+    fields.finish(|| {
+        Some(Description {
+            version: version?,
+            engines: engines?,
+            capacity,
+            running,
+            sandbox: sandbox?,
+            platform: platform?,
+            engine_versions: engine_versions?,
+            labels,
+        })
+    })
+}
+
+/// A short text in print.
+fn word(text: String) -> Result<String, String> {
+    if text.len() <= WORD && !text.contains(char::is_control) {
+        Ok(text)
+    } else {
+        Err(format!("at most {WORD} bytes, none of them control characters"))
     }
 }
 
@@ -175,6 +246,23 @@ fn job_message(job: Job) -> Result<pb::Job> {
     })
 }
 
+/// A state with what is in it; earlier runners send addresses alone.
+fn new_state(bytes: Vec<u8>, resources: Vec<ResourceMessage>, addresses: Vec<String>) -> NewState {
+    let managed = |resource: ResourceMessage| ManagedResource {
+        address: resource.address,
+        kind: resource.r#type,
+        id: resource.id,
+        depends_on: resource.depends_on,
+    };
+    let alone = |address: String| ManagedResource { address, kind: String::new(), id: String::new(), depends_on: Vec::new() };
+    let resources = if resources.is_empty() {
+        addresses.into_iter().map(alone).collect()
+    } else {
+        resources.into_iter().map(managed).collect()
+    };
+    NewState { bytes, resources }
+}
+
 fn entry(entry: pb::JournalEntry) -> Entry {
     Entry { address: entry.address, step_id: entry.step_id, state: entry.state, data: entry.data, error: entry.error }
 }
@@ -200,17 +288,17 @@ fn ended(result: pb::complete_job_request::Result) -> Ended {
                 summary.changes.iter().filter_map(|change| Some((change.address.clone(), action(change.action())?))).collect();
             Ended::Planned { plan: plan.plan, summary: summary.encode_to_vec(), facts, changes }
         }
-        Apply(apply) => Ended::Applied {
-            end: ApplyEnd {
+        Apply(apply) => {
+            let state = new_state(apply.state, apply.resources, apply.addresses);
+            let end = ApplyEnd {
                 changed: apply.changed,
                 unknown: apply.unknown_addresses,
-                remaining: apply.addresses.len(),
+                remaining: state.resources.len(),
                 error: apply.error.map(run_error),
                 cancelled: apply.cancelled,
-            },
-            state: NewState { bytes: apply.state, addresses: apply.addresses },
-            outputs: apply.outputs,
-        },
+            };
+            Ended::Applied { end, state, outputs: apply.outputs }
+        }
         Failure(failure) => Ended::Failed(run_error(failure.error.unwrap_or_default())),
     }
 }

@@ -90,6 +90,7 @@ fn dimension(dimension: Dimension) -> common::Dimension {
         Dimension::StorageBytes => common::Dimension::StorageBytes,
         Dimension::ApiCallsPerDay => common::Dimension::ApiCallsPerDay,
         Dimension::ConcurrentRuns => common::Dimension::ConcurrentRuns,
+        Dimension::QueuedRuns => common::Dimension::QueuedRuns,
     }
 }
 

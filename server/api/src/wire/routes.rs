@@ -43,6 +43,7 @@ impl Wire {
     pub fn routes(&self, surface: Surface) -> Routes {
         match surface {
             Surface::Runner => services!(self, RUNNER_MESSAGE; RunnerServiceServer),
+            Surface::State => services!(self, RUNNER_MESSAGE + MESSAGE; StateServiceServer, TokenServiceServer,),
             Surface::Admin => Routes::default(),
             Surface::Api | Surface::Web => services!(
                 self, MESSAGE;

@@ -10,7 +10,7 @@ use freehold_domain::{
 };
 use freehold_proto::deployments::v1 as pb;
 use freehold_service::{
-    App,
+    App, explain,
     runs::{self, StartRun, Verdict},
     teardown::{self, DestroyEnvironment},
 };
@@ -19,7 +19,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{Wire, dependencies, log, parse, render, write};
+use super::{Wire, dependencies, explanation, log, parse, render, write};
 use crate::status;
 
 /// How long a call waits for a change before it says "not yet".
@@ -39,7 +39,7 @@ impl pb::run_service_server::RunService for Wire {
             let kind = if body.speculative { RunKind::Plan } else { RunKind::Apply };
             let (write, cmd) = parse::both(
                 write(&body, &body.request_id, false, ""),
-                start(&body.name, kind, 0, body.auto_apply, body.message),
+                start(&body.name, kind, 0, body.auto_apply, body.keep_queued, body.message),
             )?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::PlanDeploymentResponse { run: Some(message(&run)) })
@@ -54,7 +54,7 @@ impl pb::run_service_server::RunService for Wire {
         self.serve(request, |caller, body| async move {
             let (write, cmd) = parse::both(
                 write(&body, &body.request_id, false, ""),
-                start(&body.name, RunKind::Destroy, 0, body.auto_apply, body.message),
+                start(&body.name, RunKind::Destroy, 0, body.auto_apply, body.keep_queued, body.message),
             )?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::DestroyDeploymentResponse { run: Some(message(&run)) })
@@ -86,7 +86,7 @@ impl pb::run_service_server::RunService for Wire {
         self.serve(request, |caller, body| async move {
             let (write, cmd) = parse::both(
                 write(&body, &body.request_id, false, ""),
-                start(&body.name, RunKind::Rollback, body.revision, body.auto_apply, body.message),
+                start(&body.name, RunKind::Rollback, body.revision, body.auto_apply, body.keep_queued, body.message),
             )?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::RollbackDeploymentResponse { run: Some(message(&run)) })
@@ -98,7 +98,7 @@ impl pb::run_service_server::RunService for Wire {
         self.serve(request, |caller, body| async move {
             let (write, cmd) = parse::both(
                 write(&body, &body.request_id, false, ""),
-                start(&body.name, RunKind::Drift, 0, false, String::new()),
+                start(&body.name, RunKind::Drift, 0, false, false, String::new()),
             )?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::DetectDriftResponse { run: Some(message(&run)) })
@@ -155,6 +155,14 @@ impl pb::run_service_server::RunService for Wire {
         self.serve(request, |caller, body| async move {
             let run = runs::get(&self.app, &caller, &parse::name("name", &body.name)?).await?;
             Ok(pb::GetRunResponse { run: Some(message(&run)) })
+        })
+        .await
+    }
+
+    async fn explain_run(&self, request: Request<pb::ExplainRunRequest>) -> Result<Response<pb::ExplainRunResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let (run, why) = explain::explain(&self.app, &caller, &parse::name("name", &body.name)?).await?;
+            Ok(pb::ExplainRunResponse { run_explanation: Some(explanation::message(&run, why)) })
         })
         .await
     }
@@ -267,11 +275,11 @@ fn tail(app: Arc<App>, caller: Arc<Caller>, name: RunName, offset: i64, follow: 
     }))
 }
 
-fn start(name: &str, kind: RunKind, revision: i64, auto_apply: bool, message: String) -> Result<StartRun> {
+fn start(name: &str, kind: RunKind, revision: i64, auto_apply: bool, keep_queued: bool, message: String) -> Result<StartRun> {
     let mut fields = parse::Fields::new();
     let name = fields.text("name", name);
     let message = fields.prose("message", message, 500);
-    fields.finish(|| Some(StartRun { name: name?, kind, revision, auto_apply, message }))
+    fields.finish(|| Some(StartRun { name: name?, kind, revision, auto_apply, keep_queued, message }))
 }
 
 fn decision(name: &str, digest: &str, comment: String) -> Result<(RunName, String)> {
@@ -373,10 +381,11 @@ pub(super) fn message(run: &Run) -> pb::Run {
         create_principal: run.creator.to_string(),
         message: run.message.clone(),
         dependencies: run.dependencies.iter().map(dependencies::of_run).collect(),
+        sandbox: run.sandbox.clone(),
     }
 }
 
-fn waiting_on(on: &freehold_domain::runs::WaitingOn) -> pb::WaitingOn {
+pub(super) fn waiting_on(on: &freehold_domain::runs::WaitingOn) -> pb::WaitingOn {
     let reason = match on.reason {
         WaitingReason::Runner => pb::WaitingReason::Runner,
         WaitingReason::Approval => pb::WaitingReason::Approval,
@@ -384,6 +393,13 @@ fn waiting_on(on: &freehold_domain::runs::WaitingOn) -> pb::WaitingOn {
         WaitingReason::Quota => pb::WaitingReason::Quota,
         WaitingReason::Lease => pb::WaitingReason::Lease,
         WaitingReason::Dependency => pb::WaitingReason::Dependency,
+        WaitingReason::RunnersAbsent => pb::WaitingReason::RunnersAbsent,
+        WaitingReason::RunnersBusy => pb::WaitingReason::RunnersBusy,
+        WaitingReason::RunnersDraining => pb::WaitingReason::RunnersDraining,
+        WaitingReason::EngineMissing => pb::WaitingReason::EngineMissing,
+        WaitingReason::TenantSuspended => pb::WaitingReason::TenantSuspended,
+        WaitingReason::Protection => pb::WaitingReason::Protection,
+        WaitingReason::Recovery => pb::WaitingReason::Recovery,
     };
     pb::WaitingOn {
         reason: reason.into(),

@@ -2,7 +2,7 @@
 
 use freehold_domain::{
     Result,
-    tenants::{Tenant, TenantState},
+    tenants::{Tenant, TenantState, queue_weight},
 };
 use freehold_proto::tenants::v1 as pb;
 use freehold_service::tenants::{self, CreateTenant, UpdateTenant};
@@ -107,23 +107,31 @@ fn create(body: pb::CreateTenantRequest) -> Result<CreateTenant> {
     let id = fields.id("tenant_id", &body.tenant_id);
     let tenant = body.tenant.unwrap_or_default();
     let described = fields.described("tenant", tenant.display_name, tenant.labels);
-    fields.finish(|| Some(CreateTenant { id, described }))
+    let queue_weight = weight(&mut fields, tenant.queue_weight != 0, tenant.queue_weight);
+    fields.finish(|| Some(CreateTenant { id, described, queue_weight }))
 }
 
 fn update(body: pb::UpdateTenantRequest) -> Result<UpdateTenant> {
-    let mask = parse::Mask::new(body.update_mask.as_ref(), &["display_name", "labels"])?;
+    let mask = parse::Mask::new(body.update_mask.as_ref(), &["display_name", "labels", "queue_weight"])?;
     let mut fields = parse::Fields::new();
     let tenant = body.tenant.unwrap_or_default();
     let name = fields.text("tenant.name", &tenant.name);
     let (display_name, labels) = (!tenant.display_name.is_empty(), !tenant.labels.is_empty());
     let described = fields.described("tenant", tenant.display_name, tenant.labels);
+    let writes = mask.writes("queue_weight", tenant.queue_weight != 0);
+    let queue_weight = weight(&mut fields, writes, tenant.queue_weight);
     fields.finish(|| {
         Some(UpdateTenant {
+            queue_weight,
             name: name?,
             display_name: mask.take("display_name", display_name, described.display_name),
             labels: mask.take("labels", labels, described.labels),
         })
     })
+}
+
+fn weight(fields: &mut parse::Fields, writes: bool, value: i32) -> Option<u32> {
+    if writes { fields.check("tenant.queue_weight", queue_weight(value)) } else { None }
 }
 
 fn message(tenant: &Tenant) -> pb::Tenant {
@@ -146,5 +154,6 @@ fn message(tenant: &Tenant) -> pb::Tenant {
         suspend_reason: tenant.suspend_reason.clone(),
         delete_time: tenant.delete_time.map(render::time),
         purge_time: tenant.purge_time().map(render::time),
+        queue_weight: i32::try_from(tenant.queue_weight).unwrap_or(i32::MAX),
     }
 }

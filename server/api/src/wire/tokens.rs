@@ -70,7 +70,7 @@ impl Wire {
 }
 
 /// The certificate of a call that needs no caller, and the facts of the call.
-fn proven(extensions: &Extensions) -> Result<(Option<Peer>, CallFacts), Status> {
+pub(super) fn proven(extensions: &Extensions) -> Result<(Option<Peer>, CallFacts), Status> {
     let request_id = extensions.get::<RequestId>().map(ToString::to_string).unwrap_or_default();
     let (Some(method), Some(source)) = (extensions.get::<&'static Method>(), extensions.get::<SourceAddr>()) else {
         return Err(status::render(&Error::internal("a call has not passed the layers"), &request_id));

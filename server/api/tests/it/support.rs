@@ -183,7 +183,7 @@ impl Installation {
     }
 
     fn tls_files(&self, surface: Surface) -> TlsFiles {
-        let clients = ClientFiles { ca: self.client_ca(), revoked: Some(self.authority.revoked_path()) };
+        let clients = ClientFiles { ca: self.client_ca(), optional: false, revoked: Some(self.authority.revoked_path()) };
         TlsFiles {
             cert: self.cert(),
             key: self.key(),

@@ -95,6 +95,12 @@ pub struct Run {
     /// Until then only the runner that was lost may go on with it.
     #[serde(default)]
     pub held_until: Option<Timestamp>,
+    /// When the present or last job was taken.
+    #[serde(default)]
+    pub job_begin_time: Option<Timestamp>,
+    /// When its runner reported its end; absent while it works, and when it was lost.
+    #[serde(default)]
+    pub job_end_time: Option<Timestamp>,
     /// Steps of the apply, by address.
     pub steps: BTreeMap<String, RunStep>,
     /// Somebody asked it to stop.
@@ -113,6 +119,9 @@ pub struct Run {
     pub creator: Principal,
     /// Why, in the words of who created it.
     pub message: String,
+    /// What kept the programs of its engine from the runner's machine, in the runner's words; empty when there were none.
+    #[serde(default)]
+    pub sandbox: String,
     /// What it takes from other deployments, or took.
     #[serde(default)]
     pub dependencies: Vec<Dependency>,
@@ -141,6 +150,29 @@ impl RunKind {
     pub const fn mutates(self) -> bool {
         matches!(self, Self::Apply | Self::Destroy | Self::Rollback)
     }
+
+    /// What a new run of this kind does to an older one of the same deployment that waits, or, of a check for drift, works.
+    ///
+    /// It takes the place of those that would do the same: change it, show a plan, or look for drift. And whoever wants
+    /// something of a deployment does not wait behind a check for drift.
+    pub const fn displaces(self, older: Self) -> Option<Displaced> {
+        match (self, older) {
+            (Self::Drift, Self::Drift) | (Self::Plan, Self::Plan) => Some(Displaced::Superseded),
+            (Self::Drift, _) => None,
+            (_, Self::Drift) => Some(Displaced::Cancelled),
+            _ if self.mutates() && older.mutates() => Some(Displaced::Superseded),
+            _ => None,
+        }
+    }
+}
+
+/// What becomes of an older run when a newer one of the same deployment begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Displaced {
+    /// The newer one takes its place, if it waits.
+    Superseded,
+    /// It is stopped, also while it works.
+    Cancelled,
 }
 
 /// Where a run is.
@@ -188,6 +220,11 @@ impl RunPhase {
         matches!(self, Self::Queued | Self::ApplyQueued | Self::Recovering)
     }
 
+    /// It has a place among what waits, for a runner or for a person, and nothing of it is under way.
+    pub const fn is_waiting(self) -> bool {
+        matches!(self, Self::Pending | Self::Queued | Self::AwaitingApproval | Self::ApplyQueued)
+    }
+
     /// Its apply has begun, so the deployment is locked.
     pub const fn holds_lock(self) -> bool {
         matches!(self, Self::Applying | Self::Verifying | Self::Recovering)
@@ -229,6 +266,13 @@ pub enum WaitingReason {
     Lock,
     Quota,
     Lease,
+    RunnersAbsent,
+    RunnersBusy,
+    RunnersDraining,
+    EngineMissing,
+    TenantSuspended,
+    Protection,
+    Recovery,
     Dependency,
 }
 
@@ -379,6 +423,8 @@ impl Run {
             reported: 0,
             outlives_seconds: 0,
             held_until: None,
+            job_begin_time: None,
+            job_end_time: None,
             steps: BTreeMap::new(),
             cancel_requested: false,
             changed: false,
@@ -388,6 +434,7 @@ impl Run {
             deadline: Some(now.plus(QUEUE_WAIT)),
             creator: new.creator,
             message: new.message,
+            sandbox: String::new(),
             dependencies: new.dependencies,
             resolved: new.resolved,
         };
@@ -439,6 +486,12 @@ impl Run {
     /// It has ended.
     pub fn is_done(&self) -> bool {
         self.phase == RunPhase::Done
+    }
+
+    /// Says that it waits for nothing but a runner.
+    pub fn waits_for_runner(&mut self, now: Timestamp) {
+        let since = self.waiting_on.as_ref().map_or(now, |on| on.since);
+        self.wait_for_runner(since);
     }
 
     fn wait_for_runner(&mut self, now: Timestamp) {

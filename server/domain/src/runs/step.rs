@@ -25,8 +25,6 @@ pub enum RunEvent {
         /// The ask it answers.
         ask: Uid,
     },
-    /// It cannot be taken yet.
-    Waits(WaitingReason, String),
     /// It cannot be taken before something outside of its deployment is otherwise.
     WaitsFor(Wait),
     /// It can never be planned, or nobody knows what it would plan for: it ends before a runner has it.
@@ -109,6 +107,8 @@ pub enum Effect {
     TakeSlot,
     /// Give it back.
     FreeSlot,
+    /// Give its place among runs that wait to begin back.
+    LeaveQueue,
     /// Make this run the only one that changes the deployment.
     Lock,
     /// Let others change it.
@@ -131,10 +131,10 @@ impl Run {
     pub fn step(mut self, event: RunEvent, now: Timestamp) -> Result<(Self, Vec<Effect>)> {
         let mut effects = Vec::new();
         let before = self.clone();
+        let is_lost = event == RunEvent::LeaseExpired;
         match event {
             RunEvent::Claimed { runner, ask } => self.claim(runner, ask, now, &mut effects)?,
-            RunEvent::Waits(reason, detail) => self.waits(reason, detail, String::new(), now),
-            RunEvent::WaitsFor(Wait { resource, detail }) => self.waits(WaitingReason::Dependency, detail, resource, now),
+            RunEvent::WaitsFor(wait) => self.waits_for(wait, now),
             RunEvent::Refused(error) => self.refused(error, now, &mut effects)?,
             RunEvent::StateLost(error) => {
                 effects.push(Effect::DeploymentIs(DeploymentState::Quarantined));
@@ -187,6 +187,9 @@ impl Run {
                 self.await_approval(now);
             }
         }
+        if before.phase.is_leased() && !self.phase.is_leased() && !is_lost {
+            self.job_end_time = Some(now);
+        }
         if self != before {
             self.version += 1;
             self.update_time = now;
@@ -204,6 +207,9 @@ impl Run {
             effects.push(Effect::Lock);
             self.attempt = 0;
         }
+        if planning {
+            effects.push(Effect::LeaveQueue);
+        }
         self.phase = if planning { RunPhase::Preparing } else { RunPhase::Applying };
         self.deadline = Some(now.plus(if planning { PLAN_TIME } else { APPLY_TIME }));
         self.waiting_on = None;
@@ -213,14 +219,17 @@ impl Run {
         self.epoch += 1;
         self.attempt += 1;
         self.reported = 0;
+        self.job_begin_time = Some(now);
+        self.job_end_time = None;
         effects.push(Effect::TakeSlot);
         Ok(())
     }
 
     /// Says what it waits for; the same wait keeps its beginning.
-    fn waits(&mut self, reason: WaitingReason, detail: String, resource: String, now: Timestamp) {
-        if self.phase.is_claimable() && self.waiting_on.as_ref().is_none_or(|on| on.reason != reason || on.detail != detail) {
-            self.waiting_on = Some(WaitingOn { reason, detail, resource, since: now });
+    pub fn waits_for(&mut self, Wait { resource, detail }: Wait, now: Timestamp) {
+        let same = |on: &WaitingOn| on.reason == WaitingReason::Dependency && on.detail == detail;
+        if self.phase.is_claimable() && !self.waiting_on.as_ref().is_some_and(same) {
+            self.waiting_on = Some(WaitingOn { reason: WaitingReason::Dependency, detail, resource, since: now });
         }
     }
 
@@ -457,6 +466,9 @@ impl Run {
             effects.push(Effect::FreeSlot);
             // Whoever held the lease is told with its next call.
             self.epoch += 1;
+        }
+        if self.phase == RunPhase::Queued {
+            effects.push(Effect::LeaveQueue);
         }
         if self.phase.holds_lock() {
             effects.push(Effect::Unlock);

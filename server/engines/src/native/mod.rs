@@ -38,6 +38,8 @@ pub use plan::{Change, Operation, Plan, Planned, PlannedOutput, Step};
 use provider::Provider;
 pub use state::{Attributes, Resource, State};
 
+pub use http::Policy as HostPolicy;
+
 /// What a runner allows the native engine.
 #[derive(Clone, Debug, Default)]
 pub struct NativeSettings {

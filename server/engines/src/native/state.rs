@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use freehold_domain::deployments::ManagedResource;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -73,12 +74,13 @@ impl State {
 
     /// The state as engines hand it over.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { bytes: self.to_bytes(), addresses: self.addresses() }
-    }
-
-    /// The resources, sorted.
-    pub fn addresses(&self) -> Vec<String> {
-        self.resources.keys().cloned().collect()
+        let managed = |resource: &Resource| ManagedResource {
+            address: resource.address.clone(),
+            kind: resource.kind.clone(),
+            id: resource.id.clone(),
+            depends_on: resource.depends_on.clone(),
+        };
+        Snapshot { bytes: self.to_bytes(), resources: self.resources.values().map(managed).collect() }
     }
 }
 

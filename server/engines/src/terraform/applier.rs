@@ -17,7 +17,7 @@ use super::{
     follower::Follower,
     planner::parse,
     session::{Material, Session, module_of},
-    state::{TerraformState, snapshot},
+    state::{learn_secrets, outputs, read, snapshot},
     workspace::Workspace,
 };
 use crate::{
@@ -87,8 +87,8 @@ fn expect_applicable(engine: &TerraformEngine, bundle: &Bundle) -> Result<(), St
 }
 
 fn learn(session: &Session<'_>, state: &[u8]) {
-    if let Ok(state) = TerraformState::read(state) {
-        state.learn_secrets(&mut session.redactor.lock().unwrap_or_else(PoisonError::into_inner));
+    if let Ok(state) = read(state) {
+        learn_secrets(&state, &mut session.redactor.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -148,6 +148,7 @@ impl Work<'_> {
     /// Follows the program to its end and records what it does.
     async fn follow(self, process: Box<dyn Process>) -> Result<Outcome, StepError> {
         let session = &self.session;
+        session.sink.confined(process.confinement());
         let (record, logged) = (self.record(), session.workspace.record("logged"));
         let seen = session.workspace.read(&logged)?.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
         let mut follower = Follower::new(process, &record, session.sink, &session.redactor, seen.unwrap_or(0));
@@ -193,7 +194,7 @@ impl Work<'_> {
         let (state, errored) = (workspace.read(&workspace.state())?, workspace.read(&workspace.errored_state())?);
         let Some(errored) = errored else { return Ok(state) };
         self.session.log(Level::Error, "the program could not write its state; what it wrote instead is kept");
-        let serial = |bytes: &[u8]| TerraformState::read(bytes).map(|state| state.serial).ok();
+        let serial = |bytes: &[u8]| read(bytes).map(|state| state.serial).ok();
         let newer = serial(&errored) >= state.as_deref().and_then(serial);
         Ok(if newer && serial(&errored).is_some() { Some(errored) } else { state })
     }
@@ -243,10 +244,10 @@ impl Work<'_> {
         cancelled: bool,
     ) -> Result<Outcome, StepError> {
         if state.is_empty() {
-            let state = Snapshot { bytes: state, addresses: Vec::new() };
+            let state = Snapshot { bytes: state, resources: Vec::new() };
             return Ok(Outcome { changed, state, outputs: BTreeMap::new(), failed, unknown, cancelled });
         }
-        let outputs = TerraformState::read(&state)?.outputs();
+        let outputs = outputs(read(&state)?);
         Ok(Outcome { changed, state: snapshot(state)?, outputs, failed, unknown, cancelled })
     }
 }

@@ -12,7 +12,7 @@ pub(super) struct Event {
     #[serde(rename = "@level", default)]
     level: String,
     #[serde(rename = "@message", default)]
-    pub message: String,
+    message: String,
     #[serde(rename = "type", default)]
     kind: String,
     #[serde(default)]
@@ -89,6 +89,17 @@ impl Event {
     pub fn address(&self) -> &str {
         let hook = self.hook.as_ref().and_then(|hook| hook.resource.as_ref()).map(|resource| resource.addr.as_str());
         hook.or(self.diagnostic.as_ref().and_then(|diagnostic| diagnostic.address.as_deref())).unwrap_or_default()
+    }
+
+    /// What it says, without the name of its resource.
+    pub fn text(&self) -> String {
+        match &self.diagnostic {
+            Some(diagnostic) => diagnostic.text(),
+            None => {
+                let own = self.message.strip_prefix(self.address()).and_then(|rest| rest.strip_prefix(": "));
+                own.unwrap_or(&self.message).to_owned()
+            }
+        }
     }
 
     /// What it says of the change of that resource.
@@ -181,7 +192,7 @@ mod tests {
         assert_eq!(error.message, "main.tf:3: boom: dial tcp: connection refused");
 
         let noise = Event::read("panic: runtime error");
-        assert_eq!((noise.message.as_str(), noise.moved(), noise.level()), ("panic: runtime error", None, Some(Level::Info)));
+        assert_eq!((noise.text().as_str(), noise.moved(), noise.level()), ("panic: runtime error", None, Some(Level::Info)));
         assert_eq!(Event::read(r#"{"type":"planned_change","@level":"info"}"#).level(), None);
     }
 }

@@ -71,8 +71,7 @@ impl<'a> Follower<'a> {
         for event in &events {
             self.failures.extend(event.diagnostic().filter(|diagnostic| diagnostic.is_error()).cloned());
             if let Some(level) = event.level().filter(|_| begun >= self.logged) {
-                let text = event.diagnostic().map_or_else(|| event.message.clone(), Diagnostic::text);
-                self.log(level, event.address(), &text);
+                self.log(level, event.address(), &event.text());
             }
         }
         for line in self.errors.read(ended) {

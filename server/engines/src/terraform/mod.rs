@@ -67,6 +67,10 @@ impl Engine for TerraformEngine {
         Self::NAME
     }
 
+    fn version(&self) -> String {
+        self.settings.program.version.to_string()
+    }
+
     fn plan<'a>(&'a self, request: PlanRequest, sink: &'a dyn Sink) -> BoxFuture<'a, Result<MadePlan, StepError>> {
         planner::plan(self, request, sink).boxed()
     }

@@ -7,7 +7,7 @@ use super::{
     TerraformEngine,
     bundle::{Bundle, Bytes},
     session::{Material, Session, module_of},
-    state::TerraformState,
+    state::{learn_secrets, read},
     workspace::Workspace,
 };
 use crate::{Level, MadePlan, PlanRequest, Sink, StepError};
@@ -23,8 +23,8 @@ pub(super) async fn plan(engine: &TerraformEngine, request: PlanRequest, sink: &
     let workspace = Workspace::new(&engine.settings.folder, &request.run, "plan", &module.path);
     let session = Session::new(engine, workspace, sink, &secrets);
     if let Some(state) = &request.state {
-        TerraformState::read(state)?
-            .learn_secrets(&mut session.redactor.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let mut redactor = session.redactor.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        learn_secrets(&read(state)?, &mut redactor);
     }
     session.log(Level::Info, &engine.settings.program.version.to_string());
     let made = make(engine, &request, &session, variables, secrets).await;

@@ -42,18 +42,16 @@ impl TerraformProgram {
             StepError::new("program-invalid", message).hint("name another program with --terraform")
         };
         let mut ask = tokio::process::Command::new(&path);
-        ask.args(["version", "-json"]).env_clear().env("CHECKPOINT_DISABLE", "1").stdin(Stdio::null()).kill_on_drop(true);
+        ask.arg("version").env_clear().env("CHECKPOINT_DISABLE", "1").stdin(Stdio::null()).kill_on_drop(true);
         let answer = ask.output().await.map_err(|error| invalid(error.to_string()))?;
-        #[derive(Deserialize)]
-        struct Answer {
-            terraform_version: semver::Version,
-        }
-        let number = serde_json::from_slice::<Answer>(&answer.stdout).map_err(|error| invalid(error.to_string()))?;
-        let mut name = tokio::process::Command::new(&path);
-        name.arg("version").env_clear().env("CHECKPOINT_DISABLE", "1").stdin(Stdio::null()).kill_on_drop(true);
-        let told = name.output().await.map_err(|error| invalid(error.to_string()))?;
-        let name = if told.stdout.starts_with(b"OpenTofu") { "tofu" } else { "terraform" };
-        Ok(Some(Self { version: Version { name: name.to_owned(), number: number.terraform_version }, path }))
+        // `Terraform v1.11.4` or `OpenTofu v1.9.0`, then more lines.
+        let text = String::from_utf8_lossy(&answer.stdout);
+        let said = text.lines().next().unwrap_or_default();
+        let version = [("OpenTofu v", "tofu"), ("Terraform v", "terraform")].into_iter().find_map(|(says, name)| {
+            Some(Version { name: name.to_owned(), number: said.strip_prefix(says)?.trim().parse().ok()? })
+        });
+        let version = version.ok_or_else(|| invalid(format!("it says `{}`", said.chars().take(80).collect::<String>())))?;
+        Ok(Some(Self { path, version }))
     }
 }
 

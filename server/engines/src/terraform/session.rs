@@ -154,7 +154,9 @@ impl<'a> Session<'a> {
             record: self.workspace.record(name),
             access,
         };
-        self.engine.launcher.launch(program).await
+        let process = self.engine.launcher.launch(program).await?;
+        self.sink.confined(process.confinement());
+        Ok(process)
     }
 
     /// Runs a command to its end, with its output in the log; a failure has this code.

@@ -57,7 +57,7 @@ async fn what_is_made_stays_until_something_changes_and_goes_in_the_end() {
     assert_eq!(world.read("banner"), "hush");
 
     let end = world.destroy(SECRETS).await;
-    assert!(end.failed.is_none() && end.state.addresses.is_empty() && end.outputs.is_empty(), "{end:?}");
+    assert!(end.failed.is_none() && end.state.addresses().is_empty() && end.outputs.is_empty(), "{end:?}");
     assert!(!world.root().join("banner").exists() && !world.root().join("etc/app/secret").exists());
 }
 
@@ -186,7 +186,7 @@ resources:
     let error = outcome.failed.expect("the file is not ours");
     assert_eq!((error.code.as_str(), error.address.as_str(), error.retryable), ("file-exists", "file.bad", false));
     assert_eq!(world.read("theirs"), "not ours");
-    assert_eq!(outcome.state.addresses, ["file.free"]);
+    assert_eq!(outcome.state.addresses(), ["file.free"]);
     let states = sink.states();
     assert_eq!(states["file.bad"], JournalState::Failed);
     assert_eq!((states["file.after"], states["file.last"]), (JournalState::Skipped, JournalState::Skipped));
@@ -209,7 +209,7 @@ resources:
     let outcome = world.apply_plan(&plan, &TestSink::cancelling("file.a")).await;
 
     assert!(outcome.cancelled && outcome.failed.is_none() && outcome.changed, "{outcome:?}");
-    assert_eq!(outcome.state.addresses, ["file.a"]);
+    assert_eq!(outcome.state.addresses(), ["file.a"]);
     assert!(!world.root().join("b").exists());
 }
 

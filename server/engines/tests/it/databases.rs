@@ -66,7 +66,7 @@ async fn assert_is_there(server: &Server, world: &World, outcome: &Outcome, plac
 }
 
 async fn assert_is_gone(server: &Server, outcome: &Outcome, place: &str) {
-    assert!(outcome.failed.is_none() && outcome.state.addresses.is_empty(), "{outcome:?} {place}");
+    assert!(outcome.failed.is_none() && outcome.state.addresses().is_empty(), "{outcome:?} {place}");
     assert_eq!(
         server.column("postgres", "SELECT datname::text FROM pg_database WHERE datname ~ 'shop|freehold'").await,
         [""; 0],

@@ -58,5 +58,5 @@ resources:
     fs::remove_file(world.root().join("kept")).expect("a file");
     rest.shelf().things.clear();
     let end = world.destroy(&body).await;
-    assert!(end.failed.is_none() && end.state.addresses.is_empty(), "{end:?}");
+    assert!(end.failed.is_none() && end.state.addresses().is_empty(), "{end:?}");
 }

@@ -79,6 +79,10 @@ impl Process for Started {
         }
     }
 
+    fn confinement(&self) -> freehold_engines::Confinement {
+        freehold_engines::Confinement::default()
+    }
+
     fn kill(&self) {
         signal("KILL", &self.record, true);
     }

@@ -58,7 +58,7 @@ async fn every_effect_happens_once_wherever_the_runner_dies() {
                 assert_eq!(rest.made(name), 1, "{name}: {place}");
             }
             assert_eq!(rest.shelf().things.len(), 3, "{place}");
-            assert_eq!(outcome.state.addresses.len(), 7, "{place}");
+            assert_eq!(outcome.state.addresses().len(), 7, "{place}");
             assert_eq!(world.read("one"), format!("{} 1", text(&world.attribute("random_password.pw", "value"))), "{place}");
             assert_eq!(json!(world.read("key.pem")), world.attribute("tls_key.key", "public_key_pem"), "{place}");
             for (address, name) in [("random_password.pw", "value"), ("tls_key.key", "private_key_pem")] {
@@ -105,7 +105,7 @@ async fn changes_replacements_and_removals_resume_as_well() {
 
             let plan = world.plan_destroy(&body).await;
             let (_, end, sink) = die_and_resume(&mut world, &plan, at, death).await;
-            assert!(end.failed.is_none() && end.state.addresses.is_empty(), "{end:?} {:?}", sink.lines());
+            assert!(end.failed.is_none() && end.state.addresses().is_empty(), "{end:?} {:?}", sink.lines());
             assert!(rest.shelf().things.is_empty(), "{place}");
             if !died {
                 break;
@@ -188,7 +188,7 @@ async fn a_thing_that_was_removed_and_could_not_be_made_anew_is_not_in_the_state
             let (died, outcome, _) = die_and_resume(&mut world, &plan, at, death).await;
             assert!(died && outcome.changed, "{death:?} at {at}");
             assert_eq!(outcome.failed.map(|error| error.code).as_deref(), Some("file-exists"), "{death:?} at {at}");
-            assert_eq!(outcome.state.addresses, [""; 0], "{death:?} at {at}");
+            assert_eq!(outcome.state.addresses(), [""; 0], "{death:?} at {at}");
             assert!(!world.root().join("before").exists());
         }
     }

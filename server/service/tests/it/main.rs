@@ -64,6 +64,7 @@ impl Installation {
             master_key: MasterKey::new(&[7; 32]).expect("32 bytes"),
             trust_domain: "test.example".to_owned(),
             lease: Duration::from_secs(30),
+            issuer: None,
             validators: Vec::new(),
         });
         Self { app, clock, _files: files }
@@ -88,7 +89,7 @@ impl Installation {
     }
 
     async fn tenant(&self, id: &str) -> Tenant {
-        let cmd = CreateTenant { id: Some(id.parse().expect("an id")), described: Described::default() };
+        let cmd = CreateTenant { id: Some(id.parse().expect("an id")), described: Described::default(), queue_weight: None };
         let caller = self.call(ADMIN, "tenants.tenants.create").await;
         freehold_service::tenants::create(&self.app, &caller, cmd, &write()).await.expect("created")
     }

@@ -12,7 +12,7 @@ use freehold_service::{
 use super::*;
 
 fn rename(to: &str) -> UpdateTenant {
-    UpdateTenant { name: name("tenants/acme"), display_name: Some(to.to_owned()), labels: None }
+    UpdateTenant { name: name("tenants/acme"), display_name: Some(to.to_owned()), labels: None, queue_weight: None }
 }
 
 #[tokio::test]
@@ -48,6 +48,14 @@ async fn a_suspended_tenant_reads_and_only_the_platform_changes_it() {
     let refused =
         tenants::suspend(&server.app, &server.call(&ada, "tenants.tenants.suspend").await, &acme, "x".to_owned(), &write()).await;
     assert_eq!(missing(&refused.expect_err("not hers to stop")), Some("tenants.tenants.suspend"));
+
+    let weigh = |weight| UpdateTenant { queue_weight: Some(weight), ..rename("Acme") };
+    let caller = server.call(&ada, "tenants.tenants.update").await;
+    let same = tenants::update(&server.app, &caller, weigh(1), &write()).await.expect("it is 1 already");
+    let refused = tenants::update(&server.app, &caller, weigh(2), &write()).await.expect_err("more than her tenant was given");
+    assert_eq!((missing(&refused), same.queue_weight), (Some("tenants.tenants.update"), 1));
+    let caller = server.call(ADMIN, "tenants.tenants.update").await;
+    assert_eq!(tenants::update(&server.app, &caller, weigh(2), &write()).await.expect("the platform may").queue_weight, 2);
 
     let admin = server.call(ADMIN, "tenants.tenants.suspend").await;
     let suspended = tenants::suspend(&server.app, &admin, &acme, "unpaid".to_owned(), &write()).await.expect("suspended");

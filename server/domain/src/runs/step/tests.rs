@@ -98,7 +98,7 @@ fn an_approved_apply_goes_the_whole_way_and_leaves_nothing_held() {
     let steps = [claimed(), RunEvent::Prepared, planned(1), RunEvent::Approved(decision("bob", "sha256:one")), claimed()];
     let (run, effects) = follow(run(RunKind::Apply, true, false), steps);
     assert_eq!(run.phase, RunPhase::Applying);
-    assert_eq!(effects, [Effect::TakeSlot, Effect::FreeSlot, Effect::Lock, Effect::TakeSlot]);
+    assert_eq!(effects, [Effect::LeaveQueue, Effect::TakeSlot, Effect::FreeSlot, Effect::Lock, Effect::TakeSlot]);
 
     let (run, effects) = follow(run, [RunEvent::Applied(ApplyEnd { changed: true, remaining: 1, ..ApplyEnd::default() })]);
     assert_eq!(run.outcome, Some(RunOutcome::Succeeded));
@@ -302,7 +302,6 @@ fn event() -> impl Strategy<Value = RunEvent> {
     prop_oneof![
         3 => Just(claimed()),
         1 => Just(RunEvent::ApprovalVoided),
-        1 => Just(RunEvent::Waits(WaitingReason::Quota, "a place".to_owned())),
         1 => Just(RunEvent::WaitsFor(Wait { resource: "upstream".to_owned(), detail: "an upstream".to_owned() })),
         1 => Just(RunEvent::Refused(failure.clone())),
         1 => Just(RunEvent::StateLost(failure.clone())),
@@ -339,7 +338,7 @@ proptest! {
         kind in kind(), required in any::<bool>(), auto in any::<bool>(), events in prop::collection::vec((event(), 0..500_000_i64), 1..40),
     ) {
         let mut run = run(kind, required, auto);
-        let (mut slots, mut locked, mut clock) = (0, false, 0);
+        let (mut slots, mut locked, mut queued, mut clock) = (0, false, true, 0);
         for (event, pause) in events {
             clock += pause;
             let before = run.clone();
@@ -348,6 +347,7 @@ proptest! {
                 match effect {
                     Effect::TakeSlot => slots += 1,
                     Effect::FreeSlot => slots -= 1,
+                    Effect::LeaveQueue => queued = false,
                     Effect::Lock => { prop_assert!(!locked, "locked twice"); locked = true; }
                     Effect::Unlock => { prop_assert!(locked, "unlocked without a lock"); locked = false; }
                     Effect::CommitRevision => prop_assert!(locked, "a revision without the lock"),
@@ -356,6 +356,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(slots, i32::from(after.phase.is_leased()), "a place among concurrent runs is held with the lease and only then");
+            prop_assert_eq!(queued, after.epoch == 0 && !after.is_done(), "a place among what waits is held to the first job, and no longer");
             prop_assert_eq!(locked, after.phase.holds_lock(), "the deployment is locked from apply to end and only then");
             prop_assert!(after.epoch >= before.epoch, "fences only grow");
             prop_assert_eq!(after.version, before.version + i64::from(after != before), "a change is a new version");

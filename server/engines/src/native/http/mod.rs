@@ -21,7 +21,7 @@ use super::{
 use crate::StepError;
 use crate::native::{Attributes, Operation, Resource};
 use client::{Answer, Exchange, HttpClient};
-pub(crate) use policy::Policy;
+pub use policy::Policy;
 
 /// Keeps things in REST services.
 pub(crate) struct Http {

@@ -14,7 +14,7 @@ use crate::StepError;
 
 /// Hosts and addresses that may be reached. Link-local addresses, where clouds serve credentials, never may.
 #[derive(Clone, Debug)]
-pub(crate) struct Policy {
+pub struct Policy {
     /// Names as in URLs; `*.example.com` stands for all below it. Empty means every host.
     allowed_hosts: Vec<String>,
     /// Loopback and private networks may be reached.
@@ -22,12 +22,13 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
+    /// These hosts, or every host when none is named; private addresses too when they are allowed.
     pub fn new(allowed_hosts: Vec<String>, allow_private: bool) -> Self {
         Self { allowed_hosts: allowed_hosts.iter().map(|host| host.to_lowercase()).collect(), allow_private }
     }
 
     /// Checks what can be told without looking the host up.
-    pub fn check_url(&self, url: &Url) -> Result<(), StepError> {
+    pub(crate) fn check_url(&self, url: &Url) -> Result<(), StepError> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(refused(format!("`{}` is not a scheme this runner speaks", url.scheme())).hint("use https or http"));
         }
@@ -40,6 +41,9 @@ impl Policy {
     }
 
     /// Checks a host by its name.
+    ///
+    /// # Errors
+    /// `host-refused` when it is not among those that are allowed.
     pub fn check_host(&self, host: &str) -> Result<(), StepError> {
         let host = host.to_lowercase();
         let fits = |allowed: &String| match allowed.strip_prefix("*.") {
@@ -54,6 +58,9 @@ impl Policy {
     }
 
     /// Checks an address that a host stands for.
+    ///
+    /// # Errors
+    /// `host-refused` when nobody may reach it, or it is private and those may not be reached.
     pub fn check_address(&self, host: &str, address: IpAddr) -> Result<(), StepError> {
         match classify(address) {
             Class::Forbidden => Err(refused(format!("`{host}` stands for an address that no blueprint may reach"))),
@@ -66,6 +73,9 @@ impl Policy {
     }
 
     /// The addresses of a host, all of which may be reached.
+    ///
+    /// # Errors
+    /// `host-unknown` when there are none, and `host-refused` when one of them may not be reached.
     pub async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, StepError> {
         let found = tokio::net::lookup_host((host, 0)).await.map_err(|error| {
             StepError::new("host-unknown", format!("`{host}` cannot be looked up: {error}")).hint("look at the name").retryable()
