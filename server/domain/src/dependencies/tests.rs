@@ -157,8 +157,8 @@ proptest! {
 }
 
 /// The same over borrowed names.
-fn ancestors_of(needs: &Needs<String>, of: &String) -> BTreeSet<String> {
+fn ancestors_of(needs: &Needs<String>, of: &str) -> BTreeSet<String> {
     let borrowed: Needs<&str> =
         needs.iter().map(|(name, needed)| (name.as_str(), needed.iter().map(String::as_str).collect())).collect();
-    ancestors(&borrowed, of.as_str()).into_iter().map(str::to_owned).collect()
+    ancestors(&borrowed, of).into_iter().map(str::to_owned).collect()
 }
