@@ -40,6 +40,8 @@ resource! {
         source_address: String,
         /// What changed, without secrets.
         change: Option<Value>,
+        /// Digest of the receipt that was signed with it, `sha256:…`; absent when none was.
+        receipt_digest: Option<String>,
     }
 }
 

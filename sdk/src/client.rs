@@ -7,11 +7,11 @@ use http::HeaderValue;
 #[cfg(feature = "raw")]
 use crate::channel::RawChannel;
 use crate::{
-    Credentials, Error, Stub, Violation, access::Access, api_keys::ApiKeys, audit::AuditRecords, blueprints::Blueprints,
-    call::Core, channel::Wire, deployments::Deployments, environments::Environments, error::Result, operations::Operations,
-    pool::Pool, projects::Projects, quotas::Quotas, retry::Policy, runner_pools::RunnerPools, runs::Runs,
-    server_info::GetServerInfo, service_accounts::ServiceAccounts, state::State, stub::Stubbed, tenants::Tenants, token::Tokens,
-    tokens::GetCallerIdentity, users::Users,
+    Credentials, Error, Stub, Violation, access::Access, api_keys::ApiKeys, approval_policies::ApprovalPolicies,
+    audit::AuditRecords, blueprints::Blueprints, call::Core, channel::Wire, deployments::Deployments, environments::Environments,
+    error::Result, operations::Operations, pool::Pool, projects::Projects, quotas::Quotas, receipts::Receipts, retry::Policy,
+    runner_pools::RunnerPools, runs::Runs, server_info::GetServerInfo, service_accounts::ServiceAccounts, state::State,
+    stub::Stubbed, tenants::Tenants, token::Tokens, tokens::GetCallerIdentity, users::Users,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -153,6 +153,16 @@ impl Client {
     /// Runner pools and their runners, for platform administrators.
     pub fn runner_pools(&self) -> RunnerPools {
         RunnerPools::new(self.core.clone())
+    }
+
+    /// Rules on whose approval plans need.
+    pub fn approval_policies(&self) -> ApprovalPolicies {
+        ApprovalPolicies::new(self.core.clone())
+    }
+
+    /// Signed receipts of what was approved and applied, and the keys to check them with.
+    pub fn receipts(&self) -> Receipts {
+        Receipts::new(self.core.clone())
     }
 
     /// The audit trail.

@@ -42,6 +42,8 @@ resource! {
         /// How long a deployment may live from the moment at which its end is set.
         #[serde(serialize_with = "crate::wire::in_seconds")]
         max_ttl: Option<Duration>,
+        /// Policy that says whose approvals plans need; absent means the project's.
+        approval_policy: Option<String>,
         /// When it was created.
         create_time: Option<Timestamp>,
         /// When it last changed.
@@ -171,6 +173,14 @@ impl CreateEnvironment {
         self
     }
 
+    /// Policy that says whose approvals plans need, by its name: `careful`.
+    pub fn approval_policy(mut self, policy: impl AsRef<str>) -> Self {
+        self.call = self.call.reference(Kind::ApprovalPolicy, policy.as_ref(), |request, name| {
+            request.environment.get_or_insert_default().approval_policy = name;
+        });
+        self
+    }
+
     /// Runner pool that works for it, `default` or `runnerPools/default`.
     pub fn runner_pool(mut self, pool: impl AsRef<str>) -> Self {
         self.call = self.call.reference(Kind::RunnerPool, pool.as_ref(), |request, name| {
@@ -218,6 +228,22 @@ impl UpdateEnvironment {
     pub fn max_ttl(mut self, ttl: Option<Duration>) -> Self {
         self.call.request.environment.get_or_insert_default().max_ttl = ttl.map(duration);
         self.mask("max_ttl");
+        self
+    }
+
+    /// Policy that says whose approvals plans need, by its name: `careful`.
+    pub fn approval_policy(mut self, policy: impl AsRef<str>) -> Self {
+        self.call = self.call.reference(Kind::ApprovalPolicy, policy.as_ref(), |request, name| {
+            request.environment.get_or_insert_default().approval_policy = name;
+        });
+        self.mask("approval_policy");
+        self
+    }
+
+    /// Names no policy any more.
+    pub fn no_approval_policy(mut self) -> Self {
+        self.call.request.environment.get_or_insert_default().approval_policy.clear();
+        self.mask("approval_policy");
         self
     }
 

@@ -39,6 +39,8 @@
 
 mod access;
 mod api_keys;
+mod approval_policies;
+mod approvals;
 mod audit;
 mod blueprints;
 mod call;
@@ -60,6 +62,7 @@ mod plans;
 mod pool;
 mod projects;
 mod quotas;
+mod receipts;
 mod retry;
 mod run_handle;
 mod runner_pools;
@@ -76,10 +79,16 @@ mod tls;
 mod token;
 mod tokens;
 mod users;
+mod verify;
 mod wire;
 
 pub use access::{Access, CreateRoleBinding, DeleteRoleBinding, ListRoles, Role, RoleBinding};
 pub use api_keys::{ApiKey, ApiKeys, CreateApiKey, NewApiKey, RevokeApiKey, Secret};
+pub use approval_policies::{
+    ApprovalPolicies, ApprovalPolicy, ApprovalRequirement, ApprovalRule, CreateApprovalPolicy, DeleteApprovalPolicy,
+    GetApprovalPolicy, UpdateApprovalPolicy,
+};
+pub use approvals::{Approval, ApprovalDecision, ApprovalDemand};
 pub use audit::{AuditDecision, AuditRecord, AuditRecords, GetAuditRecord};
 pub use blueprints::{
     Blueprint, BlueprintChange, BlueprintChangeKind, BlueprintDiff, BlueprintDraft, BlueprintFile, BlueprintVersion, Blueprints,
@@ -103,19 +112,20 @@ pub use jiff::Timestamp;
 pub use list::{Answers, List, Page};
 pub use logs::{LogLevel, LogLine};
 pub use operations::{GetOperation, Operation, OperationError, Operations};
-pub use plans::{AttributeChange, ChangeAction, OutputChange, PlanBinding, PlanSummary, ResourceChange, RunPlan};
+pub use plans::{AttributeChange, ChangeAction, OutputChange, PlanBinding, PlanSummary, ResourceChange, Reversibility, RunPlan};
 pub use projects::{CreateProject, DeleteProject, GetProject, Project, Projects, UpdateProject};
 pub use quotas::{
     Dimension, GetQuota, ListQuotas, Quota, Quotas, Recount, RecountQuota, Reservation, ReservationState, SetQuotaLimit,
 };
+pub use receipts::{ListReceiptKeys, ListRunReceipts, Receipt, ReceiptKey, ReceiptKind, Receipts, RotateReceiptKey};
 pub use run_handle::RunHandle;
 pub use runner_pools::{
     CreateRegistrationToken, CreateRunnerPool, DeleteRunner, DrainRunner, GetRunnerPool, NewRegistrationToken, RegistrationToken,
     ResumeRunner, RevokeRegistrationToken, Runner, RunnerPool, RunnerPools, RunnerState, SandboxLevel, UpdateRunnerPool,
 };
 pub use runs::{
-    ApplyRun, Approval, ApprovalDecision, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan,
-    PlanDeployment, RejectRun, RollbackDeployment, Run, RunError, RunKind, RunOutcome, RunPhase, Runs, WaitingOn, WaitingReason,
+    ApplyRun, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan, PlanDeployment, RejectRun,
+    RollbackDeployment, Run, RunError, RunKind, RunOutcome, RunPhase, Runs, WaitingOn, WaitingReason, WithdrawApproval,
 };
 pub use server_info::{GetServerInfo, ServerInfo};
 pub use service_accounts::{
@@ -134,6 +144,7 @@ pub use tenants::{
 };
 pub use tokens::{CallerIdentity, GetCallerIdentity, IdentityProof};
 pub use users::{DeactivateUser, DeleteUser, GetUser, InviteUser, User, UserState, Users};
+pub use verify::{ReceiptApproval, ReceiptDemand, ReceiptEnd, ReceiptPlan, VerifiedReceipt, verify_receipts};
 
 /// The contract and the channel, for methods that this crate has no words for yet. What is in here follows the generated code
 /// and the transport below, and changes with them.

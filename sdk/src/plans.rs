@@ -56,6 +56,28 @@ resource! {
         unchanged: i32,
         /// Resources that are not as they were made.
         drifted: i32,
+        /// Changes that a rollback undoes.
+        reversible: i32,
+        /// Changes that a rollback undoes but for data that is lost.
+        reversible_with_data_loss: i32,
+        /// Changes that nothing undoes.
+        irreversible: i32,
+        /// Changes of which the engine cannot tell.
+        unknown_reversibility: i32,
+    }
+}
+
+values! {
+    /// Whether a change can be undone by going back to the revision before it.
+    Reversibility {
+        /// A rollback makes it as it was.
+        Reversible = 1 "REVERSIBLE",
+        /// A rollback makes it again, without some of the data that was in it.
+        ReversibleWithDataLoss = 2 "REVERSIBLE_WITH_DATA_LOSS",
+        /// What is lost cannot be made again.
+        Irreversible = 3 "IRREVERSIBLE",
+        /// The engine cannot tell.
+        Unclear = 4 "UNKNOWN",
     }
 }
 
@@ -103,6 +125,8 @@ resource! {
         reason: Option<String>,
         /// It is not as it was made.
         drifted: bool,
+        /// Whether it can be undone; absent for what is left alone.
+        reversibility: Option<Reversibility>,
     }
 }
 

@@ -28,6 +28,8 @@ resource! {
         labels: BTreeMap<String, String>,
         /// What it is for.
         description: String,
+        /// Approval policy of environments that name none.
+        approval_policy: Option<String>,
         /// When it was created.
         create_time: Option<Timestamp>,
         /// When it last changed.
@@ -119,6 +121,16 @@ fields! { CreateProject.project:
     labels: labels,
 }
 
+impl CreateProject {
+    /// Policy that says whose approvals plans need, by its name: `careful`.
+    pub fn approval_policy(mut self, policy: impl AsRef<str>) -> Self {
+        self.call = self.call.reference(Kind::ApprovalPolicy, policy.as_ref(), |request, name| {
+            request.project.get_or_insert_default().approval_policy = name;
+        });
+        self
+    }
+}
+
 request! {
     /// A project to read; see [`Projects::get`].
     GetProject(pb::GetProjectRequest) -> Project =
@@ -138,6 +150,24 @@ updates! { UpdateProject.project:
     description: text,
     /// Replaces all labels.
     labels: labels,
+}
+
+impl UpdateProject {
+    /// Policy that says whose approvals plans need, by its name: `careful`.
+    pub fn approval_policy(mut self, policy: impl AsRef<str>) -> Self {
+        self.call = self.call.reference(Kind::ApprovalPolicy, policy.as_ref(), |request, name| {
+            request.project.get_or_insert_default().approval_policy = name;
+        });
+        self.mask("approval_policy");
+        self
+    }
+
+    /// Names no policy any more.
+    pub fn no_approval_policy(mut self) -> Self {
+        self.call.request.project.get_or_insert_default().approval_policy.clear();
+        self.mask("approval_policy");
+        self
+    }
 }
 
 request! {

@@ -13,7 +13,7 @@ use crate::{
     list::Answers,
     names::Kind,
     retry::Patience,
-    runs::{ApplyRun, ApproveRun, CancelRun, RejectRun, Runs},
+    runs::{ApplyRun, ApproveRun, CancelRun, RejectRun, Runs, WithdrawApproval},
     wire::Lift,
 };
 
@@ -136,6 +136,11 @@ impl RunHandle {
     /// Rejects the plan as it was read; see [`Runs::reject`].
     pub fn reject(&self) -> RejectRun {
         Runs::new(self.core.clone()).reject(&self.run)
+    }
+
+    /// Takes one's own approval back; see [`Runs::withdraw_approval`].
+    pub fn withdraw_approval(&self) -> WithdrawApproval {
+        Runs::new(self.core.clone()).withdraw_approval(&self.run.name)
     }
 
     /// Asks the run to stop; see [`Runs::cancel`].

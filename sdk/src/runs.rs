@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::{
     PlanSummary, RunDependency, RunStep, Violation,
+    approvals::{Approval, ApprovalDemand},
     call::{Call, options, present, request, service},
     channel::new_id,
     list::{List, list},
@@ -75,6 +76,12 @@ resource! {
         /// What kept the programs of its engine from the runner's machine, for example
         /// `user,mount,pid,ipc,uts,net,cgroup,pids,memory,cpu`, or `none`; nothing when there were no programs.
         sandbox: Option<String>,
+        /// What has to be there before the plan is applied, by the rules as they were last looked at.
+        approval_demand: Option<ApprovalDemand>,
+        /// Every approval of the plan, oldest first, also those that do not count any more.
+        approvals: Vec<Approval>,
+        /// Digest of what was reviewed beside the plan: blueprint version and inputs; absent before there is a plan.
+        review_digest: Option<String>,
         /// What it takes from other deployments, or took.
         dependencies: Vec<RunDependency>,
     }
@@ -229,32 +236,6 @@ values! {
 }
 
 resource! {
-    /// A decision on one plan.
-    Approval = pb::Approval {
-        /// Yes or no.
-        decision: ApprovalDecision,
-        /// Who.
-        principal: String,
-        /// The plan it is about.
-        plan_digest: String,
-        /// Why.
-        comment: Option<String>,
-        /// When.
-        create_time: Option<Timestamp>,
-    }
-}
-
-values! {
-    /// Yes or no.
-    ApprovalDecision {
-        /// Yes.
-        Approve = 1 "APPROVE",
-        /// No.
-        Reject = 2 "REJECT",
-    }
-}
-
-resource! {
     /// What went wrong in a run.
     RunError = pb::RunError {
         /// Stable name, for example `provider-failed`.
@@ -349,7 +330,7 @@ impl Runs {
         list!(call, "/freehold.deployments.v1.RunService/ListRuns", pb::ListRunsResponse { runs }, newest_first: newest_first)
     }
 
-    /// Approves the plan of a run as it was read: its digest and etag are filled in.
+    /// Approves the plan of a run as it was read: its digests and its etag are filled in.
     ///
     /// # Errors
     /// [`is_failed_precondition`](crate::Error::is_failed_precondition) with the reason `PLAN_STALE` when the plan is another
@@ -358,6 +339,7 @@ impl Runs {
         let run = run.as_ref();
         let request = pb::ApproveRunRequest {
             plan_digest: run.plan_digest.clone().unwrap_or_default(),
+            review_digest: run.review_digest.clone().unwrap_or_default(),
             etag: run.etag.clone(),
             request_id: new_id(),
             ..Default::default()
@@ -365,6 +347,17 @@ impl Runs {
         let mut call = Call::new(&self.core, request).name(Kind::Run, &run.name, |request, name| request.name = name);
         call.needs_plan(run);
         ApproveRun { call }
+    }
+
+    /// Takes one's own approval of a run back, which is possible until its apply begins.
+    ///
+    /// # Errors
+    /// [`is_failed_precondition`](crate::Error::is_failed_precondition) when there is none that counts, or it is too late.
+    pub fn withdraw_approval(&self, name: impl AsRef<str>) -> WithdrawApproval {
+        let request = pb::WithdrawApprovalRequest { request_id: new_id(), ..Default::default() };
+        WithdrawApproval {
+            call: Call::new(&self.core, request).name(Kind::Run, name.as_ref(), |request, name| request.name = name),
+        }
     }
 
     /// Applies the plan of a run as it was read, where the environment needs no approval: digest and etag are filled in.
@@ -525,6 +518,13 @@ run_request! {
     ApproveRun(pb::ApproveRunRequest) = "/freehold.deployments.v1.RunService/ApproveRun", pb::ApproveRunResponse
 }
 options!(ApproveRun: request_id);
+
+run_request! {
+    /// An approval to take back; see [`Runs::withdraw_approval`].
+    WithdrawApproval(pb::WithdrawApprovalRequest) =
+        "/freehold.deployments.v1.RunService/WithdrawApproval", pb::WithdrawApprovalResponse
+}
+options!(WithdrawApproval: request_id, etag);
 
 run_request! {
     /// A plan to apply; see [`Runs::apply`].

@@ -87,9 +87,7 @@ pub async fn sandbox(args: &SandboxArgs, allow_private: bool) -> Result<Arc<Sand
         egress: Egress { allowed: args.egress.clone(), private: allow_private },
         orphan: ORPHAN,
     };
-    let sandbox = Sandbox::new(settings).await?;
-    tracing::info!(confinement = %sandbox.confinement(), "programs of engines are confined");
-    Ok(Arc::new(sandbox))
+    Ok(Arc::new(Sandbox::new(settings).await?))
 }
 
 /// A runner of the server that the client reaches.

@@ -26,7 +26,8 @@ use freehold_domain::{
 };
 use freehold_engines::Rules;
 use freehold_service::{
-    App, AppSettings, Issuer, MasterKey, Store, StoreSettings, SystemClock, SystemRandom, Validator, master_key, runners,
+    App, AppSettings, Issuer, MasterKey, Store, StoreSettings, SystemClock, SystemRandom, Validator, master_key, receipts,
+    runners,
 };
 use http::HeaderValue;
 use tokio::{
@@ -218,6 +219,7 @@ impl Server {
         }));
         master_key::check(&app).await?;
         runners::ensure_default_pool(&app).await?;
+        receipts::ensure_key(&app).await?;
         let first = !files.token_key.exists();
         let tokens = Arc::new(TokenKeys::load_or_create(&files.token_key, app.trust_domain(), Arc::clone(&clock))?);
         if first {

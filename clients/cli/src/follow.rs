@@ -2,7 +2,7 @@
 
 use std::future::{pending, ready};
 
-use freehold::{Client, LogLevel, LogLine, Run, RunHandle, RunKind, RunOutcome, RunPhase, RunPlan};
+use freehold::{LogLevel, LogLine, Run, RunHandle, RunKind, RunOutcome, RunPhase, RunPlan};
 use futures::{StreamExt as _, TryStreamExt as _, future::Either, stream};
 use tokio::time::{Instant, sleep_until};
 
@@ -24,16 +24,10 @@ pub(crate) fn started(run: &Run, screen: &mut Screen) -> Result<(), Failure> {
 /// Follows the run until its plan waits for a decision, shows it, asks unless `yes` has answered already, approves, and follows
 /// the run to its end. A no cancels it, and so does Ctrl-C before the decision: a run that nobody decides on is in the way of others.
 /// Where only somebody else may approve, it is left to them.
-pub(crate) async fn decide_and_apply(
-    client: &Client,
-    run: RunHandle,
-    yes: bool,
-    patience: Patience,
-    screen: &mut Screen,
-) -> Result<(), Failure> {
+pub(crate) async fn decide_and_apply(run: RunHandle, yes: bool, patience: Patience, screen: &mut Screen) -> Result<(), Failure> {
     screen.note(&format!("run {}", short(&run.run().name)));
     let (name, until) = (run.run().name.clone(), patience.until());
-    let (run, written) = match attend(&name, until, decide(client, run.clone(), yes, screen)).await {
+    let (run, written) = match attend(&name, until, decide(run.clone(), yes, screen)).await {
         Err(Failure::Interrupted(_)) => return Err(Failure::Interrupted(give_up(&run).await)),
         decided => match decided? {
             Some(goes_on) => goes_on,
@@ -44,14 +38,14 @@ pub(crate) async fn decide_and_apply(
 }
 
 /// Brings the run to the decision, and answers it with the length of the log so far if it goes on after it.
-async fn decide(client: &Client, run: RunHandle, yes: bool, screen: &mut Screen) -> Result<Option<(RunHandle, i64)>, Failure> {
+async fn decide(run: RunHandle, yes: bool, screen: &mut Screen) -> Result<Option<(RunHandle, i64)>, Failure> {
     let run = follow_until(run, RunPhase::AwaitingApproval, screen).await?;
     if run.run().is_done() {
         end(run, screen)?;
         return Ok(None);
     }
     let waits = run.run().phase == RunPhase::AwaitingApproval;
-    let others = waits && run.run().approval_required && !may_approve_own(client, run.run()).await;
+    let others = waits && run.run().approval_required && !may_approve_own(run.run());
     screen.aside(&plan(&run.plan().await?), !yes && !others)?;
     if others {
         let name = short(&run.run().name);
@@ -69,16 +63,16 @@ async fn decide(client: &Client, run: RunHandle, yes: bool, screen: &mut Screen)
         return Err(Failure::Found(give_up(&run).await));
     }
     if run.run().approval_required {
-        return Ok(Some(approved(run, None, screen).await?));
+        let (run, written) = approved(run, None, screen).await?;
+        return if waits_for_others(&run, screen)? { Ok(None) } else { Ok(Some((run, written))) };
     }
     let written = lines_so_far(&run).await?;
     Ok(Some((run.apply().send().await?, written)))
 }
 
-/// Whether the author of a run may approve it: its environment says. Who may not read that finds out by trying.
-async fn may_approve_own(client: &Client, run: &Run) -> bool {
-    let environment = run.name.split("/deployments/").next().unwrap_or_default();
-    client.environments().get(environment).send().await.map_or(true, |environment| environment.allow_self_approval)
+/// Whether the author of a run may approve it. Where the server does not say, trying tells.
+fn may_approve_own(run: &Run) -> bool {
+    run.approval_demand.as_ref().is_none_or(|demand| demand.allow_self_approval)
 }
 
 /// Cancels a run that nobody decides on any more; answers what has become of it.
@@ -147,6 +141,9 @@ pub(crate) async fn approve(
 ) -> Result<(), Failure> {
     let name = run.run().name.clone();
     let (run, written) = approved(run, comment, screen).await?;
+    if waits_for_others(&run, screen)? {
+        return Ok(());
+    }
     attend(&name, until, follow_to_end(run, written, screen)).await
 }
 
@@ -156,6 +153,15 @@ pub(crate) async fn apply(run: RunHandle, until: Option<Instant>, screen: &mut S
     let written = lines_so_far(&run).await?;
     let run = run.apply().send().await?;
     attend(&name, until, follow_to_end(run, written, screen)).await
+}
+
+/// Says what a run still waits for after an approval, if it does.
+fn waits_for_others(run: &RunHandle, screen: &mut Screen) -> Result<bool, Failure> {
+    let waits = run.run().phase == RunPhase::AwaitingApproval;
+    if waits {
+        screen.text(run.run(), || format!("Your approval is kept.\n{}", phase_line(run.run()) + "\n"))?;
+    }
+    Ok(waits)
 }
 
 /// Approves the plan as it was read; answers the length of the log so far, too.
@@ -385,7 +391,7 @@ mod tests {
         let (mut screen, out, err) = screen(output, quiet);
         let client = server(outcome);
         let run = client.runs().plan("shop/dev/web").send().await.expect("a run");
-        let result = decide_and_apply(&client, run, true, Patience::default(), &mut screen).await;
+        let result = decide_and_apply(run, true, Patience::default(), &mut screen).await;
         (result, out.text(), err.text())
     }
 

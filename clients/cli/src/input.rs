@@ -50,11 +50,15 @@ impl Inputs {
     }
 }
 
+/// The text of a file, or of standard input for `-`.
+pub(crate) fn text(path: &Path) -> Result<String, Failure> {
+    let text = if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
+    text.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+}
+
 fn object(path: &Path) -> Result<Map<String, Value>, Failure> {
     let wrong = |why: String| Failure::usage(format!("{}: {why}", path.display()));
-    let text = if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
-    let text = text.map_err(|error| wrong(error.to_string()))?;
-    match document::read(&text).map_err(|error| wrong(format!("neither JSON nor YAML with the inputs: {error}")))? {
+    match document::read(&text(path)?).map_err(|error| wrong(format!("neither JSON nor YAML with the inputs: {error}")))? {
         Value::Object(inputs) => Ok(inputs),
         _ => Err(wrong("not one object with the inputs".to_owned())),
     }

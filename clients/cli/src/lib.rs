@@ -5,6 +5,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+mod approvals;
 mod commands;
 mod config;
 mod document;
@@ -23,6 +24,7 @@ pub use clap_complete::Shell;
 use commands::{
     access::{RoleBindingCommand, RoleCommand},
     api_keys::ApiKeyCommand,
+    approval_policies::ApprovalPolicyCommand,
     audit::AuditCommand,
     blueprints::BlueprintCommand,
     deployments::DeploymentCommand,
@@ -30,6 +32,7 @@ use commands::{
     operations::OperationCommand,
     projects::ProjectCommand,
     quotas::QuotaCommand,
+    receipts::ReceiptCommand,
     runner_pools::RunnerPoolCommand,
     runs::RunCommand,
     service_accounts::ServiceAccountCommand,
@@ -153,6 +156,12 @@ pub enum Command {
     /// Runs of deployments: shop/dev/web/RUN
     #[command(subcommand)]
     Run(RunCommand),
+    /// Rules on whose approval plans need
+    #[command(subcommand)]
+    ApprovalPolicy(ApprovalPolicyCommand),
+    /// Signed receipts of what was approved and applied
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
     /// Runner pools and their runners, for platform administrators
     #[command(subcommand)]
     RunnerPool(RunnerPoolCommand),
@@ -228,6 +237,10 @@ pub async fn run(global: GlobalArgs, command: Command) -> ExitCode {
 }
 
 async fn attempt(global: &GlobalArgs, command: Command, screen: &mut Screen) -> Result<(), Failure> {
+    // What is checked offline needs neither a server nor a configuration.
+    if let Command::Receipt(ReceiptCommand::Verify { file }) = &command {
+        return commands::receipts::verify(file, global.key.as_deref(), screen);
+    }
     let settings = config::settings(global, &config::Environment::process())?;
     let client = settings.client().await?;
     commands::run(command, &client, screen).await

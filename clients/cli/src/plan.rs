@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use freehold::{AttributeChange, ChangeAction, OutputChange, ResourceChange, RunPlan};
+use freehold::{AttributeChange, ChangeAction, OutputChange, PlanSummary, ResourceChange, Reversibility, RunPlan};
 use serde_json::Value;
 
 use crate::{show::short, table::clean};
@@ -37,7 +37,21 @@ pub(crate) fn plan(plan: &RunPlan) -> String {
     }
     outputs(&plan.outputs, &mut out);
     let _ = writeln!(out, "{}", paint(&plan.summary(), Style::new().bold()));
+    if let Some(warning) = plan.summary.as_ref().and_then(undoing) {
+        let _ = writeln!(out, "{}", paint(&warning, red()));
+    }
     out
+}
+
+/// What of a plan cannot be undone; nothing when all of it can.
+fn undoing(numbers: &PlanSummary) -> Option<String> {
+    let parts = [
+        (numbers.irreversible, "cannot be undone"),
+        (numbers.reversible_with_data_loss, "can be undone but for data that is lost"),
+        (numbers.unknown_reversibility, "may not be undoable, which the engine cannot tell"),
+    ];
+    let said: Vec<_> = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    (!said.is_empty()).then(|| format!("Of these changes, {}.", said.join(", ")))
 }
 
 /// What a look at reality found: from what was made to what is there.
@@ -68,7 +82,12 @@ fn resource(change: &ResourceChange, symbol: Option<Symbol>, out: &mut String) {
     let address = clean(&change.address);
     let reason =
         change.reason.as_ref().filter(|_| !change.drifted).map(|reason| format!(" ({})", clean(reason))).unwrap_or_default();
-    let _ = writeln!(out, "  {}", paint(&format!("# {address} {words}{reason}"), Style::new().bold()));
+    let undo = match change.reversibility.filter(|_| !change.drifted || change.action != ChangeAction::Noop) {
+        Some(Reversibility::Irreversible) => ", which cannot be undone",
+        Some(Reversibility::ReversibleWithDataLoss) => ", which loses data",
+        _ => "",
+    };
+    let _ = writeln!(out, "  {}", paint(&format!("# {address} {words}{undo}{reason}"), Style::new().bold()));
     let _ = writeln!(out, "{} {address}", paint(&format!("{mark:>3}"), style));
     let shown: Vec<_> =
         change.attributes.iter().filter_map(|attribute| Some((attribute, attribute_mark(change.action, attribute)?))).collect();
@@ -249,7 +268,10 @@ mod tests {
                         vec![pb::AttributeChange { forces_replacement: true, ..attribute("path", "\"/a\"", "\"/b\"") }],
                     )
                 },
-                change("file.old", pb::ChangeAction::Delete, vec![attribute("path", "\"/old\"", "")]),
+                pb::ResourceChange {
+                    reversibility: pb::Reversibility::Irreversible.into(),
+                    ..change("file.old", pb::ChangeAction::Delete, vec![attribute("path", "\"/old\"", "")])
+                },
                 change("file.same", pb::ChangeAction::Noop, vec![attribute("path", "\"/s\"", "\"/s\"")]),
             ],
             outputs: vec![
@@ -259,7 +281,15 @@ mod tests {
                 pb::OutputChange { sensitive: true, ..output("key", pb::ChangeAction::Update) },
                 pb::OutputChange { sensitive: true, ..output("pin", pb::ChangeAction::Noop) },
             ],
-            summary: Some(pb::PlanSummary { create: 1, update: 1, replace: 1, delete: 1, unchanged: 1, drifted: 0 }),
+            summary: Some(pb::PlanSummary {
+                create: 1,
+                update: 1,
+                replace: 1,
+                delete: 1,
+                unchanged: 1,
+                irreversible: 2,
+                ..Default::default()
+            }),
             ..Default::default()
         };
         assert_eq!(
@@ -288,7 +318,7 @@ mod tests {
 -/+ file.moved
       ~ path = "/a" -> "/b" # forces replacement
 
-  # file.old will be destroyed
+  # file.old will be destroyed, which cannot be undone
   - file.old
       - path = "/old" -> null
 
@@ -299,6 +329,7 @@ Outputs:
   ~ key  = (sensitive)
 
 Plan: 2 to create, 1 to change, 2 to destroy.
+Of these changes, 2 cannot be undone.
 "#
         );
     }

@@ -77,6 +77,11 @@ impl Screen {
         }
     }
 
+    /// Writes a text as it is, for whoever keeps it in a file.
+    pub(crate) fn verbatim(&mut self, text: &str) -> Result<(), Failure> {
+        self.print(text)
+    }
+
     /// Shows a text for people in place of a resource for programs.
     pub(crate) fn text(&mut self, item: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.output {

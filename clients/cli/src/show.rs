@@ -2,9 +2,10 @@
 
 use anstyle::{AnsiColor, Style};
 use freehold::{
-    ApiKey, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion, DependencyEdge, Deployment,
-    DeploymentOutput, Environment, ManagedResource, Operation, Project, Quota, RegistrationToken, Reservation, Revision, Role,
-    RoleBinding, Run, Runner, RunnerPool, ServiceAccount, StateVersion, Tenant, Timestamp, User, WorkloadIdentity,
+    ApiKey, ApprovalPolicy, ApprovalRule, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion,
+    DependencyEdge, Deployment, DeploymentOutput, Environment, ManagedResource, Operation, Project, Quota, Receipt, ReceiptKey,
+    RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool, ServiceAccount, StateVersion, Tenant,
+    Timestamp, User, WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -91,10 +92,26 @@ show! {
     Environment => ["NAME", "KIND", "APPROVAL", "RUNNER POOL", "CREATED"], |it| [
         short(&it.name),
         it.kind.to_string(),
-        yes(it.require_approval || it.kind == freehold::EnvironmentKind::Prod),
+        it.approval_policy.as_deref().map_or_else(
+            || yes(it.require_approval || it.kind == freehold::EnvironmentKind::Prod).to_owned(),
+            short,
+        ),
         it.runner_pool.as_deref().map_or_else(|| "default".to_owned(), short),
         time(it.create_time),
     ];
+    ApprovalPolicy => ["NAME", "RULES", "DISPLAY NAME", "CREATED"], |it| [
+        short(&it.name), it.rules.len().to_string(), it.display_name.as_str(), time(it.create_time),
+    ];
+    ApprovalRule => ["RULE", "APPROVALS", "FROM", "WHEN"], |it| [
+        it.name.as_str(),
+        it.require.as_ref().map_or(0, |require| require.approvals).to_string(),
+        it.require.iter().flat_map(|require| &require.from).map(|from| short(from)).collect::<Vec<_>>().join(", "),
+        it.when.as_str(),
+    ];
+    Receipt => ["NUMBER", "KIND", "RUN", "SIGNED", "DIGEST"], |it| [
+        it.sequence.to_string(), it.kind.to_string(), short(&it.run), time(it.create_time), it.digest.as_str(),
+    ];
+    ReceiptKey => ["NAME", "KEY ID", "CREATED"], |it| [id(&it.name), it.key_id.as_str(), time(it.create_time)];
     Quota => ["DIMENSION", "LIMIT", "USED", "RESERVED", "AVAILABLE"], |it| [
         id(&it.name), number(it.limit), it.used.to_string(), it.reserved.to_string(), number(it.available),
     ];

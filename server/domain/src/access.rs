@@ -112,6 +112,8 @@ pub static ROLES: &[Role] = &[
             "tenants.tenants.update",
             "tenants.projects.*",
             "tenants.environments.*",
+            "approvals.policies.*",
+            "approvals.receipts.list",
             "iam.*.*",
             "blueprints.*.*",
             "deployments.*.*",
@@ -129,6 +131,8 @@ pub static ROLES: &[Role] = &[
             "tenants.*.get",
             "tenants.projects.list",
             "tenants.environments.list",
+            "approvals.*.get",
+            "approvals.*.list",
             "blueprints.*.get",
             "blueprints.*.list",
             "blueprints.blueprints.validate",
@@ -165,6 +169,13 @@ pub static ROLES: &[Role] = &[
 
 /// Every permission that means something inside a tenant. Those on runners do not: pools belong to the installation.
 pub static TENANT_PERMISSIONS: &[&str] = &[
+    "approvals.policies.create",
+    "approvals.policies.delete",
+    "approvals.policies.get",
+    "approvals.policies.list",
+    "approvals.policies.update",
+    "approvals.receiptKeys.rotate",
+    "approvals.receipts.list",
     "audit.records.get",
     "audit.records.list",
     "blueprints.blueprints.create",
@@ -287,6 +298,11 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Whether it holds on the resource at this time.
+    pub fn holds(&self, resource: &str, now: Timestamp) -> bool {
+        self.covers(resource) && self.expire_time.is_none_or(|end| now < end)
+    }
+
     fn covers(&self, resource: &str) -> bool {
         match resource.strip_prefix(self.resource.as_str()) {
             Some(rest) => self.resource.is_empty() || rest.is_empty() || rest.starts_with('/'),
@@ -455,11 +471,11 @@ mod tests {
             (&[("roles/tenant-admin", acme)], "roles/blueprint-author", acme, None),
             (&[("roles/tenant-admin", acme)], "roles/viewer", acme, None),
             (&[("roles/platform-admin", "")], "roles/tenant-admin", acme, None),
-            (&[("roles/tenant-admin", acme)], "roles/platform-admin", acme, Some("quotas.quotas.recount")),
-            (&[("roles/tenant-admin", acme)], "roles/viewer", "tenants/rival", Some("audit.records.get")),
-            (&[("roles/tenant-admin", shop)], "roles/viewer", acme, Some("audit.records.get")),
+            (&[("roles/tenant-admin", acme)], "roles/platform-admin", acme, Some("approvals.receiptKeys.rotate")),
+            (&[("roles/tenant-admin", acme)], "roles/viewer", "tenants/rival", Some("approvals.policies.get")),
+            (&[("roles/tenant-admin", shop)], "roles/viewer", acme, Some("approvals.policies.get")),
             (&[("roles/developer", acme)], "roles/viewer", acme, Some("audit.records.get")),
-            (&[("roles/developer", acme)], "roles/tenant-admin", acme, Some("audit.records.get")),
+            (&[("roles/developer", acme)], "roles/tenant-admin", acme, Some("approvals.policies.create")),
             (&[("roles/viewer", acme)], "roles/approver", acme, Some("deployments.runs.approve")),
             (&[("roles/viewer", acme), ("roles/developer", shop)], "roles/developer", shop, None),
             (
@@ -468,7 +484,7 @@ mod tests {
                 acme,
                 Some("blueprints.blueprints.validate"),
             ),
-            (&[], "roles/viewer", acme, Some("audit.records.get")),
+            (&[], "roles/viewer", acme, Some("approvals.policies.get")),
         ];
         for (has, role, resource, missing) in table {
             let given = caller(has).require_role(Role::find(role).expect("exists"), resource, Timestamp::from_micros(0));

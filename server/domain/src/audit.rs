@@ -22,6 +22,9 @@ pub struct AuditRecord {
     pub source_address: String,
     /// What changed, as JSON, without secrets.
     pub change: String,
+    /// Digest of the receipt that was signed in the same transaction; empty when none was.
+    #[serde(default)]
+    pub receipt_digest: String,
 }
 
 /// Something that happened to a resource, announced in the transaction that made it happen.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     lifetimes::TtlPolicy,
-    names::{EnvironmentName, RunnerPoolName},
+    names::{ApprovalPolicyName, EnvironmentName, RunnerPoolName},
     resource::Meta,
 };
 
@@ -22,6 +22,9 @@ pub struct Environment {
     pub require_undrifted_dependencies: bool,
     #[serde(default)]
     pub ttl: TtlPolicy,
+    /// Whose approvals plans need; `None` means the project's policy.
+    #[serde(default)]
+    pub approval_policy: Option<ApprovalPolicyName>,
 }
 
 /// What an environment is for.
@@ -32,6 +35,18 @@ pub enum EnvironmentKind {
     Test,
     Staging,
     Prod,
+}
+
+impl EnvironmentKind {
+    /// Its name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dev => "DEV",
+            Self::Test => "TEST",
+            Self::Staging => "STAGING",
+            Self::Prod => "PROD",
+        }
+    }
 }
 
 impl Environment {

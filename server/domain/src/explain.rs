@@ -298,7 +298,7 @@ impl Explanation {
         let run = &facts.run;
         let detail = run.waiting_on.as_ref().map(|on| on.detail.clone()).unwrap_or_default();
         self.because(facts, WaitingReason::Approval, detail, run.name.deployment_name().environment_name().to_string());
-        let (verb, role) = if run.approval_required { ("approve", "approver") } else { ("apply", "developer") };
+        let (verb, role) = if run.needs_approval() { ("approve", "approver") } else { ("apply", "developer") };
         if facts.deciders.is_empty() {
             let tenant = &facts.tenant.name;
             let detail = format!("nobody in it may decide; a platform administrator may, or somebody is given the role `{role}`");
@@ -360,8 +360,8 @@ fn next(facts: &Facts) -> String {
     let planned = match run.kind {
         RunKind::Plan => "and it ends with the plan",
         RunKind::Drift => "and it ends with what was found",
-        _ if run.auto_apply && !run.approval_required => "which is then applied unless there is nothing to do",
-        _ if run.approval_required => "which waits for an approval unless there is nothing to do",
+        _ if run.auto_apply && !run.needs_approval() => "which is then applied unless there is nothing to do",
+        _ if run.needs_approval() => "which waits for an approval unless there is nothing to do",
         _ => "which somebody has to have applied unless there is nothing to do",
     };
     match run.phase {

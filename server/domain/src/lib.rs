@@ -3,6 +3,7 @@
 //! Pure: nothing here reads a clock, draws a random number, or knows SQL or the wire. A value that exists is valid.
 
 pub mod access;
+pub mod approvals;
 pub mod audit;
 pub mod blueprints;
 pub mod dependencies;
@@ -19,6 +20,7 @@ pub mod operations;
 pub mod projects;
 pub mod queue;
 pub mod quotas;
+pub mod receipts;
 pub mod registration;
 pub mod resource;
 pub mod runners;

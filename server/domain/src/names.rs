@@ -181,6 +181,14 @@ name! {
     VersionName { tenant: Id => "tenants", blueprint: Id => "blueprints", version: semver::Version => "versions" }
 }
 name! {
+    /// `tenants/acme/approvalPolicies/careful`.
+    ApprovalPolicyName { tenant: Id => "tenants", approval_policy: Id => "approvalPolicies" }
+}
+name! {
+    /// `tenants/acme/receipts/1`.
+    ReceiptName { tenant: Id => "tenants", sequence: i64 => "receipts" }
+}
+name! {
     /// `tenants/acme/quotas/projects`.
     QuotaName { tenant: Id => "tenants", dimension: crate::quotas::Dimension => "quotas" }
 }
@@ -262,6 +270,7 @@ parent!(StateVersionName => DeploymentName { tenant, project, environment, deplo
 parent!(BlueprintName => TenantName { tenant }, tenant_name);
 parent!(VersionName => TenantName { tenant }, tenant_name);
 parent!(VersionName => BlueprintName { tenant, blueprint }, blueprint_name);
+parent!(ApprovalPolicyName => TenantName { tenant }, tenant_name);
 parent!(QuotaName => TenantName { tenant }, tenant_name);
 parent!(UserName => TenantName { tenant }, tenant_name);
 parent!(ServiceAccountName => TenantName { tenant }, tenant_name);

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{names::ProjectName, resource::Meta};
+use crate::{
+    names::{ApprovalPolicyName, ProjectName},
+    resource::Meta,
+};
 
 /// A group of environments inside one tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,4 +14,7 @@ pub struct Project {
     pub name: ProjectName,
     pub meta: Meta,
     pub description: String,
+    /// Policy of environments that name none.
+    #[serde(default)]
+    pub approval_policy: Option<ApprovalPolicyName>,
 }

@@ -1,9 +1,13 @@
 //! What people see of a plan: `freehold.deployments.v1.RunPlan` without its wire form.
 
+use freehold_domain::runs::Reversibility;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::native::{Change, Plan, Planned};
+use crate::{
+    Mode,
+    native::{Change, Plan, Planned},
+};
 
 /// What is done to a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +53,27 @@ pub struct PlanSummary {
     pub unchanged: usize,
     /// Resources that are not as they were made.
     pub drifted: usize,
+    /// Changes that a rollback undoes.
+    pub reversible: usize,
+    /// Changes that a rollback undoes but for data that is lost.
+    pub reversible_with_data_loss: usize,
+    /// Changes that nothing undoes.
+    pub irreversible: usize,
+    /// Changes of which the engine cannot tell.
+    pub unknown_reversibility: usize,
+}
+
+impl PlanSummary {
+    /// Counts a change by whether it can be undone; nothing that is left alone.
+    pub fn count(&mut self, action: Action, reversibility: Reversibility) {
+        *match (action, reversibility) {
+            (Action::Noop, _) => return,
+            (_, Reversibility::Reversible) => &mut self.reversible,
+            (_, Reversibility::ReversibleWithDataLoss) => &mut self.reversible_with_data_loss,
+            (_, Reversibility::Irreversible) => &mut self.irreversible,
+            (_, Reversibility::Unknown) => &mut self.unknown_reversibility,
+        } += 1;
+    }
 }
 
 /// What a plan does to one resource.
@@ -68,6 +93,8 @@ pub struct ResourceChange {
     pub reason: String,
     /// It is not as it was made.
     pub drifted: bool,
+    /// Whether it can be undone by going back to the revision before; says nothing of what is left alone.
+    pub reversibility: Reversibility,
 }
 
 /// One attribute that changes.
@@ -117,6 +144,9 @@ impl Plan {
                 Action::Noop => &mut counts.unchanged,
             } += 1;
             counts.drifted += usize::from(change.drifted);
+            if self.mode != Mode::Drift {
+                counts.count(change.action, change.reversibility);
+            }
         }
         let outputs = self.outputs.iter().map(|(name, output)| {
             let sensitive = output.sensitive || output.before.as_ref().is_some_and(|before| before.sensitive);
@@ -172,6 +202,7 @@ fn resource(change: &Change) -> ResourceChange {
         depends_on: change.depends_on.clone(),
         reason: change.reason.clone(),
         drifted: change.drifted,
+        reversibility: change.reversibility,
     }
 }
 

@@ -95,7 +95,8 @@ impl Runner {
             stop,
         };
         let Some(wait) = register(shared.clone()).await? else { return Ok(()) };
-        tracing::info!(engines = shared.names().join(","), capacity = shared.capacity, "registered; waiting for work");
+        let (engines, sandbox) = (shared.names().join(","), shared.confinement);
+        tracing::info!(engines, capacity = shared.capacity, %sandbox, "registered; waiting for work");
         let mut tasks = JoinSet::new();
         tasks.spawn(heartbeats(shared.clone(), wait));
         for place in 0..shared.capacity.max(1) {

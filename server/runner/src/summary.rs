@@ -1,6 +1,7 @@
 //! A plan for people, as the contract shows it.
 
 use freehold::raw::proto::deployments::v1 as pb;
+use freehold_domain::runs::Reversibility;
 use freehold_engines::{Action, Summary};
 
 pub(crate) fn message(summary: &Summary) -> pb::RunPlan {
@@ -31,6 +32,7 @@ pub(crate) fn message(summary: &Summary) -> pb::RunPlan {
                 depends_on: change.depends_on.clone(),
                 reason: change.reason.clone(),
                 drifted: change.drifted,
+                reversibility: reversibility(change.action, change.reversibility).into(),
             })
             .collect(),
         summary: Some(pb::PlanSummary {
@@ -40,6 +42,10 @@ pub(crate) fn message(summary: &Summary) -> pb::RunPlan {
             delete: number(counts.delete),
             unchanged: number(counts.unchanged),
             drifted: number(counts.drifted),
+            reversible: number(counts.reversible),
+            reversible_with_data_loss: number(counts.reversible_with_data_loss),
+            irreversible: number(counts.irreversible),
+            unknown_reversibility: number(counts.unknown_reversibility),
         }),
         outputs: summary
             .outputs
@@ -65,6 +71,16 @@ fn action(action: Action) -> pb::ChangeAction {
         Action::Replace => pb::ChangeAction::Replace,
         Action::Delete => pb::ChangeAction::Delete,
         Action::Noop => pb::ChangeAction::Noop,
+    }
+}
+
+fn reversibility(action: Action, reversibility: Reversibility) -> pb::Reversibility {
+    match (action, reversibility) {
+        (Action::Noop, _) => pb::Reversibility::Unspecified,
+        (_, Reversibility::Reversible) => pb::Reversibility::Reversible,
+        (_, Reversibility::ReversibleWithDataLoss) => pb::Reversibility::ReversibleWithDataLoss,
+        (_, Reversibility::Irreversible) => pb::Reversibility::Irreversible,
+        (_, Reversibility::Unknown) => pb::Reversibility::Unknown,
     }
 }
 

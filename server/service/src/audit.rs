@@ -80,6 +80,7 @@ pub(crate) fn record(caller: &Caller, uid: Uid, time: Timestamp, resource: Strin
         trace_id: call.trace_id,
         source_address: call.source_address,
         change: String::new(),
+        receipt_digest: String::new(),
     }
 }
 

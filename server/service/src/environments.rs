@@ -8,13 +8,16 @@ use freehold_domain::{
     audit::Event,
     environments::{Environment, EnvironmentKind},
     lifetimes::TtlPolicy,
-    names::{EnvironmentName, Id, ProjectName, RunnerPoolName},
+    names::{ApprovalPolicyName, EnvironmentName, Id, ProjectName, RunnerPoolName},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
 };
-use freehold_store::{Session, Tx, access, environments, runners};
+use freehold_store::{Session, Tx, access, approval_policies, environments, runners};
 
 use crate::app::{App, Write};
+
+/// The field that names the policy.
+const POLICY: &str = "environment.approval_policy";
 
 /// What a new environment is.
 #[derive(Clone, Debug)]
@@ -29,6 +32,7 @@ pub struct CreateEnvironment {
     pub require_approval: bool,
     pub require_undrifted_dependencies: bool,
     pub ttl: TtlPolicy,
+    pub approval_policy: Option<ApprovalPolicyName>,
 }
 
 /// What changes; `None` stays.
@@ -47,6 +51,8 @@ pub struct UpdateEnvironment {
     pub default_ttl: Option<Option<Duration>>,
     /// `Some(None)` takes it away.
     pub max_ttl: Option<Option<Duration>>,
+    /// `Some(None)` names none any more.
+    pub approval_policy: Option<Option<ApprovalPolicyName>>,
 }
 
 /// Creates an environment.
@@ -69,8 +75,12 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateEnvironment, write: &
         require_approval: cmd.require_approval,
         require_undrifted_dependencies: cmd.require_undrifted_dependencies,
         ttl: cmd.ttl.check().map_err(wrong_ttl)?,
+        approval_policy: cmd.approval_policy,
     };
     environments::insert(&mut tx, place.scope, &cmd.parent.to_string(), &environment).await?;
+    if environment.approval_policy.is_some() {
+        approval_policies::name(&mut tx, place.scope, &environment.name, environment.approval_policy.as_ref(), POLICY).await?;
+    }
     tx.announce(Event::new("environment.created", &environment.name, uid, 1));
     tx.take(Dimension::Environments, 1);
     app.finish(tx, write, &environment).await?;
@@ -114,6 +124,10 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateEnvironment, write: &
         expect_pool(&mut tx, &pool).await?;
         environment.runner_pool = pool;
     }
+    if let Some(policy) = cmd.approval_policy {
+        approval_policies::name(&mut tx, place.scope, &environment.name, policy.as_ref(), POLICY).await?;
+        environment.approval_policy = policy;
+    }
     if environment != before {
         environment.meta.touch(tx.now());
         environments::update(&mut tx, place.scope, &environment).await?;
@@ -137,6 +151,7 @@ pub async fn delete(app: &App, caller: &Caller, name: &EnvironmentName, allow_mi
     };
     environment.meta.expect_etag(write.etag.as_deref())?;
     environments::delete(&mut tx, place.scope, &environment).await?;
+    approval_policies::name(&mut tx, place.scope, name, None, POLICY).await?;
     // A later environment of this name must not find roles that were given on this one.
     let bindings = access::delete_bindings_on(&mut tx, place.scope, name).await?;
     tx.announce(Event::new("environment.deleted", name, environment.meta.uid, environment.meta.version + 1));

@@ -3,6 +3,7 @@
 use freehold_domain::{
     Result,
     access::{Caller, Principal, Role, allows},
+    approvals::{APPROVE, Standing},
     deployments::Deployment,
     explain::{Explanation, Facts, Hindrance},
     names::RunName,
@@ -17,8 +18,8 @@ use freehold_store::{Session, access, queue, quotas, runs, tenants};
 
 use crate::{
     app::{App, Place},
-    identify, resolution,
-    runs::{deployment_of, environment_of, find},
+    approvals, identify, resolution,
+    runs::{deployment_of, find},
 };
 
 /// Runs of a queue that are read to find out about a place in it, at most.
@@ -35,8 +36,8 @@ pub async fn explain(app: &App, caller: &Caller, name: &RunName) -> Result<(Run,
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
     let mut db = app.store.read().await?;
     let run = find(&mut db, &place, name).await?;
-    let run = run.under(&environment_of(&mut db, &place, &name.deployment_name()).await?);
     let deployment = deployment_of(&mut db, &place, &run).await?;
+    let run = approvals::under(app, &mut db, &place, run, &deployment, app.now()).await?;
     let tenant =
         tenants::get_by_uid(&mut db, place.scope.0.0).await?.map_or_else(|| (*place.tenant).clone(), |(tenant, _)| tenant);
     let mut facts = Facts {
@@ -114,19 +115,23 @@ async fn line(db: &mut Session, facts: &mut Facts) -> Result<()> {
 /// Members of the tenant that may decide on the plan of a run.
 async fn deciders(app: &App, place: &Place, facts: &Facts) -> Result<Vec<String>> {
     let run = &facts.run;
-    let permission = if run.approval_required { "deployments.runs.approve" } else { "deployments.runs.apply" };
-    let own = run.approval_required && !run.allow_self_approval;
+    let permission = if run.needs_approval() { APPROVE } else { "deployments.runs.apply" };
     let mut found: Vec<Principal> = Vec::new();
     let mut page = Page { size: 500, after: None, newest_first: false };
     for _ in 0..BINDING_PAGES {
         let listed = access::list_bindings(&mut app.store.read().await?, place.scope, page).await?;
         for binding in listed.items {
             let promising = Role::find(&binding.role).is_some_and(|role| role.allows(permission));
-            if !promising || found.contains(&binding.member) || own && binding.member == run.creator {
+            if !promising || found.contains(&binding.member) {
                 continue;
             }
-            let grants = identify::grants(app, &binding.member).await?.unwrap_or_default();
-            if allows(&grants, permission, &run.name.to_string(), facts.now) {
+            let standing = Standing { grants: identify::grants(app, &binding.member).await?.unwrap_or_default() };
+            let may = if run.needs_approval() {
+                run.would_count(&binding.member, &standing, facts.now)
+            } else {
+                allows(&standing.grants, permission, &run.name.to_string(), facts.now)
+            };
+            if may {
                 found.push(binding.member);
             }
             if found.len() == NAMED {

@@ -7,9 +7,12 @@ use freehold_domain::{
     tenants::TenantState,
     time::Timestamp,
 };
-use freehold_store::{access, service_accounts, users as rows};
+use freehold_store::{Session, access, service_accounts, users as rows};
 
-use crate::{app::App, registration, users};
+use crate::{
+    app::{App, Place},
+    registration, users,
+};
 
 /// What a call has proven.
 #[derive(Clone, Debug)]
@@ -66,26 +69,40 @@ pub(crate) async fn grants(app: &App, principal: &Principal) -> Result<Option<Ve
         return Ok(Some(grants));
     }
     let reading = app.grants.reading();
-    let mut db = app.store.read().await?;
+    let grants = read_grants(&mut app.store.read().await?, &place, principal).await?;
+    if let Some(grants) = &grants {
+        app.grants.put(reading, principal.clone(), grants.clone());
+    }
+    Ok(grants)
+}
+
+/// The same of somebody who acts in this tenant, as the database says and not as it said a while ago.
+pub(crate) async fn present_grants(
+    app: &App,
+    db: &mut Session,
+    place: &Place,
+    principal: &Principal,
+) -> Result<Option<Vec<Grant>>> {
+    match principal.tenant() {
+        None => grants(app, principal).await,
+        Some(tenant) if tenant == place.tenant.name => read_grants(db, place, principal).await,
+        Some(_) => Ok(None),
+    }
+}
+
+async fn read_grants(db: &mut Session, place: &Place, principal: &Principal) -> Result<Option<Vec<Grant>>> {
     let may_sign_in = match principal {
-        Principal::User(name) => {
-            rows::get(&mut db, place.scope, name).await?.is_some_and(|user| user.state != UserState::Deactivated)
-        }
-        Principal::ServiceAccount(name) => service_accounts::get(&mut db, place.scope, name).await?.is_some(),
+        Principal::User(name) => rows::get(db, place.scope, name).await?.is_some_and(|user| user.state != UserState::Deactivated),
+        Principal::ServiceAccount(name) => service_accounts::get(db, place.scope, name).await?.is_some(),
         Principal::Platform(_) | Principal::Runner(_) | Principal::Server => false,
     };
     if !may_sign_in {
         return Ok(None);
     }
-    let bindings = access::bindings_of(&mut db, place.scope, principal).await?;
-    let grants: Vec<Grant> = bindings
-        .into_iter()
-        .filter_map(|binding| {
-            Some(Grant { role: Role::find(&binding.role)?, resource: binding.resource, expire_time: binding.expire_time })
-        })
-        .collect();
-    app.grants.put(reading, principal.clone(), grants.clone());
-    Ok(Some(grants))
+    let grants = access::bindings_of(db, place.scope, principal).await?.into_iter().filter_map(|binding| {
+        Some(Grant { role: Role::find(&binding.role)?, resource: binding.resource, expire_time: binding.expire_time })
+    });
+    Ok(Some(grants.collect()))
 }
 
 /// Whether a certificate identity is a principal by its own name, `spiffe://{trust domain}/{principal}`.

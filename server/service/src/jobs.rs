@@ -15,7 +15,7 @@ use freehold_domain::{
     names::{RunName, RunnerName},
     queue::Waiting,
     quotas::Dimension,
-    runs::{ApplyEnd, ChangeAction, PlanFacts, Progress, Run, RunError, RunEvent, RunKind, RunPhase, StepState},
+    runs::{ApplyEnd, PlanFacts, PlannedChange, Progress, Run, RunError, RunEvent, RunKind, RunPhase, StepState},
     time::{Timestamp, Uid},
 };
 use freehold_store::{
@@ -25,15 +25,15 @@ use freehold_store::{
     runs::{self, StepRow},
     tenants,
 };
-use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
     app::{App, Place},
+    approvals::{self, sha256},
     blueprints, queue, resolution,
     runners::expect_fit,
-    runs::{advance, advance_with, deployment_of, environment_of, find, woken},
+    runs::{advance, advance_with, deployment_of, find, woken},
     seal::SealedPlace,
     state::{NewState, Writer, write_state},
 };
@@ -120,7 +120,7 @@ pub enum Ended {
         /// Its numbers; the digest in it is taken here.
         facts: PlanFacts,
         /// What it does to each resource that it changes.
-        changes: BTreeMap<String, ChangeAction>,
+        changes: BTreeMap<String, PlannedChange>,
     },
     /// An apply came to its end.
     Applied {
@@ -178,9 +178,8 @@ pub(crate) async fn claim(
     let Some(run) = run else { return Ok(Claim::Gone) };
     let now = tx.now();
     let (mut run, deployment) = if run.phase == RunPhase::ApplyQueued {
-        let environment = environment_of(&mut tx, place, &run.name.deployment_name()).await?;
         let deployment = deployment_of(&mut tx, place, &run).await?;
-        (run.under(&environment), Some(deployment))
+        (approvals::under(app, &mut tx, place, run, &deployment, now).await?, Some(deployment))
     } else {
         (run, None)
     };
@@ -195,12 +194,15 @@ pub(crate) async fn claim(
         return Ok(Claim::Waits);
     }
     let seen = run.version;
-    let turned = match turned(&run, deployment.as_ref())? {
-        None => resolution::look(app, &mut tx, place, &mut run).await?,
-        turned => turned,
-    };
-    let waits = matches!(turned, Some(RunEvent::WaitsFor(_)));
-    let event = turned.unwrap_or_else(|| RunEvent::Claimed { runner: runner.clone(), ask });
+    let mut refusal = turned(&run, deployment.as_ref())?;
+    if refusal.is_none() {
+        refusal = resolution::look(app, &mut tx, place, &mut run).await?;
+    }
+    if refusal.is_none() && deployment.is_some() {
+        refusal = approvals::hindrance(app, &mut tx, place, &run).await?;
+    }
+    let waits = matches!(refusal, Some(RunEvent::WaitsFor(_)));
+    let event = refusal.unwrap_or_else(|| RunEvent::Claimed { runner: runner.clone(), ask });
     let claimed = matches!(event, RunEvent::Claimed { .. });
     let lease = tx.database_now().await?.plus(app.lease);
     fault::point("claim.begun");
@@ -227,10 +229,7 @@ pub(crate) async fn claim(
 fn turned(run: &Run, deployment: Option<&Deployment>) -> Result<Option<RunEvent>> {
     let Some(deployment) = deployment else { return Ok(None) };
     let plan = run.plan.as_ref().ok_or_else(|| Error::internal(format!("{} is to be applied without a plan", run.name)))?;
-    if plan.base_serial != deployment.state_serial {
-        return Ok(Some(RunEvent::WentStale));
-    }
-    Ok((!run.is_approved()).then_some(RunEvent::ApprovalVoided))
+    Ok((plan.base_serial != deployment.state_serial).then_some(RunEvent::WentStale))
 }
 
 async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job> {
@@ -430,7 +429,6 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
     fault::point("complete.begun");
     let mut deployment = None;
     if matches!(ended, Ended::Planned { .. }) {
-        run = run.under(&environment_of(&mut tx, &place, &name.deployment_name()).await?);
         deployment = Some(deployment_of(&mut tx, &place, &run).await?);
     }
     let outdated = |facts: &PlanFacts| deployment.as_ref().is_some_and(|deployment| run.is_outdated(facts, deployment));
@@ -444,7 +442,11 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
             if run.kind == RunKind::Destroy {
                 tx.lift(Dimension::StorageBytes);
             }
-            facts.digest = format!("sha256:{}", hex(digest(&SHA256, &plan).as_ref()));
+            facts.digest = sha256(&plan);
+            facts.reviewed = approvals::reviewed(app, &mut tx, &place, &run).await?;
+            if let Some(deployment) = &deployment {
+                run.demand = approvals::demand(&mut tx, &place, &run, deployment, &facts, &changes).await?;
+            }
             app.put(&mut tx, &place, run.uid(), Kind::Plan, 0, &plan).await?;
             app.put(&mut tx, &place, run.uid(), Kind::PlanSummary, 0, &summary).await?;
             RunEvent::Planned(facts, changes)
@@ -562,12 +564,4 @@ async fn leased(tx: &mut Tx, place: &Place, runner: &RunnerName, name: &RunName,
 
 fn lease_lost(run: &Run) -> Error {
     Error::new(Reason::LeaseLost, "this lease is over; stop work on the run").with("epoch", run.epoch)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -6,14 +6,17 @@ use freehold_domain::{
     Error, Result,
     access::Caller,
     audit::Event,
-    names::{Id, ProjectName, TenantName},
+    names::{ApprovalPolicyName, Id, ProjectName, TenantName},
     projects::Project,
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
 };
-use freehold_store::{Session, access, projects};
+use freehold_store::{Session, access, approval_policies, projects};
 
 use crate::app::{App, Write};
+
+/// The field that names the policy.
+const POLICY: &str = "project.approval_policy";
 
 /// What a new project is.
 #[derive(Clone, Debug)]
@@ -23,6 +26,7 @@ pub struct CreateProject {
     pub id: Option<Id>,
     pub described: Described,
     pub description: String,
+    pub approval_policy: Option<ApprovalPolicyName>,
 }
 
 /// What changes; `None` stays.
@@ -33,6 +37,8 @@ pub struct UpdateProject {
     pub display_name: Option<String>,
     pub labels: Option<Labels>,
     pub description: Option<String>,
+    /// `Some(None)` names none any more.
+    pub approval_policy: Option<Option<ApprovalPolicyName>>,
 }
 
 /// Creates a project.
@@ -46,8 +52,11 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateProject, write: &Writ
     let name =
         ProjectName { tenant: cmd.parent.tenant.clone(), project: cmd.id.unwrap_or_else(|| Id::generated("project", uid)) };
     let meta = Meta::new(uid, cmd.described, &caller.principal, tx.now());
-    let project = Project { name, meta, description: cmd.description };
+    let project = Project { name, meta, description: cmd.description, approval_policy: cmd.approval_policy };
     projects::insert(&mut tx, place.scope, &cmd.parent.to_string(), &project).await?;
+    if project.approval_policy.is_some() {
+        approval_policies::name(&mut tx, place.scope, &project.name, project.approval_policy.as_ref(), POLICY).await?;
+    }
     tx.announce(Event::new("project.created", &project.name, uid, 1));
     tx.take(Dimension::Projects, 1);
     app.finish(tx, write, &project).await?;
@@ -81,6 +90,10 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateProject, write: &Writ
     if let Some(description) = cmd.description {
         project.description = description;
     }
+    if let Some(policy) = cmd.approval_policy {
+        approval_policies::name(&mut tx, place.scope, &project.name, policy.as_ref(), POLICY).await?;
+        project.approval_policy = policy;
+    }
     if project != before {
         project.meta.touch(tx.now());
         projects::update(&mut tx, place.scope, &project).await?;
@@ -104,6 +117,7 @@ pub async fn delete(app: &App, caller: &Caller, name: &ProjectName, allow_missin
     };
     project.meta.expect_etag(write.etag.as_deref())?;
     projects::delete(&mut tx, place.scope, &project).await?;
+    approval_policies::name(&mut tx, place.scope, name, None, POLICY).await?;
     // A later project of this name must not find roles that were given on this one.
     let bindings = access::delete_bindings_on(&mut tx, place.scope, name).await?;
     tx.announce(Event::new("project.deleted", name, project.meta.uid, project.meta.version + 1));

@@ -4,6 +4,7 @@ use freehold_domain::quotas::Dimension;
 use freehold_domain::{
     Error, Reason, Result,
     access::{Caller, Principal},
+    approvals::Demand,
     audit::Event,
     dependencies::{Dependency, takes_outputs},
     deployments::{Deployment, DeploymentState, Revision},
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, Place, Write},
-    dependencies, deployments as desired, explain,
+    approvals, dependencies, deployments as desired, explain, receipts,
     resolution::{self, Made},
 };
 
@@ -89,8 +90,7 @@ pub(crate) async fn begin(
             target_revision: cmd.revision,
             generation: deployment.generation,
             auto_apply: cmd.auto_apply || deployment.auto_apply && cmd.kind == RunKind::Apply,
-            approval_required: environment.needs_approval(),
-            allow_self_approval: environment.allow_self_approval,
+            demand: Demand::of(&environment),
             dependencies,
             resolved: subject.resolved.is_some(),
             creator,
@@ -240,17 +240,21 @@ pub enum Verdict {
     Reject,
 }
 
+/// What somebody has reviewed, and says of it.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub struct Review {
+    pub plan_digest: String,
+    /// `None` when the reviewer does not say it.
+    pub review_digest: Option<String>,
+    pub comment: String,
+}
+
 /// Decides about the plan with a digest.
-pub async fn decide(
-    app: &App,
-    caller: &Caller,
-    name: &RunName,
-    verdict: Verdict,
-    digest: String,
-    comment: String,
-    write: &Write,
-) -> Result<Run> {
-    let decision = Decision { by: caller.principal.clone(), plan_digest: digest, comment };
+pub async fn decide(app: &App, caller: &Caller, name: &RunName, verdict: Verdict, review: Review, write: &Write) -> Result<Run> {
+    let Review { plan_digest, review_digest, comment } = review;
+    let (by, channel) = (caller.principal.clone(), caller.proof.to_string());
+    let decision = Decision { by, plan_digest, review_digest, comment, channel, standing: None };
     let event = match verdict {
         Verdict::Approve => RunEvent::Approved(decision),
         Verdict::Apply => RunEvent::Confirmed(decision),
@@ -259,12 +263,17 @@ pub async fn decide(
     change(app, caller, name, event, write).await
 }
 
+/// Takes the caller's own approval back.
+pub async fn withdraw(app: &App, caller: &Caller, name: &RunName, write: &Write) -> Result<Run> {
+    change(app, caller, name, RunEvent::Withdrawn(caller.principal.clone()), write).await
+}
+
 /// Asks a run to stop.
 pub async fn cancel(app: &App, caller: &Caller, name: &RunName, write: &Write) -> Result<Run> {
     change(app, caller, name, RunEvent::CancelRequested, write).await
 }
 
-async fn change(app: &App, caller: &Caller, name: &RunName, event: RunEvent, write: &Write) -> Result<Run> {
+async fn change(app: &App, caller: &Caller, name: &RunName, mut event: RunEvent, write: &Write) -> Result<Run> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
     let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
     if let Some(done) = tx.replayed()? {
@@ -278,10 +287,14 @@ async fn change(app: &App, caller: &Caller, name: &RunName, event: RunEvent, wri
             .with("current_etag", run.etag()));
     }
     let now = tx.now();
-    if matches!(event, RunEvent::Approved(_) | RunEvent::Confirmed(_)) {
-        run = run.under(&environment_of(&mut tx, &place, &name.deployment_name()).await?);
-        if run.kind == RunKind::Destroy {
-            deployment_of(&mut tx, &place, &run).await?.expect_unprotected()?;
+    if matches!(event, RunEvent::Approved(_) | RunEvent::Confirmed(_) | RunEvent::Withdrawn(_)) {
+        let deployment = deployment_of(&mut tx, &place, &run).await?;
+        run = approvals::under(app, &mut tx, &place, run, &deployment, now).await?;
+        if let RunEvent::Approved(decision) | RunEvent::Confirmed(decision) = &mut event {
+            decision.standing = approvals::standing(app, &mut tx, &place, &caller.principal).await?;
+            if run.kind == RunKind::Destroy {
+                deployment.expect_unprotected()?;
+            }
         }
     }
     let lease = runs::lease_until(&mut tx, place.scope, run.uid()).await?;
@@ -440,6 +453,7 @@ pub(crate) async fn advance_with(
     if run.phase != phase {
         let data = serde_json::json!({ "phase": run.phase.as_str(), "outcome": run.outcome, "epoch": run.epoch });
         tx.announce(Event::new("run.moved", &run.name, uid, run.version).with(data));
+        receipts::sign(app, tx, place, phase, &run).await?;
     }
     Ok(run)
 }

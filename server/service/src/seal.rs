@@ -6,7 +6,10 @@ use freehold_domain::{
     time::{Random, Uid},
 };
 use freehold_store::payloads::Kind;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac,
+};
 
 /// Bytes of a key.
 pub const KEY_BYTES: usize = 32;
@@ -17,8 +20,11 @@ const MARK: &[u8] = b"v1|master key";
 /// The key that wraps the tenants' keys. It is kept outside the database.
 pub struct MasterKey(LessSafeKey);
 
-/// The key that seals what belongs to one tenant.
-pub struct DataKey(LessSafeKey);
+/// The key that seals what belongs to one tenant, and another one, made of it, for digests that only the tenant's data gives.
+pub struct DataKey(LessSafeKey, hmac::Key);
+
+/// What the key of digests is made of the data key with.
+const DIGESTS: &[u8] = b"freehold digests v1";
 
 fn key(bytes: &[u8]) -> Result<LessSafeKey> {
     UnboundKey::new(&AES_256_GCM, bytes).map(LessSafeKey::new).map_err(|_| Error::internal("a key is not of 32 bytes"))
@@ -73,11 +79,37 @@ impl MasterKey {
 
     /// Opens a wrapped data key.
     pub fn unwrap(&self, tenant: Uid, wrapped: &[u8]) -> Result<DataKey> {
-        key(&open(&self.0, tenant.0.as_bytes(), wrapped)?).map(DataKey)
+        let bytes = open(&self.0, tenant.0.as_bytes(), wrapped)?;
+        let digests = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), DIGESTS);
+        Ok(DataKey(key(&bytes)?, hmac::Key::new(hmac::HMAC_SHA256, digests.as_ref())))
+    }
+
+    /// Seals the private half of a key that signs receipts.
+    pub fn seal_receipt_key(&self, random: &dyn Random, number: i64, seed: &[u8]) -> Result<Vec<u8>> {
+        seal(&self.0, random, receipt_key(number).as_bytes(), seed)
+    }
+
+    /// Opens it.
+    pub fn open_receipt_key(&self, number: i64, sealed: &[u8]) -> Result<Vec<u8>> {
+        open(&self.0, receipt_key(number).as_bytes(), sealed)
     }
 }
 
+fn receipt_key(number: i64) -> String {
+    format!("v1|receipt key|{number}")
+}
+
 impl DataKey {
+    /// A digest of bytes of this kind, `hmac-sha256:…`. Who does not have the key cannot try out what the bytes may be, so it may
+    /// be shown even where they are a secret that can be guessed.
+    pub fn digest(&self, kind: &str, bytes: &[u8]) -> String {
+        let mut context = hmac::Context::with_key(&self.1);
+        context.update(kind.as_bytes());
+        context.update(&[0]);
+        context.update(bytes);
+        context.sign().as_ref().iter().fold("hmac-sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+    }
+
     /// Seals bytes for their one place in the database; elsewhere they do not open.
     pub fn seal(&self, random: &dyn Random, place: &SealedPlace, plain: &[u8]) -> Result<Vec<u8>> {
         seal(&self.0, random, place.associated().as_bytes(), plain)

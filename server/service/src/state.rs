@@ -16,11 +16,11 @@ use freehold_store::{
     RequestKey, Session, Tx, blueprint_versions, deployments,
     payloads::{self, Kind},
 };
-use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use crate::{
     app::{App, Place, Write},
+    approvals::sha256,
     deployments as desired,
 };
 
@@ -366,12 +366,4 @@ async fn insert(
     deployments::insert_state(tx, place.scope, deployment.meta.uid, &version).await?;
     app.put(tx, place, deployment.meta.uid, Kind::State, version.serial, &state.bytes).await?;
     Ok(version)
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    digest(&SHA256, bytes).as_ref().iter().fold("sha256:".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -9,6 +9,7 @@ mod session;
 mod entity;
 
 pub mod access;
+pub mod approval_policies;
 pub mod audit;
 pub mod blueprint_versions;
 pub mod blueprints;
@@ -24,6 +25,7 @@ pub mod projects;
 pub mod queue;
 pub mod quotas;
 mod reads;
+pub mod receipts;
 pub mod registration;
 pub mod retention;
 pub mod runners;

@@ -20,11 +20,11 @@ macro_rules! migrations {
 
 const POSTGRES: &[(i64, &str, &str)] = &migrations!(
     "postgres": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key", 5 "0005_queue",
-    7 "0007_registration", 9 "0009_dependencies"
+    6 "0006_approvals", 7 "0007_registration", 9 "0009_dependencies"
 );
 const SQLITE: &[(i64, &str, &str)] = &migrations!(
     "sqlite": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key", 5 "0005_queue",
-    7 "0007_registration", 9 "0009_dependencies"
+    6 "0006_approvals", 7 "0007_registration", 9 "0009_dependencies"
 );
 
 pub(crate) async fn postgres(pool: &PgPool) -> Result<()> {
@@ -88,8 +88,7 @@ mod tests {
             target_revision: 0,
             generation: 1,
             auto_apply: false,
-            approval_required: false,
-            allow_self_approval: false,
+            demand: freehold_domain::approvals::Demand::default(),
             creator: "platform/admin".parse().expect("a principal"),
             message: String::new(),
         };

@@ -116,6 +116,7 @@ impl Store {
             trace_id: String::new(),
             source_address: String::new(),
             change: String::new(),
+            receipt_digest: String::new(),
         };
         let random = std::sync::Arc::clone(&self.random);
         Ok(Tx {
@@ -170,6 +171,16 @@ impl Tx {
     /// Gives back what was put aside for the owner; nothing when there is nothing.
     pub fn free(&mut self, dimension: Dimension, owner: Uid) {
         self.moves.push(Move::Free { dimension, owner });
+    }
+
+    /// Uid of the audit record that this transaction leaves.
+    pub fn record(&self) -> Uid {
+        self.record.uid
+    }
+
+    /// Has the audit record name the receipt that is signed in this transaction.
+    pub fn receipt(&mut self, digest: &str) {
+        self.record.receipt_digest = digest.to_owned();
     }
 
     /// The time that this transaction stamps its rows with.

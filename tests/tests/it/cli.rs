@@ -426,3 +426,69 @@ fn node<'a>(event: Event<'a>, events: &mut impl Iterator<Item = Event<'a>>) -> V
         other => panic!("{other:?} is not for data"),
     }
 }
+
+const CAREFUL: &str = "
+description: What is made needs two
+rules:
+  - name: two
+    when: plan.create > 0 && environment.kind == 'DEV'
+    require: { approvals: 2, from: [roles/approver, users/ada], expiry: 8h, comment_required: true }
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_approve_and_an_auditor_checks_it_with_files_alone() {
+    let world = World::new(Sqlite).await.with_sample().await;
+    let _runner = world.runner();
+    for who in ["ada", "bob"] {
+        world.person("acme", who, &["approver"]).await;
+    }
+    let (author, ada, bob) = (Shell::of(&world, "admin"), Shell::of(&world, "acme-ada"), Shell::of(&world, "acme-bob"));
+    let file = |name: &str, text: &str| {
+        let path = world.installation.path(name);
+        std::fs::write(&path, text).expect("the folder can be written");
+        path.display().to_string()
+    };
+    let careful = file("careful.yaml", CAREFUL);
+    let wrong = file("wrong.yaml", &CAREFUL.replace("plan.create", "plan.creates"));
+    author.fails(&format!("approval-policy create careful -f {wrong}"), 2, &["rules[0].when", "did you mean `create`"]);
+    let odd = file("odd.yaml", &CAREFUL.replace("expiry: 8h", "expiry: soon"));
+    author.fails(&format!("approval-policy create careful -f {odd}"), 2, &["rule two: expiry: write it as 90s, 10m or 1h"]);
+    let made = author.ok(&format!("approval-policy create careful -f {careful}"));
+    assert!(made.contains("users/ada") && made.contains("plan.create > 0"), "{made}");
+    assert!(author.ok("approval-policy list").contains("careful"));
+    author.ok("environment update shop/dev --approval-policy careful");
+    author.fails("approval-policy delete careful", 6, &["RESOURCE_IN_USE"]);
+    author.ok("deployment create shop/dev/hello --blueprint greeting@1.0.0 --input name=world");
+
+    let said = author.ok("deployment apply shop/dev/hello --yes");
+    assert!(said.contains("2 approvals by somebody else than its author of roles/approver"), "{said}");
+    let run = json(&author.ok("run list shop/dev/hello -o json"))[0]["name"].as_str().expect("a name").to_owned();
+    ada.fails(&format!("run approve {run} --yes"), 2, &["comment", "rule `two`"]);
+    let approved = ada.ok(&format!("run approve {run} --yes --comment fine"));
+    for words in ["An approval is of this and nothing else", "plan    sha256:", "review  sha256:", "Your approval is kept."] {
+        assert!(approved.contains(words), "{words} is missing: {approved}");
+    }
+    ada.ok(&format!("run withdraw {run}"));
+    let shown = bob.ok(&format!("run approvals {run}"));
+    assert!(shown.contains("asks for 2 approvals") && shown.contains("does not count: it was withdrawn"), "{shown}");
+    ada.ok(&format!("run approve {run} --yes --comment again"));
+    author.fails(&format!("receipt get {run}"), 1, &["has not begun"]);
+    assert!(bob.ok(&format!("run approve {run} --yes --comment fine")).contains("Done: 4 created"));
+
+    let (receipts, keys) = (author.ok(&format!("receipt get {run}")), author.ok("receipt key get"));
+    assert_eq!((receipts.lines().count(), author.ok("receipt export")), (2, receipts.clone()));
+    assert!(author.ok("receipt list").contains("BEGUN") && author.ok("receipt key list").contains("KEY ID"));
+    let (receipt, key) = (file("receipt.json", &receipts), file("key.pem", &keys));
+    let auditor = Shell { variables: Vec::new(), said: RefCell::default() };
+    let told = auditor.ok(&format!("receipt verify {receipt} --key {key}"));
+    for words in
+        ["approved by tenants/acme/users/ada", "approved by tenants/acme/users/bob", "rule `two`", "asked for 2 approvals"]
+    {
+        assert!(told.contains(words), "{words} is missing: {told}");
+    }
+    let altered = file("altered.json", &receipts.replacen('A', "B", 1));
+    auditor.fails(&format!("receipt verify {altered} --key {key}"), 1, &["is not to be believed: line 1"]);
+    auditor.fails(&format!("receipt verify {receipt}"), 2, &["--key FILE"]);
+    author.ok("receipt key rotate");
+    assert_eq!(author.ok("receipt key get").matches("BEGIN PUBLIC KEY").count(), 2);
+}

@@ -89,7 +89,7 @@ async fn grpcurl_finds_its_way_by_reflection_and_gets_answers_and_reasons() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_certificate_of_this_authority_the_handshake_fails() {
+async fn without_a_certificate_of_this_authority_nobody_comes_in() {
     let world = World::new(Sqlite).await;
     let pki = &world.installation.pki;
     let other = Pki::create(&world.installation.path("other"));
@@ -98,6 +98,11 @@ async fn without_a_certificate_of_this_authority_the_handshake_fails() {
         let address = listener.to_string();
         for certificate in [None, Some((&other, "admin"))] {
             let refused = outcome(curl(pki, certificate), &[&address, "list"]).expect_err("nobody comes in");
+            if listener == world.replica.runner && certificate.is_none() {
+                // Who joins has no certificate yet; there is nothing else for it.
+                assert!(refused.contains("server does not support the reflection API"), "{refused}");
+                continue;
+            }
             assert!(refused.contains("Failed to dial target host") && refused.contains("remote error: tls:"), "{refused}");
         }
         let fooled = outcome(curl(&other, Some((pki, "admin"))), &[&address, "list"]).expect_err("the client checks too");

@@ -18,6 +18,8 @@ macro_rules! both_databases {
     };
 }
 
+mod approval_policies;
+mod approvals;
 mod audit;
 mod bad_luck;
 mod blueprints;
@@ -40,6 +42,7 @@ mod misuse;
 mod privacy;
 mod queue;
 mod quota_race;
+mod receipts;
 mod registration;
 mod reports;
 mod requests;

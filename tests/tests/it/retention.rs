@@ -98,6 +98,9 @@ async fn fill(world: &World) {
     world.person("acme", "ada", &["tenant-admin"]).await;
     let end = Timestamp::now() + Duration::from_secs(3600);
     acme.api_keys().create("serviceAccounts/ci", end).send().await.expect("a key");
+    let rule = freehold::ApprovalRule::new("never", "false", 1);
+    acme.approval_policies().create("careful").rule(rule).send().await.expect("an approval policy");
+    acme.projects().update("shop").approval_policy("careful").send().await.expect("named");
     acme.deployments().create("shop/dev/hello", "greeting@1.0.0").input("name", "world").send().await.expect("a deployment");
     let needs = acme.deployments().create("shop/dev/next", "greeting@1.0.0").depends_on("shop/dev/hello").input("name", "all");
     needs.send().await.expect("a deployment that needs another one");

@@ -92,6 +92,12 @@ pub async fn plan(client: &Client, deployment: &str) -> String {
     client.runs().plan(deployment).auto_apply().send().await.expect("a run").into_run().name
 }
 
+/// The same with these bytes.
+pub fn planned_as(bytes: &str, create: i32, base_serial: i64) -> End {
+    let End::Plan(plan) = planned(create, base_serial) else { unreachable!("a plan") };
+    End::Plan(pb::PlanResult { plan: bytes.into(), ..plan })
+}
+
 /// A plan of the state with this serial that creates so many resources.
 pub fn planned(create: i32, base_serial: i64) -> End {
     let change = runs::ResourceChange {

@@ -221,6 +221,8 @@ async fn names(world: &World) -> BTreeMap<&'static str, String> {
     acme.deployments().create("shop/dev/web", "greeting@1.0.0").input("name", "world").send().await.expect("a deployment");
     let run = acme.runs().plan("shop/dev/web").auto_apply().send().await.expect("a run").wait_done().await.expect("it ends");
     let run = run.into_result().expect("well");
+    let rule = freehold::ApprovalRule::new("all", "true", 1);
+    acme.approval_policies().create("careful").rule(rule).send().await.expect("an approval policy");
     acme.users().invite("nobody@acme.example").id("nobody").send().await.expect("a user");
     acme.service_accounts().create("ci").send().await.expect("a service account");
     let spiffe_id = "spiffe://freehold.test/ns/prod/sa/web";

@@ -219,12 +219,8 @@ impl Start {
     }
 
     /// Sees the run through, as far as it is wanted.
-    async fn see_through(self, client: &Client, run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
-        if self.no_wait {
-            started(run.run(), screen)
-        } else {
-            decide_and_apply(client, run, self.yes, self.patience, screen).await
-        }
+    async fn see_through(self, run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
+        if self.no_wait { started(run.run(), screen) } else { decide_and_apply(run, self.yes, self.patience, screen).await }
     }
 }
 
@@ -294,19 +290,19 @@ impl DeploymentCommand {
                 start.check(screen)?;
                 let mut request = runs.plan(name);
                 set!(request.message(start.message.clone()));
-                start.see_through(client, request.send().await?, screen).await
+                start.see_through(request.send().await?, screen).await
             }
             Self::Destroy { name, start } => {
                 start.check(screen)?;
                 let mut request = runs.destroy(name);
                 set!(request.message(start.message.clone()));
-                start.see_through(client, request.send().await?, screen).await
+                start.see_through(request.send().await?, screen).await
             }
             Self::Rollback { name, to, start } => {
                 start.check(screen)?;
                 let mut request = runs.rollback(name, to);
                 set!(request.message(start.message.clone()));
-                start.see_through(client, request.send().await?, screen).await
+                start.see_through(request.send().await?, screen).await
             }
             Self::Drift { name, patience } => look(runs.detect_drift(name).send().await?, patience, screen).await,
             Self::Outputs { name, reveal } => {

@@ -43,6 +43,9 @@ pub enum EnvironmentCommand {
         /// How long a deployment may live at most
         #[arg(long, value_name = "DURATION", value_parser = lifetime)]
         max_ttl: Option<Duration>,
+        /// Approval policy that says whose approvals plans need; the project's if not given
+        #[arg(long, value_name = "POLICY")]
+        approval_policy: Option<String>,
         #[command(flatten)]
         labels: Labels,
     },
@@ -59,7 +62,7 @@ pub enum EnvironmentCommand {
         listing: Listing,
     },
     /// Changes what is given
-    #[command(group = ArgGroup::new("change").required(true).multiple(true).args(["kind", "display_name", "runner_pool", "allow_self_approval", "require_approval", "require_undrifted_dependencies", "default_ttl", "no_default_ttl", "max_ttl", "no_max_ttl", "labels", "remove_label", "clear_labels"]))]
+    #[command(group = ArgGroup::new("change").required(true).multiple(true).args(["kind", "display_name", "runner_pool", "allow_self_approval", "require_approval", "require_undrifted_dependencies", "default_ttl", "no_default_ttl", "max_ttl", "no_max_ttl", "approval_policy", "no_approval_policy", "labels", "remove_label", "clear_labels"]))]
     Update {
         /// Its name
         name: String,
@@ -93,6 +96,12 @@ pub enum EnvironmentCommand {
         /// A deployment may live for ever
         #[arg(long)]
         no_max_ttl: bool,
+        /// Approval policy that says whose approvals plans need
+        #[arg(long, value_name = "POLICY")]
+        approval_policy: Option<String>,
+        /// Names no approval policy any more
+        #[arg(long, conflicts_with = "approval_policy")]
+        no_approval_policy: bool,
         #[command(flatten)]
         labels: LabelChanges,
         #[command(flatten)]
@@ -142,6 +151,7 @@ impl EnvironmentCommand {
                 require_undrifted_dependencies,
                 default_ttl,
                 max_ttl,
+                approval_policy,
                 labels,
             } => {
                 let mut request = environments.create(name, kind).require_undrifted_dependencies(require_undrifted_dependencies);
@@ -150,6 +160,7 @@ impl EnvironmentCommand {
                 set!(request.display_name(display_name));
                 set!(request.runner_pool(runner_pool));
                 request = request.allow_self_approval(allow_self_approval).require_approval(require_approval);
+                set!(request.approval_policy(approval_policy));
                 for (key, value) in labels.labels {
                     request = request.label(key, value);
                 }
@@ -169,6 +180,8 @@ impl EnvironmentCommand {
                 no_default_ttl,
                 max_ttl,
                 no_max_ttl,
+                approval_policy,
+                no_approval_policy,
                 labels,
                 mut guard,
             } => {
@@ -185,6 +198,8 @@ impl EnvironmentCommand {
                 set!(request.runner_pool(runner_pool));
                 set!(request.allow_self_approval(allow_self_approval));
                 set!(request.require_approval(require_approval));
+                set!(request.approval_policy(approval_policy));
+                set!(request.no_approval_policy() if no_approval_policy);
                 relabel!(request, labels, guard, environments.get(&name));
                 set!(request.etag(guard.etag));
                 screen.item(&request.send().await?)

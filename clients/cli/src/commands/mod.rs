@@ -10,6 +10,7 @@ use crate::{Command, failure::Failure, input::pair, screen::Screen, show::Show};
 
 pub(crate) mod access;
 pub(crate) mod api_keys;
+pub(crate) mod approval_policies;
 pub(crate) mod audit;
 pub(crate) mod blueprints;
 pub(crate) mod dependencies;
@@ -18,6 +19,7 @@ pub(crate) mod environments;
 pub(crate) mod operations;
 pub(crate) mod projects;
 pub(crate) mod quotas;
+pub(crate) mod receipts;
 pub(crate) mod runner_pools;
 pub(crate) mod runs;
 pub(crate) mod service_accounts;
@@ -38,6 +40,8 @@ pub(crate) async fn run(command: Command, client: &Client, screen: &mut Screen) 
         Command::Blueprint(command) => command.run(client, screen).await,
         Command::Deployment(command) => command.run(client, screen).await,
         Command::Run(command) => command.run(client, screen).await,
+        Command::ApprovalPolicy(command) => command.run(client, screen).await,
+        Command::Receipt(command) => command.run(client, screen).await,
         Command::RunnerPool(command) => command.run(client, screen).await,
         Command::Audit(command) => command.run(client, screen).await,
         Command::Operation(command) => command.run(client, screen).await,

@@ -19,6 +19,9 @@ pub enum ProjectCommand {
         /// What it is for
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
+        /// Approval policy of environments that name none
+        #[arg(long, value_name = "POLICY")]
+        approval_policy: Option<String>,
         #[command(flatten)]
         labels: Labels,
     },
@@ -30,7 +33,7 @@ pub enum ProjectCommand {
     /// Lists projects
     List(Listing),
     /// Changes what is given
-    #[command(group = ArgGroup::new("change").required(true).multiple(true).args(["display_name", "description", "labels", "remove_label", "clear_labels"]))]
+    #[command(group = ArgGroup::new("change").required(true).multiple(true).args(["display_name", "description", "approval_policy", "no_approval_policy", "labels", "remove_label", "clear_labels"]))]
     Update {
         /// Its name
         name: String,
@@ -40,6 +43,12 @@ pub enum ProjectCommand {
         /// What it is for
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
+        /// Approval policy of environments that name none
+        #[arg(long, value_name = "POLICY")]
+        approval_policy: Option<String>,
+        /// Names no approval policy any more
+        #[arg(long, conflicts_with = "approval_policy")]
+        no_approval_policy: bool,
         #[command(flatten)]
         labels: LabelChanges,
         #[command(flatten)]
@@ -58,10 +67,11 @@ impl ProjectCommand {
     pub(crate) async fn run(self, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
         let projects = client.projects();
         match self {
-            Self::Create { name, display_name, description, labels } => {
+            Self::Create { name, display_name, description, approval_policy, labels } => {
                 let mut request = projects.create(name);
                 set!(request.display_name(display_name));
                 set!(request.description(description));
+                set!(request.approval_policy(approval_policy));
                 for (key, value) in labels.labels {
                     request = request.label(key, value);
                 }
@@ -69,10 +79,12 @@ impl ProjectCommand {
             }
             Self::Get { name } => screen.item(&projects.get(name).send().await?),
             Self::List(listing) => listing.show(projects.list(), screen).await,
-            Self::Update { name, display_name, description, labels, mut guard } => {
+            Self::Update { name, display_name, description, approval_policy, no_approval_policy, labels, mut guard } => {
                 let mut request = projects.update(&name);
                 set!(request.display_name(display_name));
                 set!(request.description(description));
+                set!(request.approval_policy(approval_policy));
+                set!(request.no_approval_policy() if no_approval_policy);
                 relabel!(request, labels, guard, projects.get(&name));
                 set!(request.etag(guard.etag));
                 screen.item(&request.send().await?)

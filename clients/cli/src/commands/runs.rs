@@ -6,6 +6,7 @@ use futures::TryStreamExt as _;
 
 use super::{Listing, Patience, set};
 use crate::{
+    approvals::{Approvals, approvals, subject},
     explanation::explanation,
     failure::Failure,
     follow::{apply, approve, attend, changed, log_line, phase_line, text},
@@ -66,6 +67,16 @@ pub enum RunCommand {
         #[command(flatten)]
         patience: Patience,
     },
+    /// Shows who has approved the plan, and what it still needs
+    Approvals {
+        /// Its name
+        name: String,
+    },
+    /// Takes your own approval back, before the apply begins
+    Withdraw {
+        /// Its name
+        name: String,
+    },
     /// Rejects the plan; the run ends
     Reject {
         /// Its name
@@ -119,6 +130,11 @@ impl RunCommand {
                 let run = reviewed(client, &name, yes, "Do you want to do this?", screen).await?;
                 apply(run, patience.until(), screen).await
             }
+            Self::Approvals { name } => {
+                let run = runs.get(name).send().await?.into_run();
+                screen.text(&Approvals { demand: &run.approval_demand, approvals: &run.approvals }, || approvals(&run))
+            }
+            Self::Withdraw { name } => screen.item(runs.withdraw_approval(name).send().await?.run()),
             Self::Reject { name, comment } => {
                 let run = runs.get(name).send().await?;
                 let mut request = run.reject();
@@ -150,7 +166,7 @@ async fn reviewed(client: &Client, name: &str, yes: bool, question: &str, screen
         let message = format!("the run is {} and awaits no approval", run.run().phase);
         return Err(Error::new(Code::FailedPrecondition, message).into());
     }
-    screen.aside(&plan(&run.plan().await?), !yes)?;
+    screen.aside(&(plan(&run.plan().await?) + &subject(run.run())), !yes)?;
     screen.confirm(yes, question).await?;
     Ok(run)
 }

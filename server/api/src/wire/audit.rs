@@ -71,6 +71,7 @@ fn message(parent: Option<&TenantName>, record: &AuditRecord) -> pb::AuditRecord
         trace_id: record.trace_id.clone(),
         source_address: record.source_address.clone(),
         change: record.change.clone(),
+        receipt_digest: record.receipt_digest.clone(),
     }
 }
 

@@ -91,6 +91,7 @@ fn create(body: pb::CreateEnvironmentRequest) -> Result<CreateEnvironment> {
     let described = fields.described("environment", environment.display_name, environment.labels);
     let default = fields.duration("environment.default_ttl", environment.default_ttl);
     let max = fields.duration("environment.max_ttl", environment.max_ttl);
+    let approval_policy = fields.optional("environment.approval_policy", &environment.approval_policy);
     fields.finish(|| {
         Some(CreateEnvironment {
             parent: parent?,
@@ -102,6 +103,7 @@ fn create(body: pb::CreateEnvironmentRequest) -> Result<CreateEnvironment> {
             require_approval: environment.require_approval,
             require_undrifted_dependencies: environment.require_undrifted_dependencies,
             ttl: TtlPolicy { default, max },
+            approval_policy,
         })
     })
 }
@@ -113,6 +115,7 @@ const WRITABLE: &[&str] = &[
     "runner_pool",
     "allow_self_approval",
     "require_approval",
+    "approval_policy",
     "require_undrifted_dependencies",
     "default_ttl",
     "max_ttl",
@@ -130,6 +133,7 @@ fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
     let (sets_default, sets_max) = (given.default_ttl.is_some(), given.max_ttl.is_some());
     let default_ttl = fields.duration("environment.default_ttl", given.default_ttl);
     let max_ttl = fields.duration("environment.max_ttl", given.max_ttl);
+    let policy = fields.optional("environment.approval_policy", &given.approval_policy);
     fields.finish(|| {
         Some(UpdateEnvironment {
             name: name?,
@@ -142,6 +146,7 @@ fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
             require_undrifted_dependencies: mask.take("require_undrifted_dependencies", undrifted, undrifted),
             default_ttl: mask.take("default_ttl", sets_default, default_ttl),
             max_ttl: mask.take("max_ttl", sets_max, max_ttl),
+            approval_policy: mask.take("approval_policy", !given.approval_policy.is_empty(), policy),
         })
     })
 }
@@ -186,6 +191,7 @@ fn message(environment: &Environment) -> pb::Environment {
         require_undrifted_dependencies: environment.require_undrifted_dependencies,
         default_ttl: environment.ttl.default.map(render::duration),
         max_ttl: environment.ttl.max.map(render::duration),
+        approval_policy: environment.approval_policy.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 

@@ -5,13 +5,18 @@ use std::{collections::BTreeMap, time::Duration};
 use freehold_domain::{
     Error, Reason, Result,
     access::{Caller, Principal},
+    approvals::Reviewed,
     deployments::ManagedResource,
     names::{RunName, RunnerName},
     runners::HEARTBEAT,
-    runs::{ApplyEnd, ChangeAction, PlanFacts, RunError, RunKind, RunPhase},
+    runs::{ApplyEnd, ChangeAction, PlanBinding, PlanFacts, PlannedChange, Reversibility, RunError, RunKind, RunPhase},
+    time::Timestamp,
 };
 use freehold_proto::{
-    deployments::v1::{ChangeAction as ActionMessage, ManagedResource as ResourceMessage, RunError as RunErrorMessage},
+    deployments::v1::{
+        ChangeAction as ActionMessage, ManagedResource as ResourceMessage, PlanBinding as BindingMessage, ResourceChange,
+        Reversibility as ReversibilityMessage, RunError as RunErrorMessage,
+    },
     runners::v1 as pb,
 };
 use freehold_service::{
@@ -273,6 +278,8 @@ fn ended(result: pb::complete_job_request::Result) -> Ended {
         Plan(plan) => {
             let summary = plan.summary.unwrap_or_default();
             let numbers = summary.summary.unwrap_or_default();
+            let changes: BTreeMap<String, PlannedChange> =
+                summary.changes.iter().filter_map(|change| Some((change.address.clone(), planned(change)?))).collect();
             let facts = PlanFacts {
                 digest: String::new(),
                 base_serial: summary.base_serial,
@@ -283,9 +290,16 @@ fn ended(result: pb::complete_job_request::Result) -> Ended {
                 unchanged: numbers.unchanged,
                 drifted: numbers.drifted,
                 outputs_change: summary.outputs.iter().any(|output| output.action() != ActionMessage::Noop),
+                // Counted here, so that the numbers that rules read are those of the changes that they read.
+                reversibility: changes.values().map(|change| change.reversibility).collect(),
+                binding: match summary.binding() {
+                    BindingMessage::Exact => PlanBinding::Exact,
+                    BindingMessage::Revalidated => PlanBinding::Revalidated,
+                    BindingMessage::IntentOnly | BindingMessage::Unspecified => PlanBinding::IntentOnly,
+                },
+                reviewed: Reviewed::default(),
+                create_time: Timestamp::default(),
             };
-            let changes =
-                summary.changes.iter().filter_map(|change| Some((change.address.clone(), action(change.action())?))).collect();
             Ended::Planned { plan: plan.plan, summary: summary.encode_to_vec(), facts, changes }
         }
         Apply(apply) => {
@@ -301,6 +315,17 @@ fn ended(result: pb::complete_job_request::Result) -> Ended {
         }
         Failure(failure) => Ended::Failed(run_error(failure.error.unwrap_or_default())),
     }
+}
+
+/// What a plan does to a resource; nothing when it is left alone.
+fn planned(change: &ResourceChange) -> Option<PlannedChange> {
+    let reversibility = match change.reversibility() {
+        ReversibilityMessage::Reversible => Reversibility::Reversible,
+        ReversibilityMessage::ReversibleWithDataLoss => Reversibility::ReversibleWithDataLoss,
+        ReversibilityMessage::Irreversible => Reversibility::Irreversible,
+        ReversibilityMessage::Unknown | ReversibilityMessage::Unspecified => Reversibility::Unknown,
+    };
+    Some(PlannedChange { action: action(change.action())?, kind: change.r#type.clone(), reversibility })
 }
 
 /// What is done to a resource; nothing when it is left alone.

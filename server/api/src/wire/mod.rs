@@ -2,6 +2,8 @@
 
 mod access;
 mod api_keys;
+mod approval_policies;
+mod approvals;
 mod audit;
 mod blueprints;
 mod dependencies;
@@ -15,6 +17,7 @@ mod operations;
 mod parse;
 mod projects;
 mod quotas;
+mod receipts;
 mod registration;
 mod render;
 mod routes;

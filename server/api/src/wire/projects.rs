@@ -80,11 +80,12 @@ fn create(body: pb::CreateProjectRequest) -> Result<CreateProject> {
     let project = body.project.unwrap_or_default();
     let described = fields.described("project", project.display_name, project.labels);
     let description = fields.prose("project.description", project.description, 1000);
-    fields.finish(|| Some(CreateProject { parent: parent?, id, described, description }))
+    let approval_policy = fields.optional("project.approval_policy", &project.approval_policy);
+    fields.finish(|| Some(CreateProject { parent: parent?, id, described, description, approval_policy }))
 }
 
 fn update(body: pb::UpdateProjectRequest) -> Result<UpdateProject> {
-    let mask = parse::Mask::new(body.update_mask.as_ref(), &["display_name", "labels", "description"])?;
+    let mask = parse::Mask::new(body.update_mask.as_ref(), &["display_name", "labels", "description", "approval_policy"])?;
     let mut fields = parse::Fields::new();
     let project = body.project.unwrap_or_default();
     let name = fields.text("project.name", &project.name);
@@ -92,12 +93,14 @@ fn update(body: pb::UpdateProjectRequest) -> Result<UpdateProject> {
         (!project.display_name.is_empty(), !project.labels.is_empty(), !project.description.is_empty());
     let described = fields.described("project", project.display_name, project.labels);
     let text = fields.prose("project.description", project.description, 1000);
+    let policy = fields.optional("project.approval_policy", &project.approval_policy);
     fields.finish(|| {
         Some(UpdateProject {
             name: name?,
             display_name: mask.take("display_name", display_name, described.display_name),
             labels: mask.take("labels", labels, described.labels),
             description: mask.take("description", description, text),
+            approval_policy: mask.take("approval_policy", !project.approval_policy.is_empty(), policy),
         })
     })
 }
@@ -114,5 +117,6 @@ fn message(project: &Project) -> pb::Project {
         update_time: Some(render::time(meta.update_time)),
         create_principal: meta.creator.clone(),
         description: project.description.clone(),
+        approval_policy: project.approval_policy.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }

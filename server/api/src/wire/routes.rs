@@ -1,6 +1,7 @@
 //! Which services a listener has.
 
 use freehold_proto::{
+    approvals::v1::{approval_policy_service_server::ApprovalPolicyServiceServer, receipt_service_server::ReceiptServiceServer},
     audit::v1::audit_service_server::AuditServiceServer,
     blueprints::v1::blueprint_service_server::BlueprintServiceServer,
     deployments::v1::{
@@ -49,6 +50,7 @@ impl Wire {
                 self, MESSAGE;
                 AccessServiceServer,
                 ApiKeyServiceServer,
+                ApprovalPolicyServiceServer,
                 AuditServiceServer,
                 BlueprintServiceServer,
                 DeploymentServiceServer,
@@ -56,6 +58,7 @@ impl Wire {
                 OperationServiceServer,
                 ProjectServiceServer,
                 QuotaServiceServer,
+                ReceiptServiceServer,
                 RunServiceServer,
                 RunnerPoolServiceServer,
                 ServerInfoServiceServer,

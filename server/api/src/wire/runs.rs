@@ -11,7 +11,7 @@ use freehold_domain::{
 use freehold_proto::deployments::v1 as pb;
 use freehold_service::{
     App, explain,
-    runs::{self, StartRun, Verdict},
+    runs::{self, Review, StartRun, Verdict},
     teardown::{self, DestroyEnvironment},
 };
 use futures::{Stream, stream};
@@ -19,7 +19,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{Wire, dependencies, explanation, log, parse, render, write};
+use super::{Wire, approvals, dependencies, explanation, log, parse, render, write};
 use crate::status;
 
 /// How long a call waits for a change before it says "not yet".
@@ -108,11 +108,11 @@ impl pb::run_service_server::RunService for Wire {
 
     async fn approve_run(&self, request: Request<pb::ApproveRunRequest>) -> Result<Response<pb::ApproveRunResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let (write, (name, comment)) = parse::both(
+            let (write, (name, review)) = parse::both(
                 write(&body, &body.request_id, false, &body.etag),
-                decision(&body.name, &body.plan_digest, body.comment),
+                review(&body.name, body.plan_digest, &body.review_digest, body.comment),
             )?;
-            let run = runs::decide(&self.app, &caller, &name, Verdict::Approve, body.plan_digest, comment, &write).await?;
+            let run = runs::decide(&self.app, &caller, &name, Verdict::Approve, review, &write).await?;
             Ok(pb::ApproveRunResponse { run: Some(message(&run)) })
         })
         .await
@@ -120,11 +120,11 @@ impl pb::run_service_server::RunService for Wire {
 
     async fn apply_run(&self, request: Request<pb::ApplyRunRequest>) -> Result<Response<pb::ApplyRunResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let (write, (name, comment)) = parse::both(
+            let (write, (name, review)) = parse::both(
                 write(&body, &body.request_id, false, &body.etag),
-                decision(&body.name, &body.plan_digest, String::new()),
+                review(&body.name, body.plan_digest, "", String::new()),
             )?;
-            let run = runs::decide(&self.app, &caller, &name, Verdict::Apply, body.plan_digest, comment, &write).await?;
+            let run = runs::decide(&self.app, &caller, &name, Verdict::Apply, review, &write).await?;
             Ok(pb::ApplyRunResponse { run: Some(message(&run)) })
         })
         .await
@@ -132,12 +132,24 @@ impl pb::run_service_server::RunService for Wire {
 
     async fn reject_run(&self, request: Request<pb::RejectRunRequest>) -> Result<Response<pb::RejectRunResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let (write, (name, comment)) = parse::both(
+            let (write, (name, review)) = parse::both(
                 write(&body, &body.request_id, false, &body.etag),
-                decision(&body.name, &body.plan_digest, body.comment),
+                review(&body.name, body.plan_digest, "", body.comment),
             )?;
-            let run = runs::decide(&self.app, &caller, &name, Verdict::Reject, body.plan_digest, comment, &write).await?;
+            let run = runs::decide(&self.app, &caller, &name, Verdict::Reject, review, &write).await?;
             Ok(pb::RejectRunResponse { run: Some(message(&run)) })
+        })
+        .await
+    }
+
+    async fn withdraw_approval(
+        &self,
+        request: Request<pb::WithdrawApprovalRequest>,
+    ) -> Result<Response<pb::WithdrawApprovalResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let (write, name) = parse::both(write(&body, &body.request_id, false, &body.etag), parse::name("name", &body.name))?;
+            let run = runs::withdraw(&self.app, &caller, &name, &write).await?;
+            Ok(pb::WithdrawApprovalResponse { run: Some(message(&run)) })
         })
         .await
     }
@@ -282,14 +294,15 @@ fn start(name: &str, kind: RunKind, revision: i64, auto_apply: bool, keep_queued
     fields.finish(|| Some(StartRun { name: name?, kind, revision, auto_apply, keep_queued, message }))
 }
 
-fn decision(name: &str, digest: &str, comment: String) -> Result<(RunName, String)> {
+fn review(name: &str, plan_digest: String, review_digest: &str, comment: String) -> Result<(RunName, Review)> {
     let mut fields = parse::Fields::new();
     let name = fields.text("name", name);
-    if digest.is_empty() {
+    if plan_digest.is_empty() {
         fields.wrong("plan_digest", "required: the digest of the plan that was reviewed");
     }
     let comment = fields.prose("comment", comment, 500);
-    fields.finish(|| Some((name?, comment)))
+    let review_digest = Some(review_digest.to_owned()).filter(|digest| !digest.is_empty());
+    fields.finish(|| Some((name?, Review { plan_digest, review_digest, comment })))
 }
 
 const PHASES: [(RunPhase, pb::RunPhase); 11] = [
@@ -352,15 +365,13 @@ pub(super) fn message(run: &Run) -> pb::Run {
             delete: plan.delete,
             unchanged: plan.unchanged,
             drifted: plan.drifted,
+            reversible: plan.reversibility.reversible,
+            reversible_with_data_loss: plan.reversibility.data_loss,
+            irreversible: plan.reversibility.irreversible,
+            unknown_reversibility: plan.reversibility.unknown,
         }),
-        approval_required: run.approval_required,
-        approval: run.approval.as_ref().map(|approval| pb::Approval {
-            decision: if approval.approved { pb::ApprovalDecision::Approve } else { pb::ApprovalDecision::Reject }.into(),
-            principal: approval.principal.to_string(),
-            plan_digest: approval.plan_digest.clone(),
-            comment: approval.comment.clone(),
-            create_time: Some(render::time(approval.create_time)),
-        }),
+        approval_required: run.demand.needs_approval(),
+        approval: run.approval.as_ref().map(|approval| approvals::approval(run, approval)),
         error: run.error.as_ref().map(|error| pb::RunError {
             code: error.code.clone(),
             message: error.message.clone(),
@@ -382,6 +393,9 @@ pub(super) fn message(run: &Run) -> pb::Run {
         message: run.message.clone(),
         dependencies: run.dependencies.iter().map(dependencies::of_run).collect(),
         sandbox: run.sandbox.clone(),
+        approval_demand: Some(approvals::demand(run)),
+        approvals: run.approvals.iter().map(|approval| approvals::approval(run, approval)).collect(),
+        review_digest: run.review_digest(),
     }
 }
 

@@ -30,7 +30,8 @@ const PATTERN: u64 = 32 << 10;
 /// # Errors
 /// What is too much, for people.
 pub(super) fn check(expression: &Expression, scope: &Scope<'_>) -> Result<(), String> {
-    let mut bound = Bound { scope, variables: BTreeMap::new(), total: 0, longest: 0 };
+    let subjects = !expression.uses().facts.is_empty();
+    let mut bound = Bound { scope, subjects, variables: BTreeMap::new(), total: 0, longest: 0 };
     bound.size(&expression.tree, 1);
     if bound.longest > MAX_ITEMS {
         return Err(format!("a loop would run over up to {} items; {MAX_ITEMS} at most", bound.longest));
@@ -103,6 +104,8 @@ impl Size {
 
 struct Bound<'a> {
     scope: &'a Scope<'a>,
+    /// It is a condition: what it reads are fields of its subjects.
+    subjects: bool,
     variables: BTreeMap<String, Size>,
     total: u64,
     longest: u64,
@@ -127,6 +130,10 @@ impl Bound<'_> {
             return None;
         }
         match (root, path.as_slice()) {
+            (subject, [name]) if self.subjects => {
+                let value = self.scope.resources.get(subject).and_then(|fields| fields.get(*name));
+                Some(value.map_or(Size::SCALAR, Size::of))
+            }
             ("inputs", [name]) => Some(self.scope.inputs.get(*name).map_or(Size::SCALAR, Size::of)),
             ("resources", [resource, name]) => {
                 let value = self.scope.resources.get(*resource).and_then(|attributes| attributes.get(*name));

@@ -169,6 +169,7 @@ impl Document {
             deployment: true,
             files: Some(files),
             patterns: &patterns,
+            subjects: &[],
         };
         let mut compiler = Compiler::new(Lines::new(std::str::from_utf8(content).ok()?), vocabulary);
 

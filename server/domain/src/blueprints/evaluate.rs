@@ -123,6 +123,15 @@ impl Expression {
         let fields = fields.into_iter().filter(|(name, _)| uses.deployment.contains(*name));
         context.add_variable_from_value("deployment", map(fields.map(|(name, value)| (name.to_owned(), string(value)))));
 
+        let mut subjects: BTreeMap<&str, Vec<(String, Cel)>> = BTreeMap::new();
+        for Attribute { resource: subject, name } in &uses.facts {
+            let value = scope.resources.get(subject).and_then(|fields| fields.get(name));
+            subjects.entry(subject).or_default().extend(value.map(|value| (name.clone(), from_json(value))));
+        }
+        for (subject, fields) in subjects {
+            context.add_variable_from_value(subject, map(fields));
+        }
+
         let texts = uses.files.iter().filter_map(|path| Some((path.clone(), string(scope.files.text(path)?))));
         context.add_variable_from_value(FILES, map(texts));
         context

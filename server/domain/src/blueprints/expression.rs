@@ -120,6 +120,8 @@ pub struct Uses {
     pub deployment: BTreeSet<String>,
     /// Paths of files.
     pub files: BTreeSet<String>,
+    /// Fields of the subjects of a condition; the subject stands for the resource.
+    pub facts: BTreeSet<Attribute>,
 }
 
 impl Uses {
@@ -129,6 +131,7 @@ impl Uses {
         self.attributes.extend(other.attributes.iter().cloned());
         self.deployment.extend(other.deployment.iter().cloned());
         self.files.extend(other.files.iter().cloned());
+        self.facts.extend(other.facts.iter().cloned());
     }
 }
 
@@ -139,6 +142,18 @@ pub(super) struct Vocabulary<'a> {
     pub(super) deployment: bool,
     pub(super) files: Option<&'a Files>,
     pub(super) patterns: &'a Patterns,
+    /// What a condition is about, each with its fields; a blueprint's own roots are not there then.
+    pub(super) subjects: &'a [Subject],
+}
+
+/// Something that a condition can be about, and the fields that are known of it.
+pub type Subject = (&'static str, &'static [&'static str]);
+
+impl Vocabulary<'_> {
+    /// Names that an expression can begin with.
+    fn roots(&self) -> Vec<&'static str> {
+        if self.subjects.is_empty() { ROOTS.to_vec() } else { self.subjects.iter().map(|(name, _)| *name).collect() }
+    }
 }
 
 /// What is wrong with an expression, and which of its bytes.
@@ -162,7 +177,7 @@ pub(super) struct Refused {
 pub struct Expression {
     source: String,
     pub(super) tree: IdedExpr,
-    uses: Uses,
+    uses: Box<Uses>,
 }
 
 impl Expression {
@@ -182,7 +197,7 @@ impl Expression {
         let mut check = Check { source, vocabulary, uses: Uses::default(), variables: Vec::new(), problems: Vec::new() };
         check.visit(&mut tree, 1);
         if check.problems.is_empty() {
-            Ok(Self { source: source.trim().to_owned(), uses: check.uses, tree })
+            Ok(Self { source: source.trim().to_owned(), uses: Box::new(check.uses), tree })
         } else {
             Err(Refused { problems: check.problems, uses: Box::new(check.uses) })
         }
@@ -283,6 +298,9 @@ impl Check<'_> {
     /// Notes the node if it is one of the things that can be read; what it stands on is not visited then.
     fn read(&mut self, node: &IdedExpr) -> bool {
         let Some((on, name, tested)) = member(node) else { return false };
+        if !self.vocabulary.subjects.is_empty() {
+            return self.fact(on, name);
+        }
         if self.is_root(on, "inputs") {
             if !self.vocabulary.inputs.contains(name) {
                 let hint = did_you_mean(name, self.vocabulary.inputs.iter().copied());
@@ -321,6 +339,20 @@ impl Check<'_> {
         true
     }
 
+    /// Notes a field of a subject.
+    fn fact(&mut self, on: &IdedExpr, name: &str) -> bool {
+        let Some((subject, fields)) = self.vocabulary.subjects.iter().find(|(subject, _)| self.is_root(on, subject)) else {
+            return false;
+        };
+        if !fields.contains(&name) {
+            let hint = did_you_mean(name, fields.iter().copied());
+            let message = format!("`{subject}` has no `{}`{hint}; it has {}", shown(name), fields.join(", "));
+            self.problem("unknown-field", name, message);
+        }
+        self.uses.facts.insert(Attribute::new(*subject, name));
+        true
+    }
+
     fn is_root(&self, node: &IdedExpr, root: &str) -> bool {
         matches!(&node.expr, Expr::Ident(name) if name == root) && !self.variables.iter().any(|variable| variable == root)
     }
@@ -329,14 +361,18 @@ impl Check<'_> {
         if name.starts_with('@') || self.variables.iter().any(|variable| variable == name) {
             return;
         }
+        let roots = self.vocabulary.roots();
         let (code, message) = match name {
+            _ if !self.vocabulary.subjects.is_empty() && roots.contains(&name) => {
+                ("whole-root", format!("name a field of `{name}`, as in `plan.create`"))
+            }
+            _ if !roots.contains(&name) => {
+                let hint = did_you_mean(name, roots.iter().copied().chain(self.variables.iter().map(String::as_str)));
+                ("unknown-variable", format!("there is no `{}`{hint}; use {}", shown(name), roots.join(", ")))
+            }
             "inputs" => ("whole-root", "name the input, as in `inputs.name`; all inputs at once cannot be read".to_owned()),
             "deployment" => ("whole-root", "name the field, as in `deployment.id`".to_owned()),
-            "resources" => ("whole-root", "name a resource and its attribute, as in `resources.web.url`".to_owned()),
-            _ => {
-                let hint = did_you_mean(name, ROOTS.into_iter().chain(self.variables.iter().map(String::as_str)));
-                ("unknown-variable", format!("there is no `{}`{hint}; use inputs, resources or deployment", shown(name)))
-            }
+            _ => ("whole-root", "name a resource and its attribute, as in `resources.web.url`".to_owned()),
         };
         self.problem(code, name, message);
     }
@@ -402,7 +438,7 @@ impl Check<'_> {
             return;
         }
         let variable = the_loop.iter_var.clone();
-        if ROOTS.contains(&variable.as_str()) {
+        if self.vocabulary.roots().contains(&variable.as_str()) {
             let message = format!("`{variable}` has a meaning already; give the variable of the loop another name");
             self.problem("reserved-name", &variable, message);
             return;

@@ -3,6 +3,7 @@
 //! A blueprint is a set of [`Files`]. `blueprint.yaml` among them is read into a [`Document`], with every problem at once;
 //! [`InputSchema::resolve`] checks what a deployment gives to it, and [`Template::evaluate`] turns its resources into plain JSON.
 
+mod condition;
 mod cost;
 mod diagnostic;
 mod diff;
@@ -25,6 +26,7 @@ mod template;
 mod version;
 mod yaml;
 
+pub use condition::{Condition, Facts, Misreading};
 pub use diagnostic::{Diagnostic, Position, Range, Severity, closest, did_you_mean};
 pub use diff::{Change, ChangeKind, Impact, diff};
 pub use digest::digest;
@@ -32,7 +34,7 @@ pub(crate) use document::is_name;
 pub use document::{API_VERSION, Document, MAX_OUTPUTS, MAX_RESOURCES, Output, Resource};
 pub use entity::{Blueprint, BlueprintVersion, Draft};
 pub use evaluate::{DeploymentFacts, EvalError, MAX_TEXT, Scope};
-pub use expression::{Attribute, Expression, MAX_EXPRESSION, Uses};
+pub use expression::{Attribute, Expression, MAX_EXPRESSION, Subject, Uses};
 pub use files::{DOCUMENT_PATH, File, Files, MAX_BYTES, MAX_FILES};
 pub use formats::Format;
 pub use graph::Graph;

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    approvals::{Demand, Requirement},
     queue::{Class, Share},
     quotas::Dimension,
     resource::{Described, Meta},
@@ -54,8 +55,7 @@ fn facts(kind: RunKind, phase: RunPhase) -> Facts {
         target_revision: 0,
         generation: 1,
         auto_apply: true,
-        approval_required: false,
-        allow_self_approval: false,
+        demand: Demand { require: Requirement::default(), ..Demand::default() },
         creator: "tenants/acme/users/ada".parse().expect("valid"),
         message: String::new(),
         dependencies: Vec::new(),

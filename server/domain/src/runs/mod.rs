@@ -3,7 +3,9 @@
 //! The life of a run is the pure function [`Run::step`]: state and event in, new state and effects out. Whoever stores the new
 //! state carries out the effects in the same transaction.
 
+mod decisions;
 mod recovery;
+mod reversibility;
 mod step;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -12,13 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::Principal,
+    approvals::{Demand, Reviewed},
     dependencies::Dependency,
     deployments::Deployment,
-    environments::Environment,
     names::{RunName, RunnerName, RunnerPoolName, VersionName},
     time::{Timestamp, Uid},
 };
 
+pub use crate::approvals::Approval;
+pub use reversibility::{Reversibility, ReversibilityCounts};
 pub use step::{ApplyEnd, Decision, Effect, Progress, RunEvent};
 
 /// How long a run waits for an approval.
@@ -68,14 +72,16 @@ pub struct Run {
     pub generation: i64,
     /// Applies without an approval where none is needed.
     pub auto_apply: bool,
-    /// The environment demands an approval by somebody.
-    pub approval_required: bool,
-    /// Its author may approve it even so.
-    pub allow_self_approval: bool,
+    /// What its plan needs, by the rules as they were last looked at.
+    #[serde(default)]
+    pub demand: Demand,
     /// The plan, once there is one.
     pub plan: Option<PlanFacts>,
-    /// The decision on the plan.
+    /// The last decision on the plan that counts.
     pub approval: Option<Approval>,
+    /// Every approval of the plan, oldest first, also those that do not count.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
     /// What went wrong.
     pub error: Option<RunError>,
     /// Fencing number of its lease; grows with every holder and every loss.
@@ -146,6 +152,17 @@ pub enum RunKind {
 }
 
 impl RunKind {
+    /// Its name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plan => "PLAN",
+            Self::Apply => "APPLY",
+            Self::Destroy => "DESTROY",
+            Self::Rollback => "ROLLBACK",
+            Self::Drift => "DRIFT",
+        }
+    }
+
     /// Whether it is to change something real in the end.
     pub const fn mutates(self) -> bool {
         matches!(self, Self::Apply | Self::Destroy | Self::Rollback)
@@ -247,6 +264,24 @@ pub enum RunOutcome {
     Lost,
 }
 
+impl RunOutcome {
+    /// Its name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "SUCCEEDED",
+            Self::NoChanges => "NO_CHANGES",
+            Self::Rejected => "REJECTED",
+            Self::QuotaBlocked => "QUOTA_BLOCKED",
+            Self::Expired => "EXPIRED",
+            Self::Cancelled => "CANCELLED",
+            Self::Superseded => "SUPERSEDED",
+            Self::Stale => "STALE",
+            Self::Failed => "FAILED",
+            Self::Lost => "LOST",
+        }
+    }
+}
+
 /// What a run waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as in the contract")]
@@ -290,6 +325,41 @@ pub struct PlanFacts {
     pub drifted: i32,
     /// Outputs would change.
     pub outputs_change: bool,
+    /// How many of the changes can be undone.
+    #[serde(default)]
+    pub reversibility: ReversibilityCounts,
+    /// How firmly an apply keeps to it.
+    #[serde(default)]
+    pub binding: PlanBinding,
+    /// What was reviewed beside its bytes.
+    #[serde(default)]
+    pub reviewed: Reviewed,
+    /// When it was made.
+    #[serde(default)]
+    pub create_time: Timestamp,
+}
+
+/// How firmly an apply keeps to its plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlanBinding {
+    /// Just these steps.
+    Exact,
+    /// These steps after another look.
+    Revalidated,
+    /// What the engine then finds; also where an engine does not say.
+    #[default]
+    IntentOnly,
+}
+
+impl PlanBinding {
+    /// Its name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "EXACT",
+            Self::Revalidated => "REVALIDATED",
+            Self::IntentOnly => "INTENT_ONLY",
+        }
+    }
 }
 
 impl PlanFacts {
@@ -297,17 +367,6 @@ impl PlanFacts {
     pub const fn is_empty(&self) -> bool {
         self.create + self.update + self.replace + self.delete == 0 && !self.outputs_change
     }
-}
-
-/// A decision on one plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "as in the contract")]
-pub struct Approval {
-    pub approved: bool,
-    pub principal: Principal,
-    pub plan_digest: String,
-    pub comment: String,
-    pub create_time: Timestamp,
 }
 
 /// What went wrong in a run.
@@ -333,6 +392,12 @@ impl RunError {
 #[expect(missing_docs, reason = "as in the contract")]
 pub struct RunStep {
     pub action: ChangeAction,
+    /// Kind of the resource.
+    #[serde(default)]
+    pub kind: String,
+    /// Whether it can be undone.
+    #[serde(default)]
+    pub reversibility: Reversibility,
     pub state: StepState,
     pub error: String,
     pub start_time: Option<Timestamp>,
@@ -341,9 +406,21 @@ pub struct RunStep {
 
 impl RunStep {
     /// A step that has not begun.
-    pub fn pending(action: ChangeAction) -> Self {
-        Self { action, state: StepState::Pending, error: String::new(), start_time: None, end_time: None }
+    pub fn pending(change: PlannedChange) -> Self {
+        let PlannedChange { action, kind, reversibility } = change;
+        Self { action, kind, reversibility, state: StepState::Pending, error: String::new(), start_time: None, end_time: None }
     }
+}
+
+/// What a plan does to one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedChange {
+    /// What is done.
+    pub action: ChangeAction,
+    /// Kind of the resource, for example `file`.
+    pub kind: String,
+    /// Whether it can be undone.
+    pub reversibility: Reversibility,
 }
 
 /// How far a step is.
@@ -369,6 +446,19 @@ pub enum ChangeAction {
     Noop,
 }
 
+impl ChangeAction {
+    /// Its name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Replace => "REPLACE",
+            Self::Delete => "DELETE",
+            Self::Noop => "NOOP",
+        }
+    }
+}
+
 /// What [`Run::new`] needs.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields of the run that it begins with")]
@@ -384,8 +474,8 @@ pub struct NewRun {
     pub target_revision: i64,
     pub generation: i64,
     pub auto_apply: bool,
-    pub approval_required: bool,
-    pub allow_self_approval: bool,
+    /// What the environment asks for, until there is a plan to ask for more.
+    pub demand: Demand,
     pub creator: Principal,
     pub message: String,
     pub dependencies: Vec<Dependency>,
@@ -411,10 +501,10 @@ impl Run {
             target_revision: new.target_revision,
             generation: new.generation,
             auto_apply: new.auto_apply,
-            approval_required: new.approval_required,
-            allow_self_approval: new.allow_self_approval,
+            demand: new.demand,
             plan: None,
             approval: None,
+            approvals: Vec::new(),
             error: None,
             epoch: 0,
             runner: None,
@@ -461,25 +551,6 @@ impl Run {
             RunKind::Plan => false,
             RunKind::Drift => moved || moving,
             RunKind::Apply | RunKind::Destroy | RunKind::Rollback => moved || moving && plan.is_empty(),
-        }
-    }
-
-    /// The run under the rules of its environment as they are now.
-    #[must_use]
-    pub fn under(mut self, environment: &Environment) -> Self {
-        self.approval_required = environment.needs_approval();
-        self.allow_self_approval = environment.allow_self_approval;
-        self
-    }
-
-    /// Whether its plan may be applied: it was approved as the rules demand, or nobody has to approve it.
-    pub fn is_approved(&self) -> bool {
-        let digest = self.plan.as_ref().map(|plan| plan.digest.as_str());
-        let approval =
-            self.approval.as_ref().filter(|approval| approval.approved && Some(approval.plan_digest.as_str()) == digest);
-        match approval {
-            Some(approval) => !self.approval_required || self.allow_self_approval || approval.principal != self.creator,
-            None => self.auto_apply && !self.approval_required,
         }
     }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{
-    APPLY_TIME, APPROVAL_WAIT, ATTEMPTS, Approval, ChangeAction, PLAN_TIME, PlanFacts, QUEUE_WAIT, Run, RunError, RunKind,
+    APPLY_TIME, ATTEMPTS, ChangeAction, PLAN_TIME, PlanFacts, PlannedChange, QUEUE_WAIT, Reversibility, Run, RunError, RunKind,
     RunOutcome, RunPhase, RunStep, StepState, WaitingOn, WaitingReason, recovery::LONGEST_HOLD,
 };
 use crate::{
     access::Principal,
+    approvals::Standing,
     dependencies::Wait,
     deployments::DeploymentState,
     error::{Error, Reason, Result},
@@ -34,7 +35,7 @@ pub enum RunEvent {
     /// The runner has read blueprint and state.
     Prepared,
     /// The plan is there, with what it does to each resource that it changes.
-    Planned(PlanFacts, BTreeMap<String, ChangeAction>),
+    Planned(PlanFacts, BTreeMap<String, PlannedChange>),
     /// A quota does not allow the plan.
     QuotaBlocked(String),
     /// Somebody approves the plan with this digest.
@@ -43,6 +44,8 @@ pub enum RunEvent {
     Confirmed(Decision),
     /// Somebody rejects the plan with this digest.
     Rejected(Decision),
+    /// Somebody takes their approval back.
+    Withdrawn(Principal),
     /// Somebody asks it to stop.
     CancelRequested,
     /// Steps of the apply moved, by the report with this number.
@@ -65,6 +68,10 @@ pub enum RunEvent {
     WentStale,
     /// What it was to be applied on does not suffice any more.
     ApprovalVoided,
+    /// Its plan is older than the rules let it be.
+    PlanExpired,
+    /// What is stored is not what was planned, in words.
+    Altered(String),
 }
 
 /// A decision on a plan.
@@ -73,7 +80,13 @@ pub enum RunEvent {
 pub struct Decision {
     pub by: Principal,
     pub plan_digest: String,
+    /// Digest of what else was reviewed, where the reader says it.
+    pub review_digest: Option<String>,
     pub comment: String,
+    /// How who decides was proven.
+    pub channel: String,
+    /// What who decides may do.
+    pub standing: Option<Standing>,
 }
 
 /// How far a step has come.
@@ -154,6 +167,7 @@ impl Run {
             RunEvent::Approved(decision) => self.approve(decision, now)?,
             RunEvent::Confirmed(decision) => self.confirm(decision, now)?,
             RunEvent::Rejected(decision) => self.reject(decision, now, &mut effects)?,
+            RunEvent::Withdrawn(by) => self.withdraw(&by, now)?,
             RunEvent::CancelRequested => self.cancel(now, &mut effects),
             RunEvent::Progressed(number, steps) => {
                 self.expect(&[RunPhase::Applying])?;
@@ -183,8 +197,18 @@ impl Run {
             }
             RunEvent::ApprovalVoided => {
                 self.expect(&[RunPhase::ApplyQueued])?;
-                self.approval = None;
                 self.await_approval(now);
+            }
+            RunEvent::PlanExpired => {
+                self.expect(&[RunPhase::AwaitingApproval, RunPhase::ApplyQueued])?;
+                self.error = Some(self.too_old());
+                self.end(RunOutcome::Expired, now, &mut effects);
+            }
+            RunEvent::Altered(why) => {
+                self.expect(&[RunPhase::ApplyQueued])?;
+                let hint = "nothing was applied; ask the operator who has written to the database, then plan again";
+                self.error = Some(RunError::new("plan-altered", why, hint, false));
+                self.end(RunOutcome::Failed, now, &mut effects);
             }
         }
         if before.phase.is_leased() && !self.phase.is_leased() && !is_lost {
@@ -243,16 +267,16 @@ impl Run {
     fn planned(
         &mut self,
         plan: PlanFacts,
-        changes: BTreeMap<String, ChangeAction>,
+        changes: BTreeMap<String, PlannedChange>,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) -> Result<()> {
         self.expect(&[RunPhase::Preparing, RunPhase::Planning])?;
         self.phase = RunPhase::Checking;
         let (empty, drifted) = (plan.is_empty(), plan.drifted > 0);
-        self.plan = Some(plan);
+        self.plan = Some(PlanFacts { create_time: now, ..plan });
         if self.kind.mutates() {
-            self.steps = changes.into_iter().map(|(address, action)| (address, RunStep::pending(action))).collect();
+            self.steps = changes.into_iter().map(|(address, change)| (address, RunStep::pending(change))).collect();
         }
         match self.kind {
             RunKind::Plan => self.end(RunOutcome::Succeeded, now, effects),
@@ -271,7 +295,7 @@ impl Run {
             }
             _ => {
                 effects.push(Effect::FreeSlot);
-                if self.auto_apply && !self.approval_required {
+                if self.is_approved() {
                     self.queue_apply(now);
                 } else {
                     self.await_approval(now);
@@ -281,84 +305,10 @@ impl Run {
         Ok(())
     }
 
-    fn await_approval(&mut self, now: Timestamp) {
-        self.phase = RunPhase::AwaitingApproval;
-        self.deadline = Some(now.plus(APPROVAL_WAIT));
-        let detail = match (self.approval_required, self.allow_self_approval) {
-            (true, false) => "an approval by somebody else than its author with `deployments.runs.approve`",
-            (true, true) => "an approval by somebody with `deployments.runs.approve`",
-            (false, _) => "somebody with `deployments.runs.apply` to have it applied",
-        };
-        self.waiting_on = Some(WaitingOn {
-            reason: WaitingReason::Approval,
-            detail: detail.to_owned(),
-            resource: self.name.deployment_name().environment_name().to_string(),
-            since: now,
-        });
-    }
-
-    fn queue_apply(&mut self, now: Timestamp) {
+    pub(super) fn queue_apply(&mut self, now: Timestamp) {
         self.phase = RunPhase::ApplyQueued;
         self.deadline = Some(now.plus(QUEUE_WAIT));
         self.wait_for_runner(now);
-    }
-
-    fn decide(&mut self, decision: Decision, approved: bool, now: Timestamp) -> Result<()> {
-        self.expect(&[RunPhase::AwaitingApproval])?;
-        let digest = self.plan.as_ref().map(|plan| plan.digest.as_str()).unwrap_or_default();
-        if decision.plan_digest != digest {
-            return Err(Error::new(Reason::PlanStale, "this is not the digest of the current plan; review the plan again")
-                .with("plan_digest", digest));
-        }
-        self.approval = Some(Approval {
-            approved,
-            principal: decision.by,
-            plan_digest: decision.plan_digest,
-            comment: decision.comment,
-            create_time: now,
-        });
-        Ok(())
-    }
-
-    fn approve(&mut self, decision: Decision, now: Timestamp) -> Result<()> {
-        if self
-            .approval
-            .as_ref()
-            .is_some_and(|a| a.approved && a.principal == decision.by && a.plan_digest == decision.plan_digest)
-        {
-            return Ok(());
-        }
-        if self.approval_required && !self.allow_self_approval && decision.by == self.creator {
-            return Err(Error::new(
-                Reason::PermissionMissing,
-                "the author of a run cannot approve it in this environment; ask somebody else to review it",
-            )
-            .with("permission", "deployments.runs.approve")
-            .with("resource", &self.name));
-        }
-        self.decide(decision, true, now)?;
-        self.queue_apply(now);
-        Ok(())
-    }
-
-    fn confirm(&mut self, decision: Decision, now: Timestamp) -> Result<()> {
-        if self.approval_required {
-            self.expect(&[RunPhase::AwaitingApproval])?;
-            return Err(Error::new(
-                Reason::ApprovalRequired,
-                "every apply in this environment needs an approval; ask somebody to review the plan",
-            )
-            .with("plan_digest", self.plan.as_ref().map(|plan| plan.digest.as_str()).unwrap_or_default()));
-        }
-        self.decide(decision, true, now)?;
-        self.queue_apply(now);
-        Ok(())
-    }
-
-    fn reject(&mut self, decision: Decision, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
-        self.decide(decision, false, now)?;
-        self.end(RunOutcome::Rejected, now, effects);
-        Ok(())
     }
 
     fn cancel(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -375,7 +325,10 @@ impl Run {
 
     fn progress(&mut self, address: String, progress: Progress, now: Timestamp) {
         self.changed |= progress.state == StepState::Done;
-        let step = self.steps.entry(address).or_insert_with(|| RunStep::pending(ChangeAction::Noop));
+        let step = self.steps.entry(address).or_insert_with(|| {
+            let (action, kind) = (ChangeAction::Noop, String::new());
+            RunStep::pending(PlannedChange { action, kind, reversibility: Reversibility::Unknown })
+        });
         step.start_time.get_or_insert(now);
         step.end_time = (progress.state != StepState::Started).then_some(now);
         step.state = progress.state;

@@ -1,11 +1,14 @@
 //! What all resource types share that exist in the state alone: once drawn, they stay as they are.
 
+use freehold_domain::runs::Reversibility;
 use futures::future::{BoxFuture, FutureExt, ready};
 
 use super::provider::{Intent, Made, Owner, Provider, Recovered};
 use super::schema::{Problem, Schema};
-use crate::StepError;
-use crate::native::{Attributes, Operation, Resource};
+use crate::{
+    Action, StepError,
+    native::{Attributes, Operation, Resource},
+};
 
 /// A resource type whose values are drawn once and kept in the state.
 pub(crate) trait Drawn: Send + Sync {
@@ -20,6 +23,11 @@ pub(crate) trait Drawn: Send + Sync {
 
     /// The attribute that tells it from others; not a secret.
     fn id(&self, drawn: &Attributes) -> String;
+
+    /// What is lost with what was drawn. A value that is in no configuration is never drawn again.
+    fn loss(&self) -> Reversibility {
+        Reversibility::Irreversible
+    }
 
     /// Why it must be drawn anew.
     fn renewal(&self, prior: &Attributes) -> Option<String> {
@@ -39,6 +47,13 @@ impl<D: Drawn> Provider for D {
 
     fn renewal(&self, prior: &Attributes) -> Option<String> {
         Drawn::renewal(self, prior)
+    }
+
+    fn reversibility(&self, action: Action) -> Reversibility {
+        match action {
+            Action::Replace | Action::Delete => self.loss(),
+            Action::Create | Action::Update | Action::Noop => Reversibility::Reversible,
+        }
     }
 
     fn draw(&self, desired: &Attributes) -> Result<Attributes, StepError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use freehold_domain::blueprints::Document;
+use freehold_domain::{blueprints::Document, runs::Reversibility};
 
 use super::{
     NativeEngine,
@@ -72,5 +72,7 @@ fn change(engine: &NativeEngine, resource: &Resource, found: Option<Attributes>)
         replaced_by: Vec::new(),
         depends_on: resource.depends_on.clone(),
         reason,
+        // Nothing is done here, so there is nothing to undo.
+        reversibility: Reversibility::Unknown,
     })
 }

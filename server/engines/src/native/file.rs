@@ -8,6 +8,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use freehold_domain::runs::Reversibility;
 use futures::future::{BoxFuture, FutureExt};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
@@ -17,8 +18,10 @@ use super::{
     provider::{Intent, Made, Owner, Provider, Recovered, optional, text},
     schema::{Attribute, Kind, Problem, Schema},
 };
-use crate::StepError;
-use crate::native::{Attributes, Operation, Resource};
+use crate::{
+    Action, StepError,
+    native::{Attributes, Operation, Resource},
+};
 
 /// Most bytes of one file.
 const MAX_BYTES: usize = 1 << 20;
@@ -110,6 +113,11 @@ impl Provider for FileProvider {
             problems.push(Problem::rule("mode", "must be three or four octal digits without set-id bits, for example 0640"));
         }
         problems
+    }
+
+    /// What is in it comes from the blueprint, also from an earlier one.
+    fn reversibility(&self, _action: Action) -> Reversibility {
+        Reversibility::Reversible
     }
 
     fn observe<'a>(&'a self, prior: &'a Resource, owner: &'a Owner) -> BoxFuture<'a, Result<Option<Attributes>, StepError>> {

@@ -122,6 +122,8 @@ impl<'a> Graph<'a> {
 
 #[cfg(test)]
 mod tests {
+    use freehold_domain::runs::Reversibility;
+
     use super::*;
     use crate::native::Resource;
 
@@ -149,6 +151,7 @@ mod tests {
             depends_on: owned(after),
             reason: String::new(),
             drifted: false,
+            reversibility: Reversibility::Reversible,
         };
         (address.to_owned(), change)
     }

@@ -37,14 +37,17 @@ fn silent() -> StepError {
 mod tests {
     use std::{collections::BTreeMap, future::pending};
 
-    use freehold_domain::blueprints::{File, Files};
+    use freehold_domain::{
+        blueprints::{File, Files},
+        runs::Reversibility,
+    };
     use futures::future::{BoxFuture, FutureExt, ready};
     use serde_json::Map;
 
     use super::*;
     use crate::{
-        ApplyRequest, DeploymentIdentity, Engine, JournalEntry, JournalState, Level, MadePlan, Mode, NativeEngine, Outcome,
-        PlanRequest, Sink, SinkError, Snapshot,
+        Action, ApplyRequest, DeploymentIdentity, Engine, JournalEntry, JournalState, Level, MadePlan, Mode, NativeEngine,
+        Outcome, PlanRequest, Sink, SinkError, Snapshot,
         native::{
             Attributes, Operation, Plan, Resource, State,
             provider::{Intent, Made, Owner, Provider},
@@ -62,6 +65,10 @@ mod tests {
     impl Provider for Silent {
         fn schema(&self) -> &Schema {
             &self.schema
+        }
+
+        fn reversibility(&self, _action: Action) -> Reversibility {
+            Reversibility::Unknown
         }
 
         fn observe<'a>(&'a self, _: &'a Resource, _: &'a Owner) -> BoxFuture<'a, Result<Option<Attributes>, StepError>> {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use freehold_domain::blueprints::{DeploymentFacts, File, Files};
+use freehold_domain::{
+    blueprints::{DeploymentFacts, File, Files},
+    runs::Reversibility,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -69,6 +72,9 @@ pub struct Change {
     pub reason: String,
     /// It is not as it was made.
     pub drifted: bool,
+    /// Whether it can be undone by going back to the revision before.
+    #[serde(default)]
+    pub reversibility: Reversibility,
 }
 
 /// A value, as far as it is known.

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use freehold_domain::blueprints::{Document, Partial};
+use freehold_domain::{
+    blueprints::{Document, Partial},
+    runs::Reversibility,
+};
 use futures::{
     StreamExt,
     future::{BoxFuture, FutureExt},
@@ -120,6 +123,7 @@ async fn make(engine: &NativeEngine, request: PlanRequest, sink: &dyn Sink, narr
     }
     for (address, change) in &mut changes {
         change.step_id = step_id(&request.run, address);
+        change.reversibility = reversibility(engine, change);
         settle(&mut state, change, seen.get(address).cloned().flatten());
     }
     for change in changes.values().filter(|change| change.action != Action::Noop) {
@@ -266,6 +270,7 @@ fn compare(
         depends_on,
         reason: String::new(),
         drifted: false,
+        reversibility: Reversibility::Unknown,
     };
     let Some((recorded, found)) = recorded.zip(found) else {
         change.drifted = recorded.is_some();
@@ -344,7 +349,22 @@ fn removal(resource: &Resource, gone: bool) -> Change {
         depends_on: Vec::new(),
         reason: if gone { "it was removed outside".to_owned() } else { String::new() },
         drifted: gone,
+        reversibility: Reversibility::Unknown,
     }
+}
+
+/// Whether a change can be undone by going back to the revision before.
+fn reversibility(engine: &NativeEngine, change: &Change) -> Reversibility {
+    let Ok(provider) = engine.provider(&change.kind) else { return Reversibility::Unknown };
+    let made_again = match change.action {
+        Action::Noop => return Reversibility::Reversible,
+        // It is not there: the state only learns of that.
+        Action::Delete if change.drifted => return Reversibility::Reversible,
+        action => provider.reversibility(action),
+    };
+    // A rollback makes what a blueprint says, and not what somebody else has made of it since.
+    let loses_foreign = change.drifted && change.action != Action::Create;
+    if loses_foreign && made_again == Reversibility::Reversible { Reversibility::ReversibleWithDataLoss } else { made_again }
 }
 
 /// Brings the state up to what was found.

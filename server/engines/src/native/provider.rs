@@ -2,13 +2,16 @@
 
 use std::fmt;
 
+use freehold_domain::runs::Reversibility;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::schema::{Problem, Schema};
-use crate::StepError;
-use crate::native::{Attributes, Operation, Resource};
+use crate::{
+    Action, StepError,
+    native::{Attributes, Operation, Resource},
+};
 
 /// Makes, looks at, changes and removes resources of one type.
 ///
@@ -34,6 +37,9 @@ pub(crate) trait Provider: Send + Sync {
         let _ = prior;
         None
     }
+
+    /// Whether such a change can be undone by making again what the blueprint said before, of a resource that is as it was made.
+    fn reversibility(&self, action: Action) -> Reversibility;
 
     /// Draws what is drawn at random. It becomes part of the intent, so that a step begun anew gives the same.
     fn draw(&self, desired: &Attributes) -> Result<Attributes, StepError> {

@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use freehold_domain::time::{Clock, Random, Timestamp};
+use freehold_domain::{
+    runs::Reversibility,
+    time::{Clock, Random, Timestamp},
+};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
@@ -94,6 +97,11 @@ impl Drawn for TlsCertificate {
             problems.push(Problem::rule("subject.country", "must be two letters (ISO 3166)"));
         }
         problems
+    }
+
+    /// Another one of the same key for the same subject does the same; its serial number and its times are others.
+    fn loss(&self) -> Reversibility {
+        Reversibility::ReversibleWithDataLoss
     }
 
     fn renewal(&self, prior: &Attributes) -> Option<String> {

@@ -11,6 +11,7 @@ mod follower;
 mod plan_json;
 mod planner;
 mod program;
+mod reversibility;
 mod rules;
 mod session;
 mod state;

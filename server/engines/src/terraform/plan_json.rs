@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::reversibility;
 use crate::{Action, AttributeChange, Mode, OutputChange, PlanSummary, Redactor, ResourceChange, Summary};
 
 /// What stands for a value that is secret.
@@ -80,6 +81,7 @@ impl PlanJson {
                 Action::Noop => &mut counts.unchanged,
             } += 1;
             counts.drifted += usize::from(change.drifted);
+            counts.count(change.action, change.reversibility);
         }
         let outputs = if mode == Mode::Drift { Vec::new() } else { self.outputs(redactor) };
         Summary { base_serial, changes, counts, outputs }
@@ -156,6 +158,7 @@ impl Resource {
             depends_on: Vec::new(),
             reason: reasons.join("; "),
             drifted,
+            reversibility: reversibility::of(&self.kind, action),
         }
     }
 
@@ -306,7 +309,7 @@ mod tests {
         plan.learn_secrets(&mut redactor);
         let summary = plan.summary(4, Mode::Apply, &redactor);
 
-        let PlanSummary { create, update, replace, delete, unchanged, drifted } = summary.counts;
+        let PlanSummary { create, update, replace, delete, unchanged, drifted, .. } = summary.counts;
         assert_eq!((create, update, replace, delete, unchanged, drifted), (1, 1, 1, 0, 1, 1));
         let change = |address: &str| summary.changes.iter().find(|change| change.address == address).expect("it is there");
         assert_eq!(change("x.moved").reason, "it was x.before before");

@@ -7,6 +7,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use rustix::{
+    fs::{Mode, OFlags, ResolveFlags},
+    io::Errno,
+};
+
 use crate::StepError;
 
 /// What an apply left that nobody came back for is removed after this time.
@@ -85,13 +90,23 @@ impl Workspace {
 
     /// Reads a file that the program wrote; nothing when there is none.
     pub fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, StepError> {
-        // A link would lead out of what the program may reach.
-        match fs::symlink_metadata(path) {
-            Ok(found) if found.is_file() => fs::read(path).map(Some).map_err(|error| unusable(path, &error)),
-            Ok(_) => Err(StepError::new("folder-unusable", format!("{} is no file", path.display()))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unusable(path, &error)),
+        let unusable = |error: io::Error| unusable(path, &error);
+        let inside = path.strip_prefix(&self.root).map_err(|_| unusable(io::Error::other("it is not of this run")))?;
+        // A link, which the program could put anywhere on the way, would lead out of what it may reach.
+        let opened = rustix::fs::open(&self.root, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).and_then(|root| {
+            rustix::fs::openat2(root, inside, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+        });
+        let file = match opened {
+            Ok(file) => fs::File::from(file),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(unusable(errno.into())),
+        };
+        if !file.metadata().is_ok_and(|found| found.is_file()) {
+            return Err(unusable(io::Error::other("it is no file")));
         }
+        let mut content = Vec::new();
+        io::Read::read_to_end(&mut io::BufReader::new(file), &mut content).map_err(unusable)?;
+        Ok(Some(content))
     }
 }
 

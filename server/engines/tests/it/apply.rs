@@ -5,7 +5,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use freehold_engines::{Action, JournalState, Mode};
+use freehold_engines::{Action, JournalState, Mode, native::Plan};
 use serde_json::json;
 use x509_parser::prelude::{FromDer, Pem, X509Certificate};
 
@@ -59,6 +59,56 @@ async fn what_is_made_stays_until_something_changes_and_goes_in_the_end() {
     let end = world.destroy(SECRETS).await;
     assert!(end.failed.is_none() && end.state.addresses().is_empty() && end.outputs.is_empty(), "{end:?}");
     assert!(!world.root().join("banner").exists() && !world.root().join("etc/app/secret").exists());
+}
+
+#[tokio::test]
+async fn each_change_says_whether_it_can_be_undone() {
+    use freehold_domain::runs::Reversibility::{Irreversible, Reversible, ReversibleWithDataLoss, Unknown};
+    const ALL: &str = r#"
+resources:
+  key: {type: tls_key}
+  cert:
+    type: tls_certificate
+    private_key_pem: "${resources.key.private_key_pem}"
+    subject: {common_name: a}
+    validity_hours: 24
+  id: {type: random_id}
+  note: {type: file, path: note, content: "one"}
+"#;
+    let said = |plan: &Plan| {
+        let summary = plan.summary_for_people();
+        let counts = (summary.counts.reversible, summary.counts.reversible_with_data_loss, summary.counts.irreversible);
+        let changed = summary.changes.iter().filter(|change| change.action != Action::Noop);
+        (changed.map(|change| (change.address.clone(), change.reversibility)).collect::<Vec<_>>(), counts)
+    };
+    let at = |address: &str, reversibility| (address.to_owned(), reversibility);
+    let mut world = World::new();
+    let (made, counts) = said(&world.plan(ALL).await);
+    assert!(made.iter().all(|(_, reversibility)| *reversibility == Reversible), "{made:?}");
+    assert_eq!((made.len(), counts), (4, (4, 0, 0)));
+    world.apply(ALL).await;
+
+    let changed = ALL.replace("content: \"one\"", "content: \"two\"").replace("{type: random_id}", "{type: random_id, bytes: 4}");
+    assert_eq!(
+        said(&world.plan(&changed).await),
+        (vec![at("file.note", Reversible), at("random_id.id", Irreversible)], (1, 0, 1))
+    );
+    fs::write(world.root().join("note"), "somebody else's").expect("a file");
+    assert_eq!(said(&world.plan(ALL).await).0, [at("file.note", ReversibleWithDataLoss)], "what they wrote is lost");
+    let gone = said(&world.plan_destroy(ALL).await);
+    let expected = [
+        at("file.note", Reversible),
+        at("random_id.id", Irreversible),
+        at("tls_certificate.cert", ReversibleWithDataLoss),
+        at("tls_key.key", Irreversible),
+    ];
+    assert_eq!(gone, (expected.to_vec(), (1, 1, 2)));
+    fs::remove_file(world.root().join("note")).expect("it was there");
+    assert_eq!(said(&world.plan_destroy(ALL).await).0[0], at("file.note", Reversible), "nothing is done to what is gone");
+
+    let rest = "resources:\n  thing: {type: http, create: {method: POST, url: \"http://127.0.0.1:1/\"}}\n";
+    let plan = World::new().plan(rest).await;
+    assert_eq!((said(&plan).0, plan.summary_for_people().counts.unknown_reversibility), (vec![at("http.thing", Unknown)], 1));
 }
 
 #[tokio::test]

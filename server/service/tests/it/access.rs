@@ -17,6 +17,7 @@ const SHOP: &str = "tenants/acme/projects/shop";
 impl Installation {
     async fn shop(&self) {
         let cmd = CreateProject {
+            approval_policy: None,
             parent: name("tenants/acme"),
             id: Some("shop".parse().expect("an id")),
             described: Described::default(),
@@ -144,6 +145,7 @@ async fn environments_need_a_project_and_a_pool_and_take_their_roles_with_them()
     let ada = server.acme("roles/tenant-admin").await;
     let create = async |pool: &str| {
         let cmd = CreateEnvironment {
+            approval_policy: None,
             parent: SHOP.parse().expect("valid"),
             id: Some("dev".parse().expect("an id")),
             described: Described::default(),

@@ -110,5 +110,5 @@ async fn nobody_makes_a_key_for_somebody_who_may_more() {
         expire_time: server.app.now().plus(HOUR),
     };
     let refused = api_keys::create(&server.app, &caller, cmd, &write()).await.expect_err("Ada may more than he");
-    assert_eq!(missing(&refused), Some("blueprints.blueprints.create"));
+    assert_eq!(missing(&refused), Some("approvals.policies.create"));
 }

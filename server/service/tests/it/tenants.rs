@@ -106,6 +106,7 @@ async fn a_limit_below_what_is_used_refuses_growth_and_a_recount_finds_nothing()
     let ada = server.acme("roles/tenant-admin").await;
     let quota: QuotaName = "tenants/acme/quotas/projects".parse().expect("valid");
     let project = |id: &str| CreateProject {
+        approval_policy: None,
         parent: name("tenants/acme"),
         id: Some(id.parse().expect("an id")),
         described: Described::default(),

@@ -3,12 +3,15 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::runs::WaitingReason;
 use crate::{
+    access::{Grant, Role},
+    approvals::{Demand, Requirement, Standings},
     deployments::Deployment,
     environments::{Environment, EnvironmentKind},
     lifetimes::TtlPolicy,
     resource::{Described, Meta},
-    runs::NewRun,
+    runs::{NewRun, PlanBinding},
     time::Uid,
 };
 
@@ -28,6 +31,22 @@ fn runner() -> RunnerName {
     "runnerPools/default/runners/r1".parse().expect("valid")
 }
 
+/// So many approvals by anybody else.
+fn demand(approvals: u32) -> Demand {
+    Demand { require: Requirement { approvals, ..Requirement::default() }, ..Demand::default() }
+}
+
+/// Somebody who may approve everywhere.
+fn approver() -> Standing {
+    let role = Role::find("roles/approver").expect("it exists");
+    Standing { grants: vec![Grant { role, resource: "tenants/acme".to_owned(), expire_time: None }] }
+}
+
+/// Ada and Bob may approve.
+fn people() -> Standings {
+    ["ada", "bob"].map(|name| (principal(name), approver())).into()
+}
+
 fn run(kind: RunKind, approval_required: bool, auto_apply: bool) -> Run {
     let name = format!("tenants/acme/projects/shop/environments/dev/deployments/web/runs/{}", uid(1));
     Run::new(
@@ -43,8 +62,7 @@ fn run(kind: RunKind, approval_required: bool, auto_apply: bool) -> Run {
             target_revision: 0,
             generation: 1,
             auto_apply,
-            approval_required,
-            allow_self_approval: false,
+            demand: demand(u32::from(approval_required)),
             creator: principal("ada"),
             message: String::new(),
             dependencies: Vec::new(),
@@ -65,15 +83,28 @@ fn plan(create: i32) -> PlanFacts {
         unchanged: 0,
         drifted: 0,
         outputs_change: false,
+        reversibility: Default::default(),
+        binding: PlanBinding::Exact,
+        reviewed: Default::default(),
+        create_time: now(0),
     }
 }
 
 fn planned(create: i32) -> RunEvent {
-    RunEvent::Planned(plan(create), BTreeMap::from([("file.a".to_owned(), ChangeAction::Create)]))
+    let change =
+        PlannedChange { action: ChangeAction::Create, kind: "file".to_owned(), reversibility: Reversibility::Reversible };
+    RunEvent::Planned(plan(create), BTreeMap::from([("file.a".to_owned(), change)]))
 }
 
 fn decision(by: &str, digest: &str) -> Decision {
-    Decision { by: principal(by), plan_digest: digest.to_owned(), comment: String::new() }
+    Decision {
+        by: principal(by),
+        plan_digest: digest.to_owned(),
+        review_digest: None,
+        comment: String::new(),
+        channel: "certificate".to_owned(),
+        standing: Some(approver()),
+    }
 }
 
 fn claimed() -> RunEvent {
@@ -233,7 +264,9 @@ fn the_rules_on_approvals_are_those_of_the_present() {
         runner_pool: "runnerPools/default".parse().expect("valid"),
         require_undrifted_dependencies: false,
         ttl: TtlPolicy::default(),
+        approval_policy: None,
     };
+    let under = |run: Run, environment: &Environment| run.under(Demand::of(environment), &people(), now(9));
     let (dev, prod) = (environment(EnvironmentKind::Dev, false), environment(EnvironmentKind::Prod, false));
     let (auto, _) = follow(run(RunKind::Apply, false, true), [claimed(), planned(1)]);
     let applied_by = |who| {
@@ -247,13 +280,19 @@ fn the_rules_on_approvals_are_those_of_the_present() {
     ];
     for (who, queued, in_dev, in_prod, in_lenient_prod) in table {
         assert_eq!(queued.phase, RunPhase::ApplyQueued);
-        assert_eq!(queued.clone().under(&dev).is_approved(), in_dev, "{who}");
-        assert_eq!(queued.clone().under(&prod).is_approved(), in_prod, "{who}");
+        assert_eq!(under(queued.clone(), &dev).is_approved(), in_dev, "{who}");
+        assert_eq!(under(queued.clone(), &prod).is_approved(), in_prod, "{who}");
         let lenient = environment(EnvironmentKind::Prod, true);
-        assert_eq!(queued.clone().under(&lenient).is_approved(), in_lenient_prod, "{who}");
-        let (voided, _) = follow(queued.under(&prod), [RunEvent::ApprovalVoided]);
-        assert_eq!((voided.phase, &voided.approval), (RunPhase::AwaitingApproval, &None));
-        let refused = voided.step(RunEvent::Confirmed(decision("bob", "sha256:one")), now(9));
+        assert_eq!(under(queued.clone(), &lenient).is_approved(), in_lenient_prod, "{who}");
+        let (voided, _) = follow(under(queued, &prod), [RunEvent::ApprovalVoided]);
+        assert_eq!(voided.phase, RunPhase::AwaitingApproval);
+        let counts = voided.approval.as_ref().is_some_and(|approval| approval.approved);
+        assert_eq!(counts, in_prod, "what counts is kept");
+        let refused = voided.step(RunEvent::Confirmed(decision("cleo", "sha256:one")), now(9));
+        if in_prod {
+            refused.expect("it was approved already");
+            continue;
+        }
         assert_eq!(refused.expect_err("not without an approval").reason(), Reason::ApprovalRequired);
     }
 }

@@ -10,6 +10,7 @@ mod policy;
 
 use std::sync::Arc;
 
+use freehold_domain::runs::Reversibility;
 use freehold_domain::time::Clock;
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::{Map, Value, json};
@@ -18,8 +19,10 @@ use super::{
     provider::{Intent, Made, Owner, Provider, Recovered, flag, text},
     schema::{Attribute, Kind, Problem, Schema},
 };
-use crate::StepError;
-use crate::native::{Attributes, Operation, Resource};
+use crate::{
+    Action, StepError,
+    native::{Attributes, Operation, Resource},
+};
 use client::{Answer, Exchange, HttpClient};
 pub use policy::Policy;
 
@@ -127,6 +130,11 @@ impl Provider for Http {
 
     fn replaces(&self, attribute: &str, desired: &Attributes) -> bool {
         matches!(attribute, "create" | "representation") && document::call(desired, "update").is_none()
+    }
+
+    /// What a request does is known to its service alone.
+    fn reversibility(&self, _action: Action) -> Reversibility {
+        Reversibility::Unknown
     }
 
     fn observe<'a>(&'a self, prior: &'a Resource, _owner: &'a Owner) -> BoxFuture<'a, Result<Option<Attributes>, StepError>> {

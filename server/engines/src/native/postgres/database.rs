@@ -1,5 +1,6 @@
 //! `postgres_database`: a database of a PostgreSQL server.
 
+use freehold_domain::runs::Reversibility;
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::json;
 use sqlx::{Row, postgres::PgConnection};
@@ -11,8 +12,10 @@ use super::{
     },
     Found, Servers, connection, execute, execute_all, failure, literal, look, name, quoted, shared_rules, strangers,
 };
-use crate::StepError;
-use crate::native::{Attributes, Operation, Resource};
+use crate::{
+    Action, StepError,
+    native::{Attributes, Operation, Resource},
+};
 
 const COMMENT: &str = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1";
 
@@ -42,6 +45,14 @@ impl Provider for PostgresDatabase {
 
     fn rules(&self, known: &Attributes, _unknown: &[&str]) -> Vec<Problem> {
         shared_rules(known, &["name"])
+    }
+
+    /// What others have put into a database goes with it, and nobody here has a copy.
+    fn reversibility(&self, action: Action) -> Reversibility {
+        match action {
+            Action::Replace | Action::Delete => Reversibility::Irreversible,
+            Action::Create | Action::Update | Action::Noop => Reversibility::Reversible,
+        }
     }
 
     fn observe<'a>(&'a self, prior: &'a Resource, owner: &'a Owner) -> BoxFuture<'a, Result<Option<Attributes>, StepError>> {

@@ -2,6 +2,7 @@
 //!
 //! A grant can carry no mark. Rights that were there before become part of it, and are taken away with it.
 
+use freehold_domain::runs::Reversibility;
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 use sqlx::{Row, postgres::PgConnection};
@@ -13,8 +14,10 @@ use super::{
     },
     Servers, connection, execute_all, failure, name, quoted, shared_rules,
 };
-use crate::StepError;
-use crate::native::{Attributes, Operation, Resource};
+use crate::{
+    Action, StepError,
+    native::{Attributes, Operation, Resource},
+};
 
 /// Rights that each kind of object knows.
 const PRIVILEGES: [(&str, &[&str]); 4] = [
@@ -85,6 +88,11 @@ impl Provider for PostgresGrant {
             problems.push(Problem::rule("privileges", "must name at least one right"));
         }
         problems
+    }
+
+    /// Rights that were there before become part of a grant, and nobody can tell them from those that it gave.
+    fn reversibility(&self, action: Action) -> Reversibility {
+        if action == Action::Create { Reversibility::Unknown } else { Reversibility::Reversible }
     }
 
     fn observe<'a>(&'a self, prior: &'a Resource, _owner: &'a Owner) -> BoxFuture<'a, Result<Option<Attributes>, StepError>> {

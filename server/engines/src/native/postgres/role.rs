@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use freehold_domain::time::Random;
+use freehold_domain::{runs::Reversibility, time::Random};
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 use sqlx::{Row, postgres::PgConnection};
@@ -15,8 +15,10 @@ use super::{
     },
     Found, Servers, connection, execute_all, failure, literal, look, name, quoted, scram, shared_rules, strangers,
 };
-use crate::StepError;
-use crate::native::{Attributes, Operation, Resource};
+use crate::{
+    Action, StepError,
+    native::{Attributes, Operation, Resource},
+};
 
 const COMMENT: &str = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = $1";
 /// Attributes that are a word of `CREATE ROLE`, or that word after `NO`.
@@ -65,6 +67,14 @@ impl Provider for PostgresRole {
         let mut salt = [0; 16];
         self.random.fill(&mut salt);
         Ok([("salt".to_owned(), Value::String(STANDARD.encode(salt)))].into())
+    }
+
+    /// Settings and memberships that others have given to a role go with it.
+    fn reversibility(&self, action: Action) -> Reversibility {
+        match action {
+            Action::Replace | Action::Delete => Reversibility::ReversibleWithDataLoss,
+            Action::Create | Action::Update | Action::Noop => Reversibility::Reversible,
+        }
     }
 
     fn observe<'a>(&'a self, prior: &'a Resource, owner: &'a Owner) -> BoxFuture<'a, Result<Option<Attributes>, StepError>> {

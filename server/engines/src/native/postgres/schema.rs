@@ -1,5 +1,6 @@
 //! `postgres_schema`: a schema in a database.
 
+use freehold_domain::runs::Reversibility;
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::json;
 use sqlx::Row;
@@ -11,8 +12,10 @@ use super::{
     },
     Found, Servers, connection, execute_all, failure, literal, look, name, quoted, shared_rules, strangers,
 };
-use crate::StepError;
-use crate::native::{Attributes, Operation, Resource};
+use crate::{
+    Action, StepError,
+    native::{Attributes, Operation, Resource},
+};
 
 const COMMENT: &str = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1";
 
@@ -36,6 +39,11 @@ impl Provider for PostgresSchema {
 
     fn rules(&self, known: &Attributes, _unknown: &[&str]) -> Vec<Problem> {
         shared_rules(known, &["name"])
+    }
+
+    /// Only an empty one can be removed.
+    fn reversibility(&self, _action: Action) -> Reversibility {
+        Reversibility::Reversible
     }
 
     fn observe<'a>(&'a self, prior: &'a Resource, owner: &'a Owner) -> BoxFuture<'a, Result<Option<Attributes>, StepError>> {
