@@ -1,6 +1,6 @@
 //! Environments: the places that deployments run in.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use freehold_proto::tenants::v1 as pb;
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use crate::{
     drift_policy::DriftPolicy,
     list::{List, list},
     names::Kind,
-    wire::{resource, values},
+    wire::{duration, resource, values},
 };
 
 resource! {
@@ -35,6 +35,14 @@ resource! {
         allow_self_approval: bool,
         /// Every apply needs an approval, also outside production.
         require_approval: bool,
+        /// Runs wait until the deployments that theirs depends on are as they were made.
+        require_undrifted_dependencies: bool,
+        /// How long a new deployment lives when nobody says.
+        #[serde(serialize_with = "crate::wire::in_seconds")]
+        default_ttl: Option<Duration>,
+        /// How long a deployment may live from the moment at which its end is set.
+        #[serde(serialize_with = "crate::wire::in_seconds")]
+        max_ttl: Option<Duration>,
         /// Policy that says whose approvals plans need; absent means the project's.
         approval_policy: Option<String>,
         /// How its deployments are looked at for drift; absent means once a day, at moments spread over it.
@@ -151,9 +159,23 @@ fields! { CreateEnvironment.environment:
     allow_self_approval: flag,
     /// Every apply needs an approval, also outside production.
     require_approval: flag,
+    /// Runs wait until the deployments that theirs depends on are as they were made.
+    require_undrifted_dependencies: flag,
 }
 
 impl CreateEnvironment {
+    /// How long a new deployment lives when nobody says.
+    pub fn default_ttl(mut self, ttl: Duration) -> Self {
+        self.call.request.environment.get_or_insert_default().default_ttl = Some(duration(ttl));
+        self
+    }
+
+    /// How long a deployment may live from the moment at which its end is set.
+    pub fn max_ttl(mut self, ttl: Duration) -> Self {
+        self.call.request.environment.get_or_insert_default().max_ttl = Some(duration(ttl));
+        self
+    }
+
     /// Policy that says whose approvals plans need, by its name: `careful`.
     pub fn approval_policy(mut self, policy: impl AsRef<str>) -> Self {
         self.call = self.call.reference(Kind::ApprovalPolicy, policy.as_ref(), |request, name| {
@@ -198,9 +220,26 @@ updates! { UpdateEnvironment.environment:
     allow_self_approval: flag,
     /// Whether every apply needs an approval, also outside production.
     require_approval: flag,
+    /// Whether runs wait until the deployments that theirs depends on are as they were made.
+    require_undrifted_dependencies: flag,
 }
 
 impl UpdateEnvironment {
+    /// How long a new deployment lives when nobody says; `None` takes that away.
+    pub fn default_ttl(mut self, ttl: Option<Duration>) -> Self {
+        self.call.request.environment.get_or_insert_default().default_ttl = ttl.map(duration);
+        self.mask("default_ttl");
+        self
+    }
+
+    /// How long a deployment may live from the moment at which its end is set; `None` takes that away. Deployments that exist keep
+    /// their ends.
+    pub fn max_ttl(mut self, ttl: Option<Duration>) -> Self {
+        self.call.request.environment.get_or_insert_default().max_ttl = ttl.map(duration);
+        self.mask("max_ttl");
+        self
+    }
+
     /// Policy that says whose approvals plans need, by its name: `careful`.
     pub fn approval_policy(mut self, policy: impl AsRef<str>) -> Self {
         self.call = self.call.reference(Kind::ApprovalPolicy, policy.as_ref(), |request, name| {

@@ -49,6 +49,7 @@ mod client;
 mod codec;
 mod connect;
 mod credentials;
+mod dependencies;
 mod deployments;
 mod drift;
 mod drift_policy;
@@ -72,7 +73,9 @@ mod server_info;
 mod service_accounts;
 mod state;
 mod status;
+mod steps;
 mod stub;
+mod teardown;
 mod tenants;
 mod tls;
 mod token;
@@ -97,8 +100,10 @@ pub use blueprints::{
 pub use bytes::Bytes;
 pub use client::{Client, ClientBuilder};
 pub use credentials::Credentials;
+pub use dependencies::{DependencyEdge, DependencyGraph, DependencyNode, GetDependencyGraph, OutputBinding, RunDependency};
 pub use deployments::{
-    CreateDeployment, DeleteDeployment, Deployment, DeploymentState, Deployments, GetDeployment, Revision, UpdateDeployment,
+    AbandonDeployment, Abandonment, CreateDeployment, DeleteDeployment, Deployment, DeploymentCondition, DeploymentConditionType,
+    DeploymentState, Deployments, ExtendDeployment, GetDeployment, Revision, UpdateDeployment,
 };
 pub use drift::{
     AcceptDriftItem, AcknowledgeDriftItem, AssignDriftItem, CreateDriftException, DeleteDriftException, Drift, DriftCause,
@@ -128,8 +133,7 @@ pub use runner_pools::{
 };
 pub use runs::{
     ApplyRun, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan, PlanDeployment, RejectRun,
-    RollbackDeployment, Run, RunError, RunKind, RunOutcome, RunPhase, RunStep, Runs, StepState, WaitingOn, WaitingReason,
-    WithdrawApproval,
+    RollbackDeployment, Run, RunError, RunKind, RunOutcome, RunPhase, Runs, WaitingOn, WaitingReason, WithdrawApproval,
 };
 pub use server_info::{GetServerInfo, ServerInfo};
 pub use service_accounts::{
@@ -140,7 +144,9 @@ pub use state::{
     BreakStateLock, DeploymentOutput, DownloadState, GetResourceGraph, GetStateVersion, GraphFormat, ImportState, ListOutputs,
     LockState, ManagedResource, State, StateLock, StateVersion, UnlockState, WriteState,
 };
+pub use steps::{RunStep, StepState};
 pub use stub::Stub;
+pub use teardown::DestroyEnvironment;
 pub use tenants::{
     CreateTenant, DeleteTenant, GetTenant, ResumeTenant, SuspendTenant, Tenant, TenantState, Tenants, UpdateTenant,
 };

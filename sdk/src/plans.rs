@@ -6,7 +6,10 @@ use freehold_proto::deployments::v1 as pb;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::wire::{resource, values};
+use crate::{
+    RunDependency,
+    wire::{resource, values},
+};
 
 resource! {
     /// What a run would do.
@@ -25,6 +28,8 @@ resource! {
         outputs: Vec<OutputChange>,
         /// When it was made.
         create_time: Option<Timestamp>,
+        /// Outputs of other deployments that it was made with.
+        dependencies: Vec<RunDependency>,
     }
 }
 

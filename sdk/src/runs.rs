@@ -4,14 +4,14 @@ use freehold_proto::deployments::v1 as pb;
 use jiff::Timestamp;
 
 use crate::{
-    PlanSummary, Violation,
+    PlanSummary, RunDependency, RunStep, Violation,
     approvals::{Approval, ApprovalDemand},
     call::{Call, options, present, request, service},
     channel::new_id,
     drift::DriftCheck,
     list::{List, list},
     names::Kind,
-    plans::{ChangeAction, RunPlan},
+    plans::RunPlan,
     run_handle::RunHandle,
     wire::{Lift, resource, values},
 };
@@ -83,6 +83,8 @@ resource! {
         approvals: Vec<Approval>,
         /// Digest of what was reviewed beside the plan: blueprint version and inputs; absent before there is a plan.
         review_digest: Option<String>,
+        /// What it takes from other deployments, or took.
+        dependencies: Vec<RunDependency>,
         /// What a look for drift came to; absent for another kind of run, and before its end.
         drift_check: Option<DriftCheck>,
     }
@@ -231,6 +233,8 @@ values! {
         Protection = 11 "PROTECTION",
         /// A runner to find out what a lost one has left behind.
         Recovery = 12 "RECOVERY",
+        /// A deployment that it depends on, or that depends on it.
+        Dependency = 20 "DEPENDENCY",
     }
 }
 
@@ -247,42 +251,6 @@ resource! {
         hint: Option<String>,
         /// A new run may well succeed.
         retryable: bool,
-    }
-}
-
-resource! {
-    /// One step of an apply.
-    RunStep = pb::RunStep {
-        /// The resource, for example `file.motd`.
-        address: String,
-        /// What is done.
-        action: ChangeAction,
-        /// How far it is.
-        state: StepState,
-        /// Why it failed.
-        error: Option<String>,
-        /// When it began.
-        start_time: Option<Timestamp>,
-        /// When it ended.
-        end_time: Option<Timestamp>,
-    }
-}
-
-values! {
-    /// How far a step is.
-    StepState {
-        /// Not begun.
-        Pending = 1 "PENDING",
-        /// Begun; its effect may be there or not.
-        Started = 2 "STARTED",
-        /// Done.
-        Done = 3 "DONE",
-        /// Failed without effect, or with the effect that the error says.
-        Failed = 4 "FAILED",
-        /// Its runner was lost and the provider cannot tell what happened.
-        Unclear = 5 "UNKNOWN",
-        /// Not done, because something before it failed.
-        Skipped = 6 "SKIPPED",
     }
 }
 

@@ -68,6 +68,19 @@ impl Lift<std::time::Duration> for prost_types::Duration {
     }
 }
 
+/// A duration as the contract writes it in JSON: `86400s`.
+pub(crate) fn in_seconds<S: serde::Serializer>(time: &Option<std::time::Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serializer.collect_str(&format_args!("{}s", time.as_secs_f64())),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// A duration as long as the contract can say.
+pub(crate) fn duration(time: std::time::Duration) -> prost_types::Duration {
+    prost_types::Duration::try_from(time).unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 0 })
+}
+
 impl Lift<Map<String, Value>> for Option<prost_types::Struct> {
     fn lift(self) -> Map<String, Value> {
         let fields = self.unwrap_or_default().fields;

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use freehold::{AttributeChange, ChangeAction, OutputChange, PlanSummary, ResourceChange, Reversibility, RunPlan};
 use serde_json::Value;
 
-use crate::table::clean;
+use crate::{show::short, table::clean};
 
 /// What would be done, resource by resource, and the numbers; with colours, which the terminal decides about.
 pub(crate) fn plan(plan: &RunPlan) -> String {
@@ -19,6 +19,10 @@ pub(crate) fn plan(plan: &RunPlan) -> String {
             let _ = writeln!(out, "  {} {}{reason}", paint("~", yellow()), clean(&change.address));
         }
         out.push('\n');
+    }
+    for dependency in plan.dependencies.iter().filter(|dependency| !dependency.bindings.is_empty()) {
+        let revision = dependency.revision.map(|revision| format!(" (revision {revision})")).unwrap_or_default();
+        let _ = writeln!(out, "With outputs of {}{revision}.", clean(&short(&dependency.deployment)));
     }
     let changes: Vec<_> = plan.changes.iter().filter(|change| symbol(change.action).is_some()).collect();
     if changes.is_empty() && plan.outputs.iter().all(|output| output.action == ChangeAction::Noop) {

@@ -2,10 +2,10 @@
 
 use anstyle::{AnsiColor, Style};
 use freehold::{
-    ApiKey, ApprovalPolicy, ApprovalRule, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion, Deployment,
-    DeploymentOutput, DriftException, DriftItem, DriftMatcher, Environment, ManagedResource, Operation, Project, Quota, Receipt,
-    ReceiptKey, RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool, ServiceAccount,
-    StateVersion, Tenant, Timestamp, User, WorkloadIdentity,
+    ApiKey, ApprovalPolicy, ApprovalRule, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion,
+    DependencyEdge, Deployment, DeploymentOutput, DriftException, DriftItem, DriftMatcher, Environment, ManagedResource,
+    Operation, Project, Quota, Receipt, ReceiptKey, RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner,
+    RunnerPool, ServiceAccount, StateVersion, Tenant, Timestamp, User, WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -64,10 +64,10 @@ pub(crate) fn state(state: impl ToString) -> Cell {
         "ACTIVE" | "ONLINE" | "SUCCEEDED" | "NO_CHANGES" | "ALLOWED" | "COMMITTED" | "CLEAN" | "RESOLVED" => {
             Some(AnsiColor::Green)
         }
-        "SUSPENDED" | "PARTIAL" | "DRAINING" | "AWAITING_APPROVAL" | "RECOVERING" | "INVITED" | "SUPERSEDED" | "STALE"
-        | "EXPIRED" | "DRIFTED" | "SKIPPED" | "OPEN" | "REOPENED" | "REMEDIATING" => Some(AnsiColor::Yellow),
-        "DELETED" | "ERRORED" | "FAILED" | "LOST" | "DENIED" | "REJECTED" | "QUOTA_BLOCKED" | "OFFLINE" | "DEACTIVATED"
-        | "CANCELLED" => Some(AnsiColor::Red),
+        "SUSPENDED" | "ABANDONED" | "PARTIAL" | "DRAINING" | "AWAITING_APPROVAL" | "RECOVERING" | "INVITED" | "SUPERSEDED"
+        | "STALE" | "EXPIRED" | "DRIFTED" | "SKIPPED" | "OPEN" | "REOPENED" | "REMEDIATING" => Some(AnsiColor::Yellow),
+        "DELETED" | "QUARANTINED" | "ERRORED" | "FAILED" | "LOST" | "DENIED" | "REJECTED" | "QUOTA_BLOCKED" | "OFFLINE"
+        | "DEACTIVATED" | "CANCELLED" => Some(AnsiColor::Red),
         _ => None,
     };
     Cell::styled(text, colour.map_or(Style::new(), AnsiColor::on_default))
@@ -168,6 +168,11 @@ show! {
     ];
     DriftException => ["NAME", "COVERS", "REASON", "OWNER", "ENDS"], |it| [
         id(&it.name), it.matcher.as_ref().map(covers).unwrap_or_default(), it.reason.as_str(), short(&it.owner), time(it.expire_time),
+    ];
+    DependencyEdge => ["DEPLOYMENT", "NEEDS", "OUTPUTS AS INPUTS"], |it| [
+        short(&it.deployment),
+        short(&it.upstream),
+        it.bindings.iter().map(|binding| format!("{} as {}", binding.output, binding.input)).collect::<Vec<_>>().join(", "),
     ];
     Revision => ["REVISION", "BLUEPRINT", "MADE", "RUN"], |it| [
         it.number.to_string(), short(&it.blueprint_version), time(it.create_time), id(&it.run),

@@ -21,18 +21,15 @@ pub enum Principal {
     ServiceAccount(ServiceAccountName),
     /// A runner.
     Runner(RunnerName),
+    /// The server itself, in its own duties: `server`. Nobody signs in as this.
+    Server,
 }
 
 impl Principal {
-    /// The server itself, where it begins a run that nobody asked for.
-    pub fn server() -> Self {
-        Self::Platform("server".parse().expect("`server` is an id"))
-    }
-
     /// The tenant it belongs to, if one.
     pub fn tenant(&self) -> Option<TenantName> {
         match self {
-            Self::Platform(_) | Self::Runner(_) => None,
+            Self::Platform(_) | Self::Runner(_) | Self::Server => None,
             Self::User(name) => Some(name.tenant_name()),
             Self::ServiceAccount(name) => Some(name.tenant_name()),
         }
@@ -46,6 +43,7 @@ impl fmt::Display for Principal {
             Self::User(name) => name.fmt(f),
             Self::ServiceAccount(name) => name.fmt(f),
             Self::Runner(name) => name.fmt(f),
+            Self::Server => f.write_str("server"),
         }
     }
 }
@@ -56,6 +54,7 @@ impl FromStr for Principal {
     fn from_str(text: &str) -> Result<Self, String> {
         let platform = || text.strip_prefix("platform/")?.parse().ok().map(Self::Platform);
         platform()
+            .or_else(|| (text == "server").then_some(Self::Server))
             .or_else(|| text.parse().ok().map(Self::User))
             .or_else(|| text.parse().ok().map(Self::ServiceAccount))
             .or_else(|| text.parse().ok().map(Self::Runner))
@@ -137,7 +136,13 @@ pub static ROLES: &[Role] = &[
             "blueprints.*.get",
             "blueprints.*.list",
             "blueprints.blueprints.validate",
-            "deployments.deployments.*",
+            "deployments.deployments.create",
+            "deployments.deployments.get",
+            "deployments.deployments.list",
+            "deployments.deployments.update",
+            "deployments.deployments.extend",
+            "deployments.deployments.delete",
+            "deployments.outputs.bind",
             "deployments.driftExceptions.get",
             "deployments.driftExceptions.list",
             "deployments.driftItems.get",
@@ -190,8 +195,10 @@ pub static TENANT_PERMISSIONS: &[&str] = &[
     "blueprints.versions.get",
     "blueprints.versions.list",
     "blueprints.versions.publish",
+    "deployments.deployments.abandon",
     "deployments.deployments.create",
     "deployments.deployments.delete",
+    "deployments.deployments.extend",
     "deployments.deployments.get",
     "deployments.deployments.list",
     "deployments.deployments.update",
@@ -503,9 +510,13 @@ mod tests {
 
     #[test]
     fn principals_are_read_and_written_alike() {
-        for text in
-            ["platform/admin", "tenants/acme/users/ada", "tenants/acme/serviceAccounts/ci", "runnerPools/default/runners/r1"]
-        {
+        for text in [
+            "platform/admin",
+            "tenants/acme/users/ada",
+            "tenants/acme/serviceAccounts/ci",
+            "runnerPools/default/runners/r1",
+            "server",
+        ] {
             assert_eq!(text.parse::<Principal>().expect(text).to_string(), text);
         }
         assert!("tenants/acme".parse::<Principal>().is_err());

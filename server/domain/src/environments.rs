@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     drift::DriftPolicy,
+    lifetimes::TtlPolicy,
     names::{ApprovalPolicyName, EnvironmentName, RunnerPoolName},
     resource::Meta,
 };
@@ -18,6 +19,10 @@ pub struct Environment {
     pub runner_pool: RunnerPoolName,
     pub allow_self_approval: bool,
     pub require_approval: bool,
+    #[serde(default)]
+    pub require_undrifted_dependencies: bool,
+    #[serde(default)]
+    pub ttl: TtlPolicy,
     /// Whose approvals plans need; `None` means the project's policy.
     #[serde(default)]
     pub approval_policy: Option<ApprovalPolicyName>,

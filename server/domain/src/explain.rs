@@ -6,6 +6,7 @@ mod hindrance;
 use std::time::Duration;
 
 use crate::{
+    dependencies::Wait,
     deployments::Deployment,
     names::RunnerName,
     queue::{self, Waiting},
@@ -28,6 +29,8 @@ pub struct Facts {
     pub deployment: Deployment,
     /// The run that is changing the deployment, when it is another one.
     pub lock_holder: Option<Run>,
+    /// What it waits for in other deployments.
+    pub dependency: Option<Wait>,
     /// The quota of concurrent runs, and runs that hold a place of it.
     pub slots: Option<(Quota, Vec<String>)>,
     /// The runners of its pool.
@@ -129,6 +132,15 @@ impl Explanation {
                 format!("it was lost, and what it has started may go on without it until {until}"),
                 "start this runner again with its data folder, or wait",
             );
+        }
+        if let Some(Wait { resource, detail }) = &facts.dependency {
+            self.because(facts, WaitingReason::Dependency, detail.clone(), resource.clone());
+            let (kind, action) = if resource.contains("/runs/") {
+                (BlockerKind::Run, format!("freehold run explain {resource}"))
+            } else {
+                (BlockerKind::Deployment, format!("freehold deployment get {resource}"))
+            };
+            self.blocks(kind, resource, format!("it waits for {detail}"), action);
         }
         let can_start = self.waiting_on.is_none();
         let Some(pool) = self.runners(facts) else {

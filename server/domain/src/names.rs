@@ -249,6 +249,13 @@ name! {
     RunnerName { runner_pool: Id => "runnerPools", runner: Id => "runners" }
 }
 
+impl DeploymentName {
+    /// Without the tenant, as people write it: `shop/dev/web`.
+    pub fn short(&self) -> String {
+        format!("{}/{}/{}", self.project, self.environment, self.deployment)
+    }
+}
+
 macro_rules! parent {
     ($child:ident => $parent:ident { $($field:ident),+ }, $method:ident) => {
         impl $child {

@@ -84,12 +84,13 @@ impl Deployment {
         if let Some(held) = &self.state_lock {
             return Err(held.refusal());
         }
-        if self.state == DeploymentState::New || self.state_serial == 0 {
+        self.expect_kept()?;
+        if matches!(self.state, DeploymentState::New | DeploymentState::Quarantined) || self.state_serial == 0 {
             return Ok(());
         }
         Err(Error::new(Reason::StateNotAllowed, "it has a state of its own; import into a new deployment")
             .with("state", self.state.as_str())
-            .with("allowed_states", "NEW"))
+            .with("allowed_states", "NEW, QUARANTINED"))
     }
 
     fn expect_no_run(&self) -> Result<()> {

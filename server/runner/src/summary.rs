@@ -60,6 +60,7 @@ pub(crate) fn message(summary: &Summary) -> pb::RunPlan {
             })
             .collect(),
         create_time: Some(std::time::SystemTime::now().into()),
+        dependencies: Vec::new(),
     }
 }
 

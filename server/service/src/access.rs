@@ -101,7 +101,7 @@ pub(crate) async fn hold_member(tx: &mut Tx, scope: TenantScope, tenant: &Tenant
     match member {
         Principal::User(name) => users::hold(tx, scope, name).await,
         Principal::ServiceAccount(name) => service_accounts::hold(tx, scope, name).await,
-        Principal::Platform(_) | Principal::Runner(_) => Ok(false),
+        Principal::Platform(_) | Principal::Runner(_) | Principal::Server => Ok(false),
     }
 }
 

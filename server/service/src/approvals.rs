@@ -16,6 +16,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::{
     app::{App, Place},
+    deployments::{RESOLVED, WISHED},
     identify::present_grants,
     runs::environment_of,
 };
@@ -104,7 +105,8 @@ pub(crate) async fn standing(app: &App, db: &mut Session, place: &Place, princip
 pub(crate) async fn reviewed(app: &App, db: &mut Session, place: &Place, run: &Run) -> Result<Reviewed> {
     let version = blueprint_versions::get(db, place.scope, &run.blueprint_version).await?;
     let version = version.ok_or_else(|| Error::internal(format!("{} is gone", run.blueprint_version)))?;
-    let inputs = app.open(db, place, run.uid(), Kind::Inputs, 0).await?;
+    let serial = if run.resolved { RESOLVED } else { WISHED };
+    let inputs = app.open(db, place, run.uid(), Kind::Inputs, serial).await?;
     let inputs = inputs.ok_or_else(|| Error::internal(format!("the inputs of {} are gone", run.name)))?;
     Ok(Reviewed { blueprint_digest: version.digest, inputs_digest: place.key.digest("inputs", &inputs) })
 }

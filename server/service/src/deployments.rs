@@ -1,6 +1,6 @@
 //! Deployments: nothing becomes real before a run.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use freehold_domain::{
     Error, Reason, Result, Violation,
@@ -8,23 +8,29 @@ use freehold_domain::{
     audit::Event,
     blueprints::{BlueprintVersion, InputSchema},
     deployments::{Deployment, DeploymentState, Revision},
-    drift::{DriftPolicy, DriftStatus},
+    drift::DriftPolicy,
     names::{DeploymentName, EnvironmentName, Id, VersionName},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
-    time::Uid,
+    time::{Timestamp, Uid},
 };
 use freehold_store::{
-    Session, blueprint_versions, deployments, environments,
+    Session, Tx, blueprint_versions, deployments, environments,
     payloads::{self, Kind},
     runs,
 };
 use serde_json::{Map, Value};
 
 use crate::{
+    abandonment,
     app::{App, Place, Write},
-    blueprints,
+    blueprints, dependencies, lifetimes,
 };
+
+/// Serial of inputs as they were said.
+pub(crate) const WISHED: i64 = 0;
+/// Serial of the inputs of a run with the outputs of other deployments filled in.
+pub(crate) const RESOLVED: i64 = 1;
 
 /// What a new deployment is.
 #[derive(Clone, Debug)]
@@ -38,6 +44,38 @@ pub struct CreateDeployment {
     pub deletion_protection: bool,
     pub auto_apply: bool,
     pub drift_policy: Option<DriftPolicy>,
+    pub depends_on: Vec<DeploymentName>,
+    pub apply_on_dependency_change: bool,
+    pub require_undrifted_dependencies: bool,
+    pub expire: Option<Expiry>,
+    pub max_idle: Option<Duration>,
+}
+
+/// When a deployment is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// At this time.
+    At(Timestamp),
+    /// So long from now.
+    In(Duration),
+}
+
+impl Expiry {
+    /// The time.
+    pub(crate) fn time(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::In(ttl) => now.plus(ttl),
+        }
+    }
+
+    /// The field that says so.
+    pub(crate) const fn field(self) -> &'static str {
+        match self {
+            Self::At(_) => "expire_time",
+            Self::In(_) => "ttl",
+        }
+    }
 }
 
 /// What changes; `None` stays.
@@ -52,6 +90,11 @@ pub struct UpdateDeployment {
     pub deletion_protection: Option<bool>,
     pub auto_apply: Option<bool>,
     pub drift_policy: Option<Option<DriftPolicy>>,
+    pub depends_on: Option<Vec<DeploymentName>>,
+    pub apply_on_dependency_change: Option<bool>,
+    pub require_undrifted_dependencies: Option<bool>,
+    /// `Some(None)` takes it away.
+    pub max_idle: Option<Option<Duration>>,
 }
 
 /// Creates a deployment.
@@ -61,34 +104,33 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateDeployment, write: &W
     if let Some(done) = tx.replayed()? {
         return Ok(done);
     }
-    environments::get(&mut tx, place.scope, &cmd.parent).await?.ok_or_else(|| Error::not_found(&cmd.parent))?;
+    let environment = environments::get(&mut tx, place.scope, &cmd.parent).await?;
+    let environment = environment.ok_or_else(|| Error::not_found(&cmd.parent))?;
     let version = usable_version(&mut tx, &place, &cmd.blueprint_version).await?;
     let document = blueprints::document(app, &mut tx, &place, &version).await?;
     let (inputs, shown) = resolve(document.inputs(), &cmd.inputs, None)?;
-    let uid = tx.uid();
-    let EnvironmentName { tenant, project, environment } = cmd.parent.clone();
+    let (uid, now) = (tx.uid(), tx.now());
+    let EnvironmentName { tenant, project, environment: place_id } = cmd.parent.clone();
     let id = cmd.id.unwrap_or_else(|| Id::generated("deployment", uid));
+    let name = DeploymentName { tenant, project, environment: place_id, deployment: id };
+    if cmd.apply_on_dependency_change {
+        caller.require_permission("deployments.runs.apply", &name.to_string(), now)?;
+    }
+    let lifetime = lifetimes::given(&environment.ttl, cmd.expire, cmd.max_idle, now)?;
     let deployment = Deployment {
-        name: DeploymentName { tenant, project, environment, deployment: id },
-        meta: Meta::new(uid, cmd.described, &caller.principal, tx.now()),
-        blueprint_version: cmd.blueprint_version,
-        inputs: shown,
-        state: DeploymentState::New,
-        generation: 1,
-        observed_revision: 0,
-        last_run: None,
-        active_run: None,
-        drifted: false,
-        drift_check_time: None,
-        drift: DriftStatus::default(),
         drift_policy: cmd.drift_policy,
         deletion_protection: cmd.deletion_protection,
         auto_apply: cmd.auto_apply,
-        state_serial: 0,
-        state_lock: None,
+        depends_on: cmd.depends_on,
+        apply_on_dependency_change: cmd.apply_on_dependency_change,
+        require_undrifted_dependencies: cmd.require_undrifted_dependencies,
+        lifetime,
+        ..Deployment::new(name, Meta::new(uid, cmd.described, &caller.principal, now), cmd.blueprint_version, shown)
     };
     deployments::insert(&mut tx, place.scope, &cmd.parent.to_string(), &deployment).await?;
-    app.put(&mut tx, &place, uid, Kind::Inputs, 0, &bytes(&inputs)?).await?;
+    deployments::schedule(&mut tx, place.scope, &deployment).await?;
+    dependencies::declare(app, &mut tx, &place, caller, &deployment, document.inputs(), &inputs).await?;
+    app.put(&mut tx, &place, uid, Kind::Inputs, WISHED, &bytes(&inputs)?).await?;
     tx.announce(Event::new("deployment.created", &deployment.name, uid, 1));
     tx.take(Dimension::Deployments, 1);
     app.finish(tx, write, &deployment).await?;
@@ -116,12 +158,28 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
     }
     let mut deployment = find(&mut tx, &place, &cmd.name).await?;
     deployment.meta.expect_etag(write.etag.as_deref())?;
+    deployment.expect_kept()?;
     let seen = deployment.clone();
     deployment.meta.describe(cmd.display_name, cmd.labels);
     deployment.deletion_protection = cmd.deletion_protection.unwrap_or(deployment.deletion_protection);
     deployment.auto_apply = cmd.auto_apply.unwrap_or(deployment.auto_apply);
     deployment.drift_policy = cmd.drift_policy.unwrap_or(deployment.drift_policy);
-    if cmd.blueprint_version.is_some() || cmd.inputs.is_some() {
+    deployment.require_undrifted_dependencies =
+        cmd.require_undrifted_dependencies.unwrap_or(deployment.require_undrifted_dependencies);
+    if let Some(automatic) = cmd.apply_on_dependency_change {
+        if automatic && !deployment.apply_on_dependency_change {
+            caller.require_permission("deployments.runs.apply", &cmd.name.to_string(), tx.now())?;
+        }
+        deployment.apply_on_dependency_change = automatic;
+    }
+    if let Some(max_idle) = cmd.max_idle {
+        let environment = environments::get(&mut tx, place.scope, &cmd.name.environment_name()).await?;
+        let environment = environment.ok_or_else(|| Error::not_found(&cmd.name))?;
+        deployment.lifetime.max_idle = lifetimes::idle(&environment.ttl, max_idle)?;
+    }
+    let mut declared = None;
+    if cmd.blueprint_version.is_some() || cmd.inputs.is_some() || cmd.depends_on.is_some() {
+        deployment.depends_on = cmd.depends_on.unwrap_or(deployment.depends_on);
         if let Some(version) = cmd.blueprint_version {
             if version.blueprint_name() != deployment.blueprint_version.blueprint_name() {
                 return Err(Error::field(
@@ -151,16 +209,23 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
         deployment.inputs = shown;
         if inputs != before || deployment.blueprint_version != seen.blueprint_version {
             deployment.generation += 1;
-            app.put(&mut tx, &place, deployment.meta.uid, Kind::Inputs, 0, &bytes(&inputs)?).await?;
+            app.put(&mut tx, &place, deployment.meta.uid, Kind::Inputs, WISHED, &bytes(&inputs)?).await?;
         }
+        declared = Some((document, inputs));
     }
     if deployment != seen {
-        deployment.meta.touch(tx.now());
+        let now = tx.now();
+        lifetimes::needed(&mut deployment, &seen, now);
+        deployment.meta.touch(now);
         deployments::update(&mut tx, place.scope, &deployment).await?;
         if deployment.drift_policy != seen.drift_policy {
             // When it is due is not what it was.
             let now = tx.now();
             deployments::set_drift_due(&mut tx, place.scope, deployment.meta.uid, Some(now)).await?;
+        }
+        deployments::schedule(&mut tx, place.scope, &deployment).await?;
+        if let Some((document, inputs)) = declared {
+            dependencies::declare(app, &mut tx, &place, caller, &deployment, document.inputs(), &inputs).await?;
         }
         tx.announce(Event::new("deployment.updated", &deployment.name, deployment.meta.uid, deployment.meta.version));
     }
@@ -189,19 +254,39 @@ pub async fn delete(
     };
     deployment.meta.expect_etag(write.etag.as_deref())?;
     deployment.expect_deletable(force)?;
-    let uid = deployment.meta.uid;
-    if let Some(run) = runs::unfinished(&mut tx, place.scope, uid).await?.first() {
-        return Err(
-            Error::new(Reason::ResourceInUse, format!("{} has not ended; cancel it first", run.name)).with("resource", &run.name)
-        );
+    let mut facts = serde_json::json!({ "forgotten": deployment.state.as_str() });
+    if deployment.state.is_real() {
+        caller.require_permission(abandonment::PERMISSION, &name.to_string(), tx.now())?;
+        facts["addresses"] = abandonment::left_behind(&mut tx, &place, &deployment).await?.into();
     }
-    payloads::delete_of_runs(&mut tx, place.scope, uid).await?;
-    payloads::delete_all(&mut tx, place.scope, uid).await?;
-    deployments::delete(&mut tx, place.scope, &deployment).await?;
-    let event = Event::new("deployment.deleted", name, uid, deployment.meta.version + 1);
-    tx.announce(event.with(serde_json::json!({ "forgotten": deployment.state.as_str() })));
-    tx.take(Dimension::Deployments, -1);
+    expect_no_run(&mut tx, &place, &deployment).await?;
+    dependencies::expect_nobody_needs(&mut tx, &place, &deployment).await?;
+    remove(&mut tx, &place, &deployment).await?;
+    tx.announce(Event::new("deployment.deleted", name, deployment.meta.uid, deployment.meta.version + 1).with(facts));
     app.finish(tx, write, &()).await
+}
+
+/// Fails while a run of it has not ended.
+pub(crate) async fn expect_no_run(tx: &mut Tx, place: &Place, deployment: &Deployment) -> Result<()> {
+    match runs::unfinished(tx, place.scope, deployment.meta.uid).await?.first() {
+        Some(run) => {
+            Err(Error::new(Reason::ResourceInUse, format!("{} has not ended; cancel it first", run.name))
+                .with("resource", &run.name))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Removes a deployment with everything that belongs to it. An abandoned one has given its place back already.
+pub(crate) async fn remove(tx: &mut Tx, place: &Place, deployment: &Deployment) -> Result<()> {
+    let uid = deployment.meta.uid;
+    payloads::delete_of_runs(tx, place.scope, uid).await?;
+    payloads::delete_all(tx, place.scope, uid).await?;
+    deployments::delete(tx, place.scope, deployment).await?;
+    if deployment.state != DeploymentState::Abandoned {
+        tx.take(Dimension::Deployments, -1);
+    }
+    Ok(())
 }
 
 /// Lists what was made real.
@@ -224,7 +309,7 @@ pub(crate) async fn find(db: &mut Session, place: &Place, name: &DeploymentName)
 
 /// All inputs that belong to a deployment or a run, sensitive ones too.
 pub(crate) async fn inputs_of(app: &App, db: &mut Session, place: &Place, owner: Uid) -> Result<Map<String, Value>> {
-    let sealed = app.open(db, place, owner, Kind::Inputs, 0).await?;
+    let sealed = app.open(db, place, owner, Kind::Inputs, WISHED).await?;
     let bytes = sealed.ok_or_else(|| Error::internal(format!("the inputs of {owner} are gone")))?;
     serde_json::from_slice(&bytes).map_err(Error::internal)
 }

@@ -1,6 +1,6 @@
 //! Environments of a project.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use freehold_domain::{
     Error, Result,
@@ -8,6 +8,7 @@ use freehold_domain::{
     audit::Event,
     drift::DriftPolicy,
     environments::{Environment, EnvironmentKind},
+    lifetimes::TtlPolicy,
     names::{ApprovalPolicyName, EnvironmentName, Id, ProjectName, RunnerPoolName},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
@@ -30,6 +31,8 @@ pub struct CreateEnvironment {
     pub runner_pool: RunnerPoolName,
     pub allow_self_approval: bool,
     pub require_approval: bool,
+    pub require_undrifted_dependencies: bool,
+    pub ttl: TtlPolicy,
     pub approval_policy: Option<ApprovalPolicyName>,
     pub drift_policy: Option<DriftPolicy>,
 }
@@ -45,6 +48,11 @@ pub struct UpdateEnvironment {
     pub runner_pool: Option<RunnerPoolName>,
     pub allow_self_approval: Option<bool>,
     pub require_approval: Option<bool>,
+    pub require_undrifted_dependencies: Option<bool>,
+    /// `Some(None)` takes it away.
+    pub default_ttl: Option<Option<Duration>>,
+    /// `Some(None)` takes it away.
+    pub max_ttl: Option<Option<Duration>>,
     /// `Some(None)` names none any more.
     pub approval_policy: Option<Option<ApprovalPolicyName>>,
     pub drift_policy: Option<Option<DriftPolicy>>,
@@ -68,6 +76,8 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateEnvironment, write: &
         runner_pool: cmd.runner_pool,
         allow_self_approval: cmd.allow_self_approval,
         require_approval: cmd.require_approval,
+        require_undrifted_dependencies: cmd.require_undrifted_dependencies,
+        ttl: cmd.ttl.check().map_err(wrong_ttl)?,
         approval_policy: cmd.approval_policy,
         drift_policy: cmd.drift_policy,
     };
@@ -110,6 +120,11 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateEnvironment, write: &
     environment.allow_self_approval = cmd.allow_self_approval.unwrap_or(environment.allow_self_approval);
     environment.require_approval = cmd.require_approval.unwrap_or(environment.require_approval);
     environment.drift_policy = cmd.drift_policy.unwrap_or(environment.drift_policy);
+    environment.require_undrifted_dependencies =
+        cmd.require_undrifted_dependencies.unwrap_or(environment.require_undrifted_dependencies);
+    let TtlPolicy { default, max } = environment.ttl;
+    environment.ttl = TtlPolicy { default: cmd.default_ttl.unwrap_or(default), max: cmd.max_ttl.unwrap_or(max) };
+    environment.ttl.check().map_err(wrong_ttl)?;
     if let Some(pool) = cmd.runner_pool {
         expect_pool(&mut tx, &pool).await?;
         environment.runner_pool = pool;
@@ -154,6 +169,10 @@ pub async fn delete(app: &App, caller: &Caller, name: &EnvironmentName, allow_mi
     app.finish(tx, write, &()).await?;
     bindings.iter().for_each(|binding| app.grants.forget(&binding.member));
     Ok(())
+}
+
+fn wrong_ttl(why: String) -> Error {
+    Error::field("environment.default_ttl", why)
 }
 
 async fn expect_pool(tx: &mut Tx, pool: &RunnerPoolName) -> Result<()> {

@@ -11,14 +11,14 @@ use freehold_domain::{
     quotas::Dimension,
     resource::Page,
     runners::{Runner, RunnerState},
-    runs::{Run, RunPhase},
+    runs::{Run, RunPhase, WaitingReason},
     time::Uid,
 };
 use freehold_store::{Session, access, queue, quotas, runs, tenants};
 
 use crate::{
     app::{App, Place},
-    approvals, identify,
+    approvals, identify, resolution,
     runs::{deployment_of, find},
 };
 
@@ -43,6 +43,7 @@ pub async fn explain(app: &App, caller: &Caller, name: &RunName) -> Result<(Run,
     let mut facts = Facts {
         tenant,
         lock_holder: None,
+        dependency: None,
         slots: None,
         runners: Vec::new(),
         jobs: Vec::new(),
@@ -56,7 +57,7 @@ pub async fn explain(app: &App, caller: &Caller, name: &RunName) -> Result<(Run,
         run,
     };
     if facts.run.phase.is_claimable() {
-        waiting(&mut db, &place, &mut facts).await?;
+        waiting(app, &mut db, &place, &mut facts).await?;
     }
     if facts.run.phase.is_claimable() || facts.run.phase.is_leased() {
         facts.runners = queue::runners(&mut db, &facts.run.pool.to_string(), POOL).await?;
@@ -78,7 +79,8 @@ pub async fn explain(app: &App, caller: &Caller, name: &RunName) -> Result<(Run,
 }
 
 /// What may keep the run from being taken.
-async fn waiting(db: &mut Session, place: &Place, facts: &mut Facts) -> Result<()> {
+async fn waiting(app: &App, db: &mut Session, place: &Place, facts: &mut Facts) -> Result<()> {
+    facts.dependency = resolution::wait(app, db, place, &facts.run).await?;
     if let Some(quota) = quotas::get(db, place.scope, Dimension::ConcurrentRuns).await? {
         let holders = queue::holders(db, place.scope, Dimension::ConcurrentRuns, NAMED as u32).await?;
         facts.slots = Some((quota, holders));
@@ -145,7 +147,7 @@ async fn deciders(app: &App, place: &Place, facts: &Facts) -> Result<Vec<String>
 }
 
 /// Puts into runs of one deployment what they wait for at present, where it is not what it was when they began to.
-pub(crate) async fn present(db: &mut Session, place: &Place, deployment: Uid, of: &mut [Run]) -> Result<()> {
+pub(crate) async fn present(app: &App, db: &mut Session, place: &Place, deployment: Uid, of: &mut [Run]) -> Result<()> {
     if !of.iter().any(|run| run.phase.is_claimable()) {
         return Ok(());
     }
@@ -158,6 +160,10 @@ pub(crate) async fn present(db: &mut Session, place: &Place, deployment: Uid, of
     for run in of.iter_mut().filter(|run| run.phase.is_claimable()) {
         if let Some(hindrance) = Hindrance::first(run, tenant, slots.as_ref(), deployment.as_ref()) {
             run.waiting_on = Some(hindrance.waiting_on(run));
+        } else if let Some(wait) = resolution::wait(app, db, place, run).await? {
+            run.waits_for(wait, app.now());
+        } else if run.waiting_on.as_ref().is_some_and(|on| on.reason == WaitingReason::Dependency) {
+            run.waits_for_runner(app.now());
         }
     }
     Ok(())

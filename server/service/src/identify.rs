@@ -59,6 +59,7 @@ pub(crate) async fn grants(app: &App, principal: &Principal) -> Result<Option<Ve
         Principal::Runner(name) => {
             return Ok(if registration::is_removed(app, name).await? { None } else { everywhere("roles/runner") });
         }
+        Principal::Server => return Ok(None),
         Principal::User(name) => name.tenant_name(),
         Principal::ServiceAccount(name) => name.tenant_name(),
     };
@@ -93,7 +94,7 @@ async fn read_grants(db: &mut Session, place: &Place, principal: &Principal) -> 
     let may_sign_in = match principal {
         Principal::User(name) => rows::get(db, place.scope, name).await?.is_some_and(|user| user.state != UserState::Deactivated),
         Principal::ServiceAccount(name) => service_accounts::get(db, place.scope, name).await?.is_some(),
-        Principal::Platform(_) | Principal::Runner(_) => false,
+        Principal::Platform(_) | Principal::Runner(_) | Principal::Server => false,
     };
     if !may_sign_in {
         return Ok(None);

@@ -32,7 +32,7 @@ use tokio::time::Instant;
 use crate::{
     app::{App, Place},
     approvals::{self, sha256},
-    blueprints, deployments as desired, drift, queue,
+    blueprints, drift, queue, resolution,
     runners::expect_fit,
     runs::{advance, advance_with, deployment_of, find, woken},
     seal::SealedPlace,
@@ -180,7 +180,7 @@ pub(crate) async fn claim(
     let run = runs::get(&mut tx, place.scope, waiting.run).await?.filter(|run| run.phase.is_claimable());
     let Some(run) = run else { return Ok(Claim::Gone) };
     let now = tx.now();
-    let (run, deployment) = if run.phase == RunPhase::ApplyQueued {
+    let (mut run, deployment) = if run.phase == RunPhase::ApplyQueued {
         let deployment = deployment_of(&mut tx, place, &run).await?;
         (approvals::under(app, &mut tx, place, run, &deployment, now).await?, Some(deployment))
     } else {
@@ -196,15 +196,28 @@ pub(crate) async fn claim(
     if run.hold(runner, tx.database_now().await?).is_some() {
         return Ok(Claim::Waits);
     }
-    let refusal = match turned(&run, deployment.as_ref())? {
-        None if deployment.is_some() => approvals::hindrance(app, &mut tx, place, &run).await?,
-        refusal => refusal,
-    };
+    let seen = run.version;
+    let mut refusal = turned(&run, deployment.as_ref())?;
+    if refusal.is_none() {
+        refusal = resolution::look(app, &mut tx, place, &mut run).await?;
+    }
+    if refusal.is_none() && deployment.is_some() {
+        refusal = approvals::hindrance(app, &mut tx, place, &run).await?;
+    }
+    let waits = matches!(refusal, Some(RunEvent::WaitsFor(_)));
     let event = refusal.unwrap_or_else(|| RunEvent::Claimed { runner: runner.clone(), ask });
     let claimed = matches!(event, RunEvent::Claimed { .. });
     let lease = tx.database_now().await?.plus(app.lease);
     fault::point("claim.begun");
     let run = advance_with(app, &mut tx, place, run, deployment, event, now, Some(lease)).await?;
+    if waits {
+        // What it waits for is written once, and is no news for runners.
+        if run.version != seen {
+            tx.commit(&()).await?;
+            app.wakeups.wake(run.uid());
+        }
+        return Ok(Claim::Waits);
+    }
     if claimed {
         queue::charge(&mut tx, waiting, clock, &runner.runner_pool_name().to_string()).await?;
     }
@@ -238,7 +251,7 @@ async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job
         Work::Plan(Box::new(PlanWork {
             destroy: run.kind == RunKind::Destroy,
             files: blueprints::encoded_files(app, db, place, version.uid()).await?,
-            inputs: desired::inputs_of(app, db, place, run.uid()).await?,
+            inputs: resolution::inputs_for(app, db, place, &run).await?,
             deployment_uid: run.deployment.to_string(),
             deployment: deployment.name.to_string(),
             state: state.map(|bytes| STANDARD.encode(bytes)),

@@ -1,5 +1,6 @@
 //! Use cases: who may, what is decided by the domain, what is written in one transaction.
 
+pub mod abandonment;
 pub mod access;
 pub mod api_keys;
 mod app;
@@ -8,12 +9,14 @@ mod approvals;
 pub mod audit;
 pub mod blueprints;
 mod cache;
+pub mod dependencies;
 pub mod deployments;
 pub mod drift;
 pub mod environments;
 pub mod explain;
 pub mod identify;
 pub mod jobs;
+pub mod lifetimes;
 pub mod master_key;
 pub mod operations;
 pub mod projects;
@@ -21,6 +24,7 @@ mod queue;
 pub mod quotas;
 pub mod receipts;
 pub mod registration;
+mod resolution;
 pub mod retention;
 pub mod runners;
 pub mod runs;
@@ -28,8 +32,10 @@ mod seal;
 pub mod service_accounts;
 pub mod state;
 mod system;
+pub mod teardown;
 pub mod tenants;
 pub mod tokens;
+pub mod updates;
 pub mod users;
 mod wakeups;
 

@@ -1,4 +1,4 @@
-//! What is not kept any longer, and goes by itself: answers to repeats, old events, deleted tenants.
+//! What is not kept any longer, and goes by itself: answers to repeats, old events, deleted tenants, abandoned deployments.
 
 use std::time::Duration;
 
@@ -6,11 +6,10 @@ use freehold_domain::{
     Error, Result,
     audit::Event,
     tenants::{RETENTION, Tenant},
-    time::Timestamp,
 };
 use freehold_store::{INSTALLATION, drift_items, retention, tenants};
 
-use crate::app::App;
+use crate::{abandonment, app::App};
 
 /// How long an event is kept in the outbox.
 pub const EVENTS: Duration = Duration::from_secs(7 * 86_400);
@@ -30,11 +29,11 @@ const TENANTS: u32 = 16;
 pub async fn sweep(app: &App) -> Result<bool> {
     let mut tx = app.store.begin_as("server", INSTALLATION).await?;
     let answers = retention::forget_answers(&mut tx, BATCH).await?;
-    let events = retention::forget_events(&mut tx, earlier(app.now(), EVENTS), BATCH).await?;
-    let items = drift_items::forget(&mut tx, earlier(app.now(), RESOLVED_DRIFT), BATCH).await?;
+    let events = retention::forget_events(&mut tx, app.now().minus(EVENTS), BATCH).await?;
+    let items = drift_items::forget(&mut tx, app.now().minus(RESOLVED_DRIFT), BATCH).await?;
     tx.commit(&()).await?;
 
-    let due = tenants::deleted(&mut app.store.read().await?, earlier(app.now(), RETENTION), TENANTS).await?;
+    let due = tenants::deleted(&mut app.store.read().await?, app.now().minus(RETENTION), TENANTS).await?;
     let mut failed: Option<Error> = None;
     let mut purged = false;
     for tenant in &due {
@@ -43,9 +42,10 @@ pub async fn sweep(app: &App) -> Result<bool> {
             Err(error) => failed = Some(error),
         }
     }
+    let forgotten = abandonment::purge(app).await?;
     match failed {
         Some(error) if !purged => Err(error),
-        _ => Ok(purged || answers.max(events).max(items) == u64::from(BATCH)),
+        _ => Ok(purged || forgotten || answers.max(events).max(items) == u64::from(BATCH)),
     }
 }
 
@@ -66,8 +66,4 @@ async fn purge(app: &App, tenant: &Tenant) -> Result<()> {
         app.forget_tenant(&tenant.name);
     }
     Ok(())
-}
-
-fn earlier(now: Timestamp, by: Duration) -> Timestamp {
-    Timestamp::from_micros(now.as_micros().saturating_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
 }

@@ -8,6 +8,7 @@ use freehold_domain::{
     access::{Caller, Principal},
     approvals::Demand,
     audit::Event,
+    dependencies::{Dependency, takes_outputs},
     deployments::{Deployment, DeploymentState, Revision},
     environments::Environment,
     names::{DeploymentName, RunName, VersionName},
@@ -21,7 +22,8 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, Place, Write},
-    approvals, deployments as desired, drift, explain, receipts,
+    approvals, dependencies, deployments as desired, drift, explain, receipts,
+    resolution::{self, Made},
 };
 
 /// How a run is begun.
@@ -49,11 +51,13 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
         return Ok(done);
     }
     let deployment = desired::find(&mut tx, &place, &cmd.name).await?;
-    let environment = environment_of(&mut tx, &place, &cmd.name).await?;
+    if cmd.kind == RunKind::Destroy {
+        dependencies::expect_no_dependants(&mut tx, &place, &deployment, "destroy").await?;
+    }
     let beginning = Beginning { cmd, creator: caller.principal.clone(), mends: None };
-    let begun = begin(app, &mut tx, &place, deployment, &environment, beginning).await?;
+    let begun = begin(app, &mut tx, &place, deployment, beginning).await?;
     app.finish(tx, write, &begun.run).await?;
-    begun.wake(app);
+    begun.woken(app);
     Ok(begun.run)
 }
 
@@ -67,34 +71,24 @@ pub(crate) struct Beginning {
     pub mends: Option<BTreeSet<String>>,
 }
 
-/// A run that was begun, with those that it took the place of.
-pub(crate) struct Begun {
-    /// The run.
-    pub run: Run,
-    displaced: Vec<Run>,
-}
-
-impl Begun {
-    /// Wakes whoever waits for these runs, once they are committed.
-    pub fn wake(&self, app: &App) {
-        app.wakeups.wake(self.run.pool.to_string());
-        self.displaced.iter().for_each(|older| woken(app, older));
-    }
-}
-
-/// Begins a run in the caller's transaction. Whoever commits it wakes who waits.
+/// Begins a run of a deployment as it was read, in the caller's transaction. Nobody is asked whether others need it.
 pub(crate) async fn begin(
     app: &App,
     tx: &mut Tx,
     place: &Place,
     mut deployment: Deployment,
-    environment: &Environment,
     Beginning { cmd, creator, mends }: Beginning,
 ) -> Result<Begun> {
-    let (version, inputs, shown) = subject(app, tx, place, &deployment, &cmd, mends.is_some()).await?;
-    let version = blueprint_versions::get(tx, place.scope, &version).await?.ok_or_else(|| Error::not_found(&version))?;
-
-    let uid = tx.uid();
+    deployment.expect_runnable(cmd.kind)?;
+    let environment = environment_of(tx, place, &cmd.name).await?;
+    let subject = subject(app, tx, place, &deployment, &cmd, mends.is_some()).await?;
+    let version = blueprint_versions::get(tx, place.scope, &subject.version).await?;
+    let version = version.ok_or_else(|| Error::not_found(&subject.version))?;
+    let dependencies = match subject.dependencies {
+        Some(dependencies) => dependencies,
+        None => resolution::of_run(app, tx, place, &deployment, &version, &subject.inputs).await?,
+    };
+    let (uid, now) = (tx.uid(), tx.now());
     let mut run = Run::new(
         NewRun {
             name: deployment.run_name(uid),
@@ -103,22 +97,28 @@ pub(crate) async fn begin(
             pool: environment.runner_pool.clone(),
             blueprint_version: version.name.clone(),
             blueprint_version_uid: version.uid(),
-            inputs: shown,
+            inputs: subject.shown,
             engine: version.engine,
             target_revision: cmd.revision,
             generation: deployment.generation,
             auto_apply: cmd.auto_apply || deployment.auto_apply && cmd.kind == RunKind::Apply && mends.is_none(),
-            demand: Demand::of(environment),
+            demand: Demand::of(&environment),
+            dependencies,
+            resolved: subject.resolved.is_some(),
             creator,
             message: cmd.message,
         },
-        tx.now(),
+        now,
     );
     run.limited_to = mends;
     // The deployment comes before its runs, as everywhere: who holds the one and wants the other never waits in a circle.
     deployment.last_run = Some(uid);
-    deployment.meta.touch(tx.now());
+    if run.creator != Principal::Server && cmd.kind != RunKind::Drift {
+        deployment.lifetime.active(now);
+    }
+    deployment.meta.touch(now);
     deployments::update(tx, place.scope, &deployment).await?;
+    deployments::schedule(tx, place.scope, &deployment).await?;
     let displaced = displace(app, tx, place, &run, cmd.keep_queued).await?;
     if cmd.kind == RunKind::Destroy {
         tx.lift(Dimension::StorageBytes);
@@ -128,9 +128,26 @@ pub(crate) async fn begin(
     }
     runs::insert(tx, place.scope, &run).await?;
     tx.reserve(Dimension::QueuedRuns, 1, uid, &run.name);
-    app.put(tx, place, uid, Kind::Inputs, 0, &desired::bytes(&inputs)?).await?;
+    app.put(tx, place, uid, Kind::Inputs, desired::WISHED, &desired::bytes(&subject.inputs)?).await?;
+    if let Some(resolved) = &subject.resolved {
+        app.put(tx, place, uid, Kind::Inputs, desired::RESOLVED, &desired::bytes(resolved)?).await?;
+    }
     tx.announce(Event::new("run.created", &run.name, uid, run.version).with(serde_json::json!({ "kind": run.kind })));
     Ok(Begun { run, displaced })
+}
+
+/// A run that has begun, and older ones whose place it has taken.
+pub(crate) struct Begun {
+    pub(crate) run: Run,
+    displaced: Vec<Run>,
+}
+
+impl Begun {
+    /// Once it is durable: wakes whoever waits for one of them.
+    pub(crate) fn woken(&self, app: &App) {
+        woken(app, &self.run);
+        self.displaced.iter().for_each(|older| woken(app, older));
+    }
 }
 
 /// Ends the older runs of the deployment that this one takes the place of; answers them.
@@ -148,45 +165,61 @@ async fn displace(app: &App, tx: &mut Tx, place: &Place, newer: &Run, keep_queue
     Ok(displaced)
 }
 
-/// What a run of this kind works with: version, all inputs, and those that may be shown.
-async fn subject(
-    app: &App,
-    tx: &mut Tx,
-    place: &Place,
-    deployment: &Deployment,
-    cmd: &StartRun,
-    mends: bool,
-) -> Result<(VersionName, Map<String, Value>, Map<String, Value>)> {
-    match cmd.kind {
-        RunKind::Destroy => deployment.expect_unprotected()?,
-        RunKind::Rollback => {
-            let revision = deployments::get_revision(tx, place.scope, deployment.meta.uid, cmd.revision).await?;
-            let revision = revision.ok_or_else(|| {
-                Error::field(
-                    "revision",
-                    format!("a revision from 1 to {}; list them to choose one", deployment.observed_revision),
-                )
-            })?;
-            let inputs = desired::inputs_of(app, tx, place, revision.run).await?;
-            return Ok((revision.blueprint_version, inputs, revision.inputs));
+/// What a run works with.
+struct Subject {
+    version: VersionName,
+    /// As they were said, sensitive ones too.
+    inputs: Map<String, Value>,
+    /// Those of them that may be shown.
+    shown: Map<String, Value>,
+    /// With the outputs that were taken before; `None` when there were none, or when they are to be taken anew.
+    resolved: Option<Map<String, Value>>,
+    /// What they were taken from; `None` when that follows from the inputs.
+    dependencies: Option<Vec<Dependency>>,
+}
+
+/// What a run of this kind works with.
+async fn subject(app: &App, tx: &mut Tx, place: &Place, deployment: &Deployment, cmd: &StartRun, mends: bool) -> Result<Subject> {
+    let number = match cmd.kind {
+        RunKind::Apply if mends => Some(deployment.observed_revision),
+        RunKind::Apply | RunKind::Plan => None,
+        RunKind::Rollback => Some(cmd.revision),
+        RunKind::Destroy => {
+            deployment.expect_unprotected()?;
+            Some(deployment.observed_revision)
         }
-        RunKind::Drift if matches!(deployment.state, DeploymentState::New | DeploymentState::Destroyed) => {
-            return Err(Error::new(Reason::StateNotAllowed, "nothing of it is real, so nothing can have drifted")
-                .with("state", deployment.state.as_str())
-                .with("allowed_states", "ACTIVE, PARTIAL"));
-        }
-        _ => {}
+        RunKind::Drift => Some(deployment.observed_revision),
+    };
+    let revision = match number {
+        Some(number) => deployments::get_revision(tx, place.scope, deployment.meta.uid, number).await?,
+        None => None,
+    };
+    if let Some(revision) = revision {
+        let Made { inputs, resolved, dependencies } = resolution::made_by(app, tx, place, revision.run).await?;
+        let (version, shown) = (revision.blueprint_version, revision.inputs);
+        return Ok(Subject { version, inputs, shown, resolved, dependencies: Some(dependencies) });
     }
-    let as_made = mends || matches!(cmd.kind, RunKind::Drift | RunKind::Destroy);
-    let made = as_made.then_some(deployment.observed_revision).filter(|n| *n > 0);
-    if let Some(number) = made
-        && let Some(revision) = deployments::get_revision(tx, place.scope, deployment.meta.uid, number).await?
+    if cmd.kind == RunKind::Rollback {
+        let why = format!("a revision from 1 to {}; list them to choose one", deployment.observed_revision);
+        return Err(Error::field("revision", why));
+    }
+    // What was begun and never came to its end was made of what its run worked with, whatever is wanted by now.
+    if number.is_some()
+        && let Some(state) = deployments::get_state(tx, place.scope, deployment.meta.uid, deployment.state_serial).await?
+        && let Some(run) = state.run
+        && let Some(run) = runs::get(tx, place.scope, run).await?
     {
-        let inputs = desired::inputs_of(app, tx, place, revision.run).await?;
-        return Ok((revision.blueprint_version, inputs, revision.inputs));
+        let Made { inputs, resolved, dependencies } = resolution::made_by(app, tx, place, run.uid()).await?;
+        let (version, shown) = (run.blueprint_version, run.inputs);
+        return Ok(Subject { version, inputs, shown, resolved, dependencies: Some(dependencies) });
     }
-    let inputs = desired::inputs_of(app, tx, place, deployment.meta.uid).await?;
-    Ok((deployment.blueprint_version.clone(), inputs, deployment.inputs.clone()))
+    Ok(Subject {
+        version: deployment.blueprint_version.clone(),
+        inputs: desired::inputs_of(app, tx, place, deployment.meta.uid).await?,
+        shown: deployment.inputs.clone(),
+        resolved: None,
+        dependencies: (!takes_outputs(cmd.kind)).then(Vec::new),
+    })
 }
 
 /// Returns a run.
@@ -194,12 +227,12 @@ pub async fn get(app: &App, caller: &Caller, name: &RunName) -> Result<Run> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
     let mut db = app.store.read().await?;
     let run = find(&mut db, &place, name).await?;
-    present(&mut db, &place, run).await
+    present(app, &mut db, &place, run).await
 }
 
 /// A run with what it waits for at present.
-async fn present(db: &mut Session, place: &Place, mut run: Run) -> Result<Run> {
-    explain::present(db, place, run.deployment, std::slice::from_mut(&mut run)).await?;
+async fn present(app: &App, db: &mut Session, place: &Place, mut run: Run) -> Result<Run> {
+    explain::present(app, db, place, run.deployment, std::slice::from_mut(&mut run)).await?;
     Ok(run)
 }
 
@@ -209,7 +242,7 @@ pub async fn list(app: &App, caller: &Caller, parent: &DeploymentName, page: Pag
     let mut db = app.store.read().await?;
     let deployment = desired::find(&mut db, &place, parent).await?;
     let mut listed = runs::list(&mut db, place.scope, deployment.meta.uid, page).await?;
-    explain::present(&mut db, &place, deployment.meta.uid, &mut listed.items).await?;
+    explain::present(app, &mut db, &place, deployment.meta.uid, &mut listed.items).await?;
     Ok(listed)
 }
 
@@ -302,7 +335,7 @@ pub async fn wait(app: &App, caller: &Caller, name: &RunName, while_in: &[RunPha
         Some(run) => run,
         None => find(&mut db, &place, name).await?,
     };
-    present(&mut db, &place, run).await
+    present(app, &mut db, &place, run).await
 }
 
 /// Waits for a version of the run that is newer than this one; `None` when there was none until the end.
@@ -311,7 +344,7 @@ pub async fn next(app: &App, caller: &Caller, name: &RunName, seen: i64, end: In
     let look = || async {
         let mut db = app.store.read().await?;
         let run = find(&mut db, &place, name).await?;
-        Ok::<_, Error>(if run.version > seen { Some(present(&mut db, &place, run).await?) } else { None })
+        Ok::<_, Error>(if run.version > seen { Some(present(app, &mut db, &place, run).await?) } else { None })
     };
     app.wakeups.wait_for(name.run, end, look).await
 }
@@ -433,6 +466,9 @@ pub(crate) async fn advance_with(
             deployment.meta.touch(now);
             deployments::update(tx, place.scope, &deployment).await?;
         }
+        if deployment.observed_revision != before.observed_revision {
+            resolution::spread(app, tx, place, &run, &deployment, now).await?;
+        }
     }
     runs::update(tx, place.scope, seen, &run, lease.filter(|_| run.phase.is_leased())).await?;
     if run.phase != phase {
@@ -502,7 +538,7 @@ async fn commit_revision(
         deployment.inputs = run.inputs.clone();
         deployment.generation += 1;
         let inputs = desired::inputs_of(app, tx, place, run.uid()).await?;
-        app.put(tx, place, deployment.meta.uid, Kind::Inputs, 0, &desired::bytes(&inputs)?).await?;
+        app.put(tx, place, deployment.meta.uid, Kind::Inputs, desired::WISHED, &desired::bytes(&inputs)?).await?;
     }
     let revision = Revision {
         number: deployment.observed_revision,
@@ -512,14 +548,17 @@ async fn commit_revision(
         create_time: now,
     };
     let uid: Uid = tx.uid();
-    deployments::insert_revision(tx, place.scope, deployment.meta.uid, uid, &revision).await
+    deployments::insert_revision(tx, place.scope, deployment.meta.uid, uid, &revision).await?;
+    resolution::settle(app, tx, place, run, deployment, now).await
 }
 
 /// Whether the last revision is what this run works with.
 async fn is_observed(app: &App, db: &mut Session, place: &Place, run: &Run, deployment: &Deployment) -> Result<bool> {
     let last = deployments::get_revision(db, place.scope, deployment.meta.uid, deployment.observed_revision).await?;
     let Some(last) = last.filter(|last| last.blueprint_version == run.blueprint_version) else { return Ok(false) };
-    Ok(desired::inputs_of(app, db, place, last.run).await? == desired::inputs_of(app, db, place, run.uid()).await?)
+    let (made, now) =
+        (resolution::made_by(app, db, place, last.run).await?, resolution::made_by(app, db, place, run.uid()).await?);
+    Ok((made.inputs, made.resolved) == (now.inputs, now.resolved))
 }
 
 /// The deployment of a run.

@@ -4,7 +4,7 @@ use freehold_domain::{
     Error, Reason, Result,
     access::{Caller, Principal},
     audit::Event,
-    deployments::{Deployment, DeploymentState, ManagedResource, StateVersion},
+    deployments::{Deployment, DeploymentState, ManagedResource, OutputValue, Outputs, StateVersion},
     names::{DeploymentName, StateVersionName},
     quotas::Dimension,
     runs::Run,
@@ -98,18 +98,12 @@ pub async fn outputs(app: &App, caller: &Caller, parent: &DeploymentName, reveal
         tx.announce(Event::new("deployment.outputs-revealed", parent, deployment.meta.uid, deployment.meta.version));
         tx.commit(&()).await?;
     }
-    let stored: std::collections::BTreeMap<String, StoredOutput> = serde_json::from_slice(&bytes).map_err(Error::internal)?;
-    let shown = |(name, output): (String, StoredOutput)| {
+    let stored: Outputs = serde_json::from_slice(&bytes).map_err(Error::internal)?;
+    let shown = |(name, output): (String, OutputValue)| {
         let hidden = output.sensitive && !reveal;
         Output { name, value: (!hidden).then_some(output.value), sensitive: output.sensitive }
     };
     Ok(stored.into_iter().map(shown).collect())
-}
-
-#[derive(serde::Deserialize)]
-struct StoredOutput {
-    value: Value,
-    sensitive: bool,
 }
 
 /// Returns the content of a state version, of the newest one for serial 0, with its digest. It holds secrets, so that is audited.
@@ -248,6 +242,7 @@ async fn change<T: serde::Serialize + serde::de::DeserializeOwned>(
         return Ok(done);
     }
     let mut deployment = desired::find(&mut tx, &place, parent).await?;
+    deployment.expect_kept()?;
     let seen = deployment.clone();
     let done = act(&mut tx, &place, &mut deployment).await?;
     if deployment != seen {
@@ -309,7 +304,8 @@ async fn put(
     app.put(tx, place, uid, Kind::Outputs, 0, &outputs).await?;
     deployment.state_serial = version.serial;
     // Whether it is what the blueprint says, the next plan tells.
-    if deployment.state == DeploymentState::New && !version.resources.is_empty() {
+    let unknown = deployment.state == DeploymentState::Quarantined;
+    if unknown || deployment.state == DeploymentState::New && !version.resources.is_empty() {
         deployment.state = DeploymentState::Partial;
     }
     Ok(version)

@@ -21,9 +21,9 @@ pub async fn get_by_uid(db: &mut Session, tenant: TenantScope, uid: Uid) -> Resu
     row.map(|(body,)| decode("deployments", &body)).transpose()
 }
 
-/// How many there are in a tenant.
+/// How many there are in a tenant that are still somebody's.
 pub async fn count(db: &mut Session, tenant: TenantScope) -> Result<i64> {
-    let rows = fetch_all!((i64,), db, "SELECT COUNT(*) FROM deployments WHERE tenant_id = $1", tenant.0.0)?;
+    let rows = fetch_all!((i64,), db, "SELECT COUNT(*) FROM deployments WHERE tenant_id = $1 AND purge_at IS NULL", tenant.0.0)?;
     Ok(rows.first().map_or(0, |(count,)| *count))
 }
 
@@ -199,4 +199,69 @@ pub async fn list_states(
         i64::from(size),
     )?;
     rows.iter().map(|(body,)| decode("state_versions", body)).collect()
+}
+
+/// Reads a page of the deployments of a tenant, over all its environments.
+pub async fn list_all(db: &mut Session, tenant: TenantScope, page: Page) -> Result<Listed<Deployment>> {
+    let rows = fetch_all!(
+        (String,),
+        db,
+        "SELECT body FROM deployments WHERE tenant_id = $1 AND uid > $2 ORDER BY uid LIMIT $3",
+        tenant.0.0,
+        page.after.map_or(Uuid::nil(), |uid| uid.0),
+        i64::from(page.size) + 1,
+    )?;
+    let items = rows.iter().map(|(body,)| decode("deployments", body)).collect::<Result<Vec<Deployment>>>()?;
+    Ok(Listed::from_rows(items, page, |deployment| deployment.meta.uid))
+}
+
+/// Says when a deployment is looked at next, and when it is forgotten, as it says itself.
+pub async fn schedule(tx: &mut Tx, tenant: TenantScope, deployment: &Deployment) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE deployments SET attend_at = $1, purge_at = $2 WHERE tenant_id = $3 AND uid = $4",
+        deployment.lifetime.next().map(Timestamp::as_micros),
+        deployment.abandonment.as_ref().map(|abandonment| abandonment.purge_time().as_micros()),
+        tenant.0.0,
+        deployment.meta.uid.0,
+    )?;
+    Ok(())
+}
+
+/// Deployments that are to be looked at by this time, the longest first.
+pub async fn attended(db: &mut Session, now: Timestamp, most: u32) -> Result<Vec<(TenantScope, Uid)>> {
+    let rows = fetch_all!(
+        (Uuid, Uuid),
+        db,
+        "SELECT tenant_id, uid FROM deployments WHERE attend_at <= $1 ORDER BY attend_at LIMIT $2",
+        now.as_micros(),
+        i64::from(most),
+    )?;
+    Ok(rows.into_iter().map(|(tenant, uid)| (TenantScope(Uid(tenant)), Uid(uid))).collect())
+}
+
+/// Takes up a deployment that is to be looked at by this time, and has it looked at next at another one; answers whether it still was.
+/// Of those who do so at the same time it is one, and the others wait for it.
+pub async fn attend(tx: &mut Tx, tenant: TenantScope, uid: Uid, now: Timestamp, next: Timestamp) -> Result<bool> {
+    let rows = execute!(
+        tx,
+        "UPDATE deployments SET attend_at = $1 WHERE tenant_id = $2 AND uid = $3 AND attend_at <= $4",
+        next.as_micros(),
+        tenant.0.0,
+        uid.0,
+        now.as_micros(),
+    )?;
+    Ok(rows == 1)
+}
+
+/// Abandoned deployments whose time is over, the longest first.
+pub async fn abandoned(db: &mut Session, now: Timestamp, most: u32) -> Result<Vec<(TenantScope, Uid)>> {
+    let rows = fetch_all!(
+        (Uuid, Uuid),
+        db,
+        "SELECT tenant_id, uid FROM deployments WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2",
+        now.as_micros(),
+        i64::from(most),
+    )?;
+    Ok(rows.into_iter().map(|(tenant, uid)| (TenantScope(Uid(tenant)), Uid(uid))).collect())
 }

@@ -13,6 +13,7 @@ pub mod approval_policies;
 pub mod audit;
 pub mod blueprint_versions;
 pub mod blueprints;
+pub mod dependencies;
 pub mod deployments;
 pub mod drift_exceptions;
 pub mod drift_items;

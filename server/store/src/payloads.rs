@@ -116,3 +116,17 @@ pub async fn delete(tx: &mut Tx, tenant: TenantScope, owner: Uid, kind: Kind, se
     tx.take(Dimension::StorageBytes, -freed.iter().map(|(length,)| length).sum::<i64>());
     Ok(())
 }
+
+/// Whether there are bytes with this serial.
+pub async fn exists(db: &mut Session, tenant: TenantScope, owner: Uid, kind: Kind, serial: i64) -> Result<bool> {
+    let row = fetch_optional!(
+        (i64,),
+        db,
+        "SELECT serial FROM payloads WHERE tenant_id = $1 AND owner = $2 AND kind = $3 AND serial = $4",
+        tenant.0.0,
+        owner.0,
+        kind.as_str(),
+        serial,
+    )?;
+    Ok(row.is_some())
+}

@@ -236,7 +236,9 @@ pub async fn recount(tx: &mut Tx, tenant: TenantScope, dimension: Dimension) -> 
         Dimension::Projects => fetch_all!((i64,), tx, "SELECT COUNT(*) FROM projects WHERE tenant_id = $1", id)?,
         Dimension::Environments => fetch_all!((i64,), tx, "SELECT COUNT(*) FROM environments WHERE tenant_id = $1", id)?,
         Dimension::Blueprints => fetch_all!((i64,), tx, "SELECT COUNT(*) FROM blueprints WHERE tenant_id = $1", id)?,
-        Dimension::Deployments => fetch_all!((i64,), tx, "SELECT COUNT(*) FROM deployments WHERE tenant_id = $1", id)?,
+        Dimension::Deployments => {
+            fetch_all!((i64,), tx, "SELECT COUNT(*) FROM deployments WHERE tenant_id = $1 AND purge_at IS NULL", id)?
+        }
         Dimension::Users => fetch_all!((i64,), tx, "SELECT COUNT(*) FROM users WHERE tenant_id = $1", id)?,
         Dimension::StorageBytes => fetch_all!(
             (i64,),

@@ -35,6 +35,7 @@ pub async fn purge(tx: &mut Tx, tenant: TenantScope, most: u32) -> Result<u64> {
         "runs" by "uid",
         "revisions" by "uid",
         "state_versions" by "deployment, serial",
+        "dependencies" by "deployment, upstream",
         "deployments" by "uid",
         "blueprint_versions" by "uid",
         "blueprints" by "uid",

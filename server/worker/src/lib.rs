@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use freehold_service::{App, drift, jobs, retention};
+use freehold_service::{App, drift, jobs, lifetimes, retention, updates};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How often leases and deadlines are looked at.
 const REAP: Duration = Duration::from_millis(500);
+/// How often it is looked for outputs that have changed and for deployments whose end is near.
+const ATTEND: Duration = Duration::from_millis(500);
 /// How often it is looked for what is not kept any longer.
 const SWEEP: Duration = Duration::from_secs(600);
 /// How often it is looked for deployments that are due to be checked for drift.
@@ -15,10 +17,26 @@ const CHECK: Duration = Duration::from_secs(1);
 /// Pause between two batches of that, in which others write.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Takes runs back whose runners were lost, ends what waited too long, looks for drift when that is due, and removes what is not kept
-/// any longer, until it is stopped.
+/// Takes runs back whose runners were lost, ends what waited too long, follows changes of outputs, looks for drift when that is due, sees to deployments that end, and
+/// removes what is not kept any longer, until it is stopped.
 pub async fn run(app: Arc<App>, lease: Duration, stop: CancellationToken) {
-    tokio::join!(reap(&app, lease, &stop), check_drift(&app, &stop), sweep(&app, &stop));
+    tokio::join!(reap(&app, lease, &stop), attend(&app, &stop), check_drift(&app, &stop), sweep(&app, &stop));
+}
+
+async fn attend(app: &App, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        match updates::follow(app).await {
+            Ok(0) => {}
+            Ok(deployments) => tracing::info!(deployments, "changes of outputs were followed"),
+            Err(error) => tracing::warn!(error = error.chain(), "changes of outputs could not be followed"),
+        }
+        match lifetimes::attend(app).await {
+            Ok(0) => {}
+            Ok(deployments) => tracing::info!(deployments, "deployments whose end is near were seen to"),
+            Err(error) => tracing::warn!(error = error.chain(), "deployments whose end is near could not be seen to"),
+        }
+        pause(ATTEND, stop).await;
+    }
 }
 
 /// Takes nothing back before server and database have been up for a whole lease: while one of them was away no runner could keep

@@ -1,30 +1,14 @@
 //! What is not kept any longer: a deleted tenant goes with every row of it, and nothing else goes.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use freehold::{Timestamp, raw::proto::runners::v1 as pb};
-use freehold_domain::time::Clock;
-use freehold_service::{App, AppSettings, MasterKey, Store, StoreSettings, SystemClock, SystemRandom, retention};
+use freehold_service::retention;
 use freehold_tests::{Database, World};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use uuid::Uuid;
 
-/// A clock that can be put forward, by days.
-#[derive(Default)]
-struct Later(AtomicU64);
-
-impl Clock for Later {
-    fn now(&self) -> freehold_domain::time::Timestamp {
-        SystemClock.now().plus(Duration::from_secs(self.0.load(Ordering::SeqCst) * 86_400))
-    }
-}
+use crate::later::open;
 
 /// How many rows a tenant has in each table, by the schema's own word on which tables there are.
 async fn rows(database_url: &str, tenant: &str) -> BTreeMap<String, i64> {
@@ -75,7 +59,7 @@ async fn a_deleted_tenant_goes_with_every_row_when_its_time_is_over_and_nothing_
 
     let (app, clock) = open(url).await;
     let sweep = async |days: u64| {
-        clock.0.store(days, Ordering::SeqCst);
+        clock.set(days * 86_400);
         loop {
             // Every replica does this at the same time.
             let (one, other) = tokio::join!(retention::sweep(&app), retention::sweep(&app));
@@ -118,6 +102,8 @@ async fn fill(world: &World) {
     acme.approval_policies().create("careful").rule(rule).send().await.expect("an approval policy");
     acme.projects().update("shop").approval_policy("careful").send().await.expect("named");
     acme.deployments().create("shop/dev/hello", "greeting@1.0.0").input("name", "world").send().await.expect("a deployment");
+    let needs = acme.deployments().create("shop/dev/next", "greeting@1.0.0").depends_on("shop/dev/hello").input("name", "all");
+    needs.send().await.expect("a deployment that needs another one");
     let runner = world.runner();
     let run = acme.runs().plan("shop/dev/hello").auto_apply().send().await.expect("a run");
     run.wait_done().await.expect("it ends").into_result().expect("well");
@@ -134,24 +120,4 @@ async fn fill(world: &World) {
     let mut runner = pb::runner_service_client::RunnerServiceClient::new(runner.raw().expect("a channel"));
     let ask = pb::AcquireJobRequest { request_id: Uuid::now_v7().to_string(), engines: vec!["native".to_owned()] };
     runner.acquire_job(ask).await.expect("an answer").into_inner().job.expect("a job");
-}
-
-async fn open(database_url: &str) -> (App, Arc<Later>) {
-    let settings = match database_url.strip_prefix("sqlite:") {
-        Some(path) => StoreSettings::Sqlite(path.into()),
-        None => StoreSettings::Postgres { url: database_url.to_owned(), connections: 4 },
-    };
-    let (clock, random) = (Arc::new(Later::default()), Arc::new(SystemRandom::new()));
-    let store = Store::open(&settings, clock.clone(), random.clone()).await.expect("the database opens");
-    let app = App::new(AppSettings {
-        issuer: None,
-        store,
-        clock: clock.clone(),
-        random,
-        master_key: MasterKey::new(&[42; 32]).expect("32 bytes"),
-        trust_domain: "freehold.test".to_owned(),
-        lease: Duration::from_secs(30),
-        validators: Vec::new(),
-    });
-    (app, clock)
 }

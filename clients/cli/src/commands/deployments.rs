@@ -3,7 +3,11 @@
 use clap::{ArgGroup, Args, Subcommand};
 use freehold::{Client, RunHandle};
 
-use super::{Guard, LabelChanges, Labels, Listing, Patience, relabel, set};
+use super::{
+    Guard, LabelChanges, Labels, Listing, Patience,
+    dependencies::{Drawing, NewEnd, TieChanges, Ties, show_graph},
+    relabel, set,
+};
 use crate::{
     failure::Failure,
     follow::{decide_and_apply, look, started},
@@ -33,6 +37,8 @@ pub enum DeploymentCommand {
         #[arg(long)]
         auto_apply: bool,
         #[command(flatten)]
+        ties: Ties,
+        #[command(flatten)]
         labels: Labels,
     },
     /// Shows one deployment
@@ -49,7 +55,9 @@ pub enum DeploymentCommand {
     },
     /// Changes what should be; nothing becomes real before an apply. --input changes single inputs, --inputs replaces all
     #[command(group = ArgGroup::new("change").required(true).multiple(true).args([
-        "blueprint", "one", "file", "display_name", "deletion_protection", "auto_apply", "labels", "remove_label", "clear_labels",
+        "blueprint", "one", "file", "display_name", "deletion_protection", "auto_apply", "depends_on", "no_depends_on",
+        "apply_on_dependency_change", "require_undrifted_dependencies", "max_idle", "no_max_idle", "labels", "remove_label",
+        "clear_labels",
     ]))]
     Update {
         /// Its name
@@ -69,11 +77,43 @@ pub enum DeploymentCommand {
         #[arg(long, value_name = "BOOL")]
         auto_apply: Option<bool>,
         #[command(flatten)]
+        ties: TieChanges,
+        #[command(flatten)]
         labels: LabelChanges,
         #[command(flatten)]
         guard: Guard,
     },
-    /// Deletes a deployment that is new or destroyed
+    /// Gives a deployment another end
+    Extend {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        end: NewEnd,
+        #[command(flatten)]
+        guard: Guard,
+    },
+    /// Leaves what a deployment has made to nobody, and lists it
+    Abandon {
+        /// Its name
+        name: String,
+        /// Why nobody is to look after it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Does not ask
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        guard: Guard,
+    },
+    /// Shows what deployments need of each other
+    Graph {
+        /// A project or an environment, shop or shop/dev; all of the tenant without it
+        scope: Option<String>,
+        /// Draws it
+        #[arg(long, value_name = "FORMAT")]
+        format: Option<Drawing>,
+    },
+    /// Deletes a deployment that is new, destroyed or abandoned
     Delete {
         /// Its name
         name: String,
@@ -188,9 +228,10 @@ impl DeploymentCommand {
     pub(crate) async fn run(self, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
         let (deployments, runs, state) = (client.deployments(), client.runs(), client.state());
         match self {
-            Self::Create { name, blueprint, inputs, display_name, deletion_protection, auto_apply, labels } => {
+            Self::Create { name, blueprint, inputs, display_name, deletion_protection, auto_apply, ties, labels } => {
                 let mut request =
                     deployments.create(name, blueprint).deletion_protection(deletion_protection).auto_apply(auto_apply);
+                request = ties.over(request);
                 set!(request.display_name(display_name));
                 for (key, value) in labels.labels {
                     request = request.label(key, value);
@@ -202,8 +243,8 @@ impl DeploymentCommand {
             }
             Self::Get { name } => screen.item(&deployments.get(name).send().await?),
             Self::List { environment, listing } => listing.show(deployments.list(environment), screen).await,
-            Self::Update { name, blueprint, inputs, display_name, deletion_protection, auto_apply, labels, mut guard } => {
-                let mut request = deployments.update(&name);
+            Self::Update { name, blueprint, inputs, display_name, deletion_protection, auto_apply, ties, labels, mut guard } => {
+                let mut request = ties.over(deployments.update(&name));
                 set!(request.blueprint_version(blueprint));
                 set!(request.display_name(display_name));
                 set!(request.deletion_protection(deletion_protection));
@@ -218,6 +259,22 @@ impl DeploymentCommand {
                 set!(request.etag(guard.etag));
                 screen.item(&request.send().await.map_err(|error| inputs.refused(error))?)
             }
+            Self::Extend { name, end, guard } => {
+                let mut request = deployments.extend(name);
+                set!(request.until(end.until));
+                set!(request.ttl(end.ttl));
+                set!(request.etag(guard.etag));
+                screen.item(&request.send().await?)
+            }
+            Self::Abandon { name, reason, yes, guard } => {
+                screen.confirm(yes, &format!("Leave what {name} has made to nobody?")).await?;
+                let mut request = deployments.abandon(&name, reason);
+                set!(request.etag(guard.etag));
+                let abandoned = request.send().await?;
+                let left = abandoned.abandonment.as_ref().map(|left| left.addresses.join("\n")).unwrap_or_default();
+                screen.text(&abandoned, || format!("deployment {name} is abandoned; nobody looks after\n{left}\n"))
+            }
+            Self::Graph { scope, format } => show_graph(client, scope, format, screen).await,
             Self::Delete { name, force, yes, guard } => {
                 if force {
                     screen.confirm(yes, &format!("Forget {name}, and leave what it made to nobody?")).await?;

@@ -13,6 +13,7 @@ pub(crate) mod api_keys;
 pub(crate) mod approval_policies;
 pub(crate) mod audit;
 pub(crate) mod blueprints;
+pub(crate) mod dependencies;
 pub(crate) mod deployments;
 pub(crate) mod drift;
 pub(crate) mod environments;

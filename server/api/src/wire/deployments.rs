@@ -2,14 +2,19 @@
 
 use freehold_domain::{
     Result,
-    deployments::{Deployment, DeploymentState, Revision},
+    dependencies::MAX_UPSTREAMS,
+    deployments::{Condition, ConditionKind, Deployment, Revision},
     names::{DeploymentName, EnvironmentName},
 };
 use freehold_proto::deployments::v1 as pb;
-use freehold_service::deployments::{self, CreateDeployment, UpdateDeployment};
+use freehold_service::{
+    abandonment, dependencies,
+    deployments::{self, CreateDeployment, Expiry, UpdateDeployment},
+    lifetimes,
+};
 use tonic::{Request, Response, Status};
 
-use super::{Wire, drift, drift_policy, parse, render, write};
+use super::{Wire, dependencies as needs, drift, drift_policy, parse, render, write};
 
 #[tonic::async_trait]
 impl pb::deployment_service_server::DeploymentService for Wire {
@@ -79,6 +84,55 @@ impl pb::deployment_service_server::DeploymentService for Wire {
         .await
     }
 
+    async fn abandon_deployment(
+        &self,
+        request: Request<pb::AbandonDeploymentRequest>,
+    ) -> Result<Response<pb::AbandonDeploymentResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let write = write(&body, &body.request_id, body.validate_only, &body.etag);
+            let mut fields = parse::Fields::new();
+            let name = fields.text("name", &body.name);
+            let reason = fields.prose("reason", body.reason, 500);
+            if reason.trim().is_empty() {
+                fields.wrong("reason", "required: why nobody is to look after what it made");
+            }
+            let (write, name) = parse::both(write, fields.finish(|| name))?;
+            let deployment = abandonment::abandon(&self.app, &caller, &name, reason, &write).await?;
+            Ok(pb::AbandonDeploymentResponse { deployment: Some(message(&deployment)) })
+        })
+        .await
+    }
+
+    async fn extend_deployment(
+        &self,
+        request: Request<pb::ExtendDeploymentRequest>,
+    ) -> Result<Response<pb::ExtendDeploymentResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let write = write(&body, &body.request_id, body.validate_only, &body.etag);
+            let mut fields = parse::Fields::new();
+            let name = fields.text("name", &body.name);
+            let expire = expiry(&mut fields, "", body.expire_time.as_ref(), body.ttl);
+            if body.expire_time.is_none() && body.ttl.is_none() {
+                fields.wrong("expire_time", "this or `ttl` is required");
+            }
+            let (write, (name, expire)) = parse::both(write, fields.finish(|| Some((name?, expire?))))?;
+            let deployment = lifetimes::extend(&self.app, &caller, &name, expire, &write).await?;
+            Ok(pb::ExtendDeploymentResponse { deployment: Some(message(&deployment)) })
+        })
+        .await
+    }
+
+    async fn get_dependency_graph(
+        &self,
+        request: Request<pb::GetDependencyGraphRequest>,
+    ) -> Result<Response<pb::GetDependencyGraphResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let graph = dependencies::graph(&self.app, &caller, &needs::scope(&body.parent)?).await?;
+            Ok(pb::GetDependencyGraphResponse { dependency_graph: Some(needs::graph(graph)) })
+        })
+        .await
+    }
+
     async fn list_revisions(
         &self,
         request: Request<pb::ListRevisionsRequest>,
@@ -107,6 +161,9 @@ fn create(body: pb::CreateDeploymentRequest) -> Result<CreateDeployment> {
     let version = fields.text("deployment.blueprint_version", &deployment.blueprint_version);
     let inputs = fields.object("deployment.inputs", deployment.inputs.unwrap_or_default());
     let drift_policy = drift_policy::optional(&mut fields, "deployment.drift_policy", deployment.drift_policy);
+    let depends_on = names(&mut fields, &deployment.depends_on);
+    let expire = expiry(&mut fields, "deployment.", deployment.expire_time.as_ref(), deployment.ttl);
+    let max_idle = fields.duration("deployment.max_idle", deployment.max_idle);
     fields.finish(|| {
         Some(CreateDeployment {
             parent: parent?,
@@ -117,12 +174,49 @@ fn create(body: pb::CreateDeploymentRequest) -> Result<CreateDeployment> {
             deletion_protection: deployment.deletion_protection,
             auto_apply: deployment.auto_apply,
             drift_policy,
+            depends_on,
+            apply_on_dependency_change: deployment.apply_on_dependency_change,
+            require_undrifted_dependencies: deployment.require_undrifted_dependencies,
+            expire,
+            max_idle,
         })
     })
 }
 
-const WRITABLE: &[&str] =
-    &["display_name", "labels", "blueprint_version", "inputs", "deletion_protection", "auto_apply", "drift_policy"];
+/// Deployments, each wrong one by its place.
+fn names(fields: &mut parse::Fields, given: &[String]) -> Vec<DeploymentName> {
+    let each = given.iter().take(MAX_UPSTREAMS + 1).enumerate();
+    each.filter_map(|(index, name)| fields.text(&format!("deployment.depends_on[{index}]"), name)).collect()
+}
+
+/// An end, as a time or as a time from now.
+fn expiry(
+    fields: &mut parse::Fields,
+    of: &str,
+    time: Option<&prost_types::Timestamp>,
+    ttl: Option<prost_types::Duration>,
+) -> Option<Expiry> {
+    if time.is_some() && ttl.is_some() {
+        fields.wrong(&format!("{of}ttl"), "not beside `expire_time`; give one of them");
+    }
+    let time = fields.time(&format!("{of}expire_time"), time);
+    let ttl = fields.duration(&format!("{of}ttl"), ttl);
+    time.map(Expiry::At).or(ttl.map(Expiry::In))
+}
+
+const WRITABLE: &[&str] = &[
+    "display_name",
+    "labels",
+    "blueprint_version",
+    "inputs",
+    "deletion_protection",
+    "auto_apply",
+    "depends_on",
+    "apply_on_dependency_change",
+    "require_undrifted_dependencies",
+    "max_idle",
+    "drift_policy",
+];
 
 fn update(body: pb::UpdateDeploymentRequest) -> Result<UpdateDeployment> {
     let mask = parse::Mask::new(body.update_mask.as_ref(), WRITABLE)?;
@@ -137,6 +231,10 @@ fn update(body: pb::UpdateDeploymentRequest) -> Result<UpdateDeployment> {
     let inputs = fields.object("deployment.inputs", given.inputs.unwrap_or_default());
     let has_policy = given.drift_policy.is_some();
     let policy = drift_policy::optional(&mut fields, "deployment.drift_policy", given.drift_policy);
+    let (has_needs, has_idle) = (!given.depends_on.is_empty(), given.max_idle.is_some());
+    let depends_on = names(&mut fields, &given.depends_on);
+    let max_idle = fields.duration("deployment.max_idle", given.max_idle);
+    let (automatic, undrifted) = (given.apply_on_dependency_change, given.require_undrifted_dependencies);
     fields.finish(|| {
         Some(UpdateDeployment {
             name: name?,
@@ -147,18 +245,16 @@ fn update(body: pb::UpdateDeploymentRequest) -> Result<UpdateDeployment> {
             deletion_protection: mask.take("deletion_protection", given.deletion_protection, given.deletion_protection),
             auto_apply: mask.take("auto_apply", given.auto_apply, given.auto_apply),
             drift_policy: mask.take("drift_policy", has_policy, policy),
+            depends_on: mask.take("depends_on", has_needs, depends_on),
+            apply_on_dependency_change: mask.take("apply_on_dependency_change", automatic, automatic),
+            require_undrifted_dependencies: mask.take("require_undrifted_dependencies", undrifted, undrifted),
+            max_idle: mask.take("max_idle", has_idle, max_idle),
         })
     })
 }
 
 fn message(deployment: &Deployment) -> pb::Deployment {
     let meta = &deployment.meta;
-    let state = match deployment.state {
-        DeploymentState::New => pb::DeploymentState::New,
-        DeploymentState::Active => pb::DeploymentState::Active,
-        DeploymentState::Partial => pb::DeploymentState::Partial,
-        DeploymentState::Destroyed => pb::DeploymentState::Destroyed,
-    };
     let run = |uid: Option<_>| uid.map(|uid| deployment.run_name(uid).to_string()).unwrap_or_default();
     pb::Deployment {
         name: deployment.name.to_string(),
@@ -171,7 +267,7 @@ fn message(deployment: &Deployment) -> pb::Deployment {
         create_principal: meta.creator.clone(),
         blueprint_version: deployment.blueprint_version.to_string(),
         inputs: Some(render::object(&deployment.inputs)),
-        state: state.into(),
+        state: needs::state(deployment.state).into(),
         generation: deployment.generation,
         observed_revision: deployment.observed_revision,
         last_run: run(deployment.last_run),
@@ -185,6 +281,34 @@ fn message(deployment: &Deployment) -> pb::Deployment {
         drift_state: drift::state(deployment.drift.state).into(),
         drift_reason: deployment.drift.reason.clone(),
         drift_state_time: deployment.drift.time.map(render::time),
+        depends_on: deployment.depends_on.iter().map(ToString::to_string).collect(),
+        apply_on_dependency_change: deployment.apply_on_dependency_change,
+        require_undrifted_dependencies: deployment.require_undrifted_dependencies,
+        expire_time: deployment.lifetime.expire_time.map(render::time),
+        ttl: None,
+        max_idle: deployment.lifetime.max_idle.map(render::duration),
+        end_time: deployment.lifetime.end().map(render::time),
+        conditions: deployment.conditions.iter().map(|(kind, condition)| condition_message(*kind, condition)).collect(),
+        abandonment: deployment.abandonment.as_ref().map(|abandonment| pb::Abandonment {
+            principal: abandonment.principal.to_string(),
+            reason: abandonment.reason.clone(),
+            abandon_time: Some(render::time(abandonment.time)),
+            purge_time: Some(render::time(abandonment.purge_time())),
+            addresses: abandonment.addresses.clone(),
+        }),
+    }
+}
+
+fn condition_message(kind: ConditionKind, condition: &Condition) -> pb::DeploymentCondition {
+    let kind = match kind {
+        ConditionKind::DependencyChanged => pb::DeploymentConditionType::DependencyChanged,
+        ConditionKind::TtlExpiring => pb::DeploymentConditionType::TtlExpiring,
+        ConditionKind::TtlExpired => pb::DeploymentConditionType::TtlExpired,
+    };
+    pb::DeploymentCondition {
+        r#type: kind.into(),
+        message: condition.message.clone(),
+        since: Some(render::time(condition.since)),
     }
 }
 

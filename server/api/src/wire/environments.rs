@@ -3,6 +3,7 @@
 use freehold_domain::{
     Result,
     environments::{Environment, EnvironmentKind},
+    lifetimes::TtlPolicy,
     names::{ProjectName, RunnerPoolName},
     runners::DEFAULT_POOL,
 };
@@ -88,6 +89,8 @@ fn create(body: pb::CreateEnvironmentRequest) -> Result<CreateEnvironment> {
     let environment = body.environment.unwrap_or_default();
     let (kind, runner_pool) = (kind(&mut fields, environment.kind), pool(&mut fields, &environment.runner_pool));
     let described = fields.described("environment", environment.display_name, environment.labels);
+    let default = fields.duration("environment.default_ttl", environment.default_ttl);
+    let max = fields.duration("environment.max_ttl", environment.max_ttl);
     let approval_policy = fields.optional("environment.approval_policy", &environment.approval_policy);
     let drift_policy = drift_policy::optional(&mut fields, "environment.drift_policy", environment.drift_policy);
     fields.finish(|| {
@@ -99,30 +102,40 @@ fn create(body: pb::CreateEnvironmentRequest) -> Result<CreateEnvironment> {
             runner_pool: runner_pool?,
             allow_self_approval: environment.allow_self_approval,
             require_approval: environment.require_approval,
+            require_undrifted_dependencies: environment.require_undrifted_dependencies,
+            ttl: TtlPolicy { default, max },
             approval_policy,
             drift_policy,
         })
     })
 }
 
+const WRITABLE: &[&str] = &[
+    "display_name",
+    "labels",
+    "kind",
+    "runner_pool",
+    "allow_self_approval",
+    "require_approval",
+    "approval_policy",
+    "require_undrifted_dependencies",
+    "default_ttl",
+    "max_ttl",
+    "drift_policy",
+];
+
 fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
-    let writable = [
-        "display_name",
-        "labels",
-        "kind",
-        "runner_pool",
-        "allow_self_approval",
-        "require_approval",
-        "approval_policy",
-        "drift_policy",
-    ];
-    let mask = parse::Mask::new(body.update_mask.as_ref(), &writable)?;
+    let mask = parse::Mask::new(body.update_mask.as_ref(), WRITABLE)?;
     let mut fields = parse::Fields::new();
     let given = body.environment.unwrap_or_default();
     let name = fields.text("environment.name", &given.name);
     let (kind, runner_pool) = (kind(&mut fields, given.kind), pool(&mut fields, &given.runner_pool));
     let (display_name, labels) = (!given.display_name.is_empty(), !given.labels.is_empty());
     let described = fields.described("environment", given.display_name, given.labels);
+    let undrifted = given.require_undrifted_dependencies;
+    let (sets_default, sets_max) = (given.default_ttl.is_some(), given.max_ttl.is_some());
+    let default_ttl = fields.duration("environment.default_ttl", given.default_ttl);
+    let max_ttl = fields.duration("environment.max_ttl", given.max_ttl);
     let policy = fields.optional("environment.approval_policy", &given.approval_policy);
     let looks = given.drift_policy.is_some();
     let drift_policy = drift_policy::optional(&mut fields, "environment.drift_policy", given.drift_policy);
@@ -135,6 +148,9 @@ fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
             runner_pool: mask.take("runner_pool", !given.runner_pool.is_empty(), runner_pool?),
             allow_self_approval: mask.take("allow_self_approval", given.allow_self_approval, given.allow_self_approval),
             require_approval: mask.take("require_approval", given.require_approval, given.require_approval),
+            require_undrifted_dependencies: mask.take("require_undrifted_dependencies", undrifted, undrifted),
+            default_ttl: mask.take("default_ttl", sets_default, default_ttl),
+            max_ttl: mask.take("max_ttl", sets_max, max_ttl),
             approval_policy: mask.take("approval_policy", !given.approval_policy.is_empty(), policy),
             drift_policy: mask.take("drift_policy", looks, drift_policy),
         })
@@ -178,6 +194,9 @@ fn message(environment: &Environment) -> pb::Environment {
         runner_pool: environment.runner_pool.to_string(),
         allow_self_approval: environment.allow_self_approval,
         require_approval: environment.require_approval,
+        require_undrifted_dependencies: environment.require_undrifted_dependencies,
+        default_ttl: environment.ttl.default.map(render::duration),
+        max_ttl: environment.ttl.max.map(render::duration),
         approval_policy: environment.approval_policy.as_ref().map(ToString::to_string).unwrap_or_default(),
         drift_policy: environment.drift_policy.as_ref().map(drift_policy::message),
     }

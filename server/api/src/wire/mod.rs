@@ -6,6 +6,7 @@ mod approval_policies;
 mod approvals;
 mod audit;
 mod blueprints;
+mod dependencies;
 mod deployments;
 mod drift;
 mod drift_policy;

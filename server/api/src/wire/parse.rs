@@ -1,6 +1,6 @@
 //! From messages to values of the domain. Every wrong field is noted, so that one answer names them all.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use freehold_domain::{
@@ -52,6 +52,17 @@ impl Fields {
     /// Text for people.
     pub(super) fn prose(&mut self, field: &str, text: String, most: usize) -> String {
         self.check(field, resource::prose(text, most)).unwrap_or_default()
+    }
+
+    /// An optional time.
+    pub(super) fn time(&mut self, field: &str, given: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+        given.and_then(|given| self.check(field, time(given)))
+    }
+
+    /// An optional duration of more than nothing.
+    pub(super) fn duration(&mut self, field: &str, given: Option<prost_types::Duration>) -> Option<Duration> {
+        let read = Duration::try_from(given?).ok().filter(|duration| !duration.is_zero());
+        self.check(field, read.ok_or_else(|| "a time of more than nothing".to_owned()))
     }
 
     /// Labels, each wrong one by its key.

@@ -1,5 +1,7 @@
 //! From values of the domain to messages.
 
+use std::time::Duration;
+
 use freehold_domain::time::Timestamp;
 use serde_json::{Map, Value};
 
@@ -10,6 +12,11 @@ pub(super) fn time(time: Timestamp) -> prost_types::Timestamp {
         seconds: micros.div_euclid(1_000_000),
         nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1000).expect("below a billion"),
     }
+}
+
+/// A duration.
+pub(super) fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration::try_from(duration).expect("what is kept is of ten years at most")
 }
 
 /// A JSON object.

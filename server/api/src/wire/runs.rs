@@ -12,13 +12,14 @@ use freehold_proto::deployments::v1 as pb;
 use freehold_service::{
     App, explain,
     runs::{self, Review, StartRun, Verdict},
+    teardown::{self, DestroyEnvironment},
 };
 use futures::{Stream, stream};
 use prost::Message as _;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{Wire, approvals, explanation, log, parse, render, write};
+use super::{Wire, approvals, dependencies, explanation, log, parse, render, write};
 use crate::status;
 
 /// How long a call waits for a change before it says "not yet".
@@ -57,6 +58,23 @@ impl pb::run_service_server::RunService for Wire {
             )?;
             let run = runs::start(&self.app, &caller, cmd, &write).await?;
             Ok(pb::DestroyDeploymentResponse { run: Some(message(&run)) })
+        })
+        .await
+    }
+
+    async fn destroy_environment(
+        &self,
+        request: Request<pb::DestroyEnvironmentRequest>,
+    ) -> Result<Response<pb::DestroyEnvironmentResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let write = write(&body, &body.request_id, false, "");
+            let mut fields = parse::Fields::new();
+            let name = fields.text("name", &body.name);
+            let message = fields.prose("message", body.message, 500);
+            let cmd = fields.finish(|| Some(DestroyEnvironment { name: name?, auto_apply: body.auto_apply, message }));
+            let (write, cmd) = parse::both(write, cmd)?;
+            let runs = teardown::destroy(&self.app, &caller, cmd, &write).await?;
+            Ok(pb::DestroyEnvironmentResponse { runs: runs.iter().map(self::message).collect() })
         })
         .await
     }
@@ -213,6 +231,7 @@ impl pb::run_service_server::RunService for Wire {
                 plan.digest.clone_from(&facts.digest);
                 plan.base_serial = facts.base_serial;
             }
+            plan.dependencies = run.dependencies.iter().map(dependencies::of_run).collect();
             Ok(pb::GetRunPlanResponse { run_plan: Some(plan) })
         })
         .await
@@ -372,6 +391,7 @@ pub(super) fn message(run: &Run) -> pb::Run {
         deadline: run.deadline.map(render::time),
         create_principal: run.creator.to_string(),
         message: run.message.clone(),
+        dependencies: run.dependencies.iter().map(dependencies::of_run).collect(),
         sandbox: run.sandbox.clone(),
         approval_demand: Some(approvals::demand(run)),
         approvals: run.approvals.iter().map(|approval| approvals::approval(run, approval)).collect(),
@@ -387,6 +407,7 @@ pub(super) fn waiting_on(on: &freehold_domain::runs::WaitingOn) -> pb::WaitingOn
         WaitingReason::Lock => pb::WaitingReason::Lock,
         WaitingReason::Quota => pb::WaitingReason::Quota,
         WaitingReason::Lease => pb::WaitingReason::Lease,
+        WaitingReason::Dependency => pb::WaitingReason::Dependency,
         WaitingReason::RunnersAbsent => pb::WaitingReason::RunnersAbsent,
         WaitingReason::RunnersBusy => pb::WaitingReason::RunnersBusy,
         WaitingReason::RunnersDraining => pb::WaitingReason::RunnersDraining,

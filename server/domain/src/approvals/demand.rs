@@ -109,6 +109,7 @@ pub fn facts(of: Planned<'_>) -> Facts {
         Principal::User(_) => "USER",
         Principal::ServiceAccount(_) => "SERVICE_ACCOUNT",
         Principal::Runner(_) => "RUNNER",
+        Principal::Server => "SERVER",
     };
     let subjects = [
         (

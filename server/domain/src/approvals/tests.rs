@@ -8,8 +8,9 @@ use serde_json::json;
 use super::*;
 use crate::{
     access::Grant,
-    deployments::{Deployment, DeploymentState},
+    deployments::Deployment,
     environments::{Environment, EnvironmentKind},
+    lifetimes::TtlPolicy,
     resource::Described,
     runs::{
         ChangeAction, Decision, NewRun, PlanBinding, PlanFacts, PlannedChange, Reversibility, ReversibilityCounts, Run, RunEvent,
@@ -41,6 +42,8 @@ fn environment(kind: EnvironmentKind) -> Environment {
         allow_self_approval: false,
         require_approval: false,
         approval_policy: None,
+        require_undrifted_dependencies: false,
+        ttl: TtlPolicy::default(),
     }
 }
 
@@ -85,25 +88,9 @@ fn changes() -> BTreeMap<String, PlannedChange> {
 /// What the rules ask for of that plan in production.
 fn demand(rules: Vec<Rule>) -> Demand {
     let environment = environment(EnvironmentKind::Prod);
-    let deployment = Deployment {
-        name: "tenants/acme/projects/shop/environments/live/deployments/web".parse().expect("valid"),
-        meta: meta(&[("owner", "web")]),
-        blueprint_version: "tenants/acme/blueprints/web/versions/1.2.0".parse().expect("valid"),
-        inputs: serde_json::Map::new(),
-        state: DeploymentState::Active,
-        generation: 1,
-        observed_revision: 1,
-        last_run: None,
-        active_run: None,
-        drifted: false,
-        drift_check_time: None,
-        deletion_protection: false,
-        auto_apply: false,
-        state_serial: 0,
-        state_lock: None,
-        drift_policy: None,
-        drift: Default::default(),
-    };
+    let name = "tenants/acme/projects/shop/environments/live/deployments/web".parse().expect("valid");
+    let version = "tenants/acme/blueprints/web/versions/1.2.0".parse().expect("valid");
+    let deployment = Deployment::new(name, meta(&[("owner", "web")]), version, serde_json::Map::new());
     let (author, changes) = (principal("ada"), changes());
     let facts = facts(Planned {
         environment: &environment,
@@ -258,6 +245,8 @@ proptest! {
             demand: by(&required),
             creator: principal("ada"),
             message: String::new(),
+            dependencies: Vec::new(),
+            resolved: false,
         };
         let claimed = || RunEvent::Claimed {
             runner: "runnerPools/default/runners/r1".parse().expect("valid"),

@@ -413,7 +413,7 @@ fn graph(resources: &[Resource], diagnostics: &mut Diagnostics) -> Graph {
 }
 
 /// Whether a text is a name inside a blueprint: `[a-z][a-z0-9_]{0,62}`, and no word of CEL.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     is_attribute(text) && !text.bytes().any(|b| b.is_ascii_uppercase()) && !matches!(text, "in" | "true" | "false" | "null")
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, str::FromStr};
 
-use crate::names::Id;
+use crate::{dependencies::OutputRef, names::Id};
 
 /// The `format` of a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +51,10 @@ impl Format {
             Self::Quantity => (quantity(text), "an amount such as `512Mi`, `1Gi`, `250m` or `2`"),
             Self::SecretRef => (resource(text, "secrets"), "the name of a secret such as `secrets/db`"),
             Self::ConnectionRef => (resource(text, "connections"), "the name of a connection such as `connections/aws`"),
-            Self::DeploymentOutputRef => {
-                (output(text), "an output `project/environment/deployment#output` such as `shop/dev/network#vpc_id`")
-            }
+            Self::DeploymentOutputRef => (
+                text.parse::<OutputRef>().is_ok(),
+                "an output `project/environment/deployment#output` such as `shop/dev/network#vpc_id`",
+            ),
         };
         if right { Ok(()) } else { Err(format!("must be {wanted}")) }
     }
@@ -116,12 +117,6 @@ fn resource(text: &str, collection: &str) -> bool {
         && id(last)
         && above.len() <= ABOVE.len()
         && above.iter().zip(ABOVE).all(|(pair, expected)| pair[0] == expected && id(pair))
-}
-
-fn output(text: &str) -> bool {
-    let Some((deployment, output)) = text.split_once('#') else { return false };
-    let ids: Vec<&str> = deployment.split('/').collect();
-    ids.len() == 3 && ids.iter().all(|id| id.parse::<Id>().is_ok()) && super::document::is_name(output)
 }
 
 #[cfg(test)]

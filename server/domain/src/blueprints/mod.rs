@@ -30,6 +30,7 @@ pub use condition::{Condition, Facts, Misreading};
 pub use diagnostic::{Diagnostic, Position, Range, Severity, closest, did_you_mean};
 pub use diff::{Change, ChangeKind, Impact, diff};
 pub use digest::digest;
+pub(crate) use document::is_name;
 pub use document::{API_VERSION, Document, MAX_OUTPUTS, MAX_RESOURCES, Output, Resource};
 pub use entity::{Blueprint, BlueprintVersion, Draft};
 pub use evaluate::{DeploymentFacts, EvalError, MAX_TEXT, Scope};

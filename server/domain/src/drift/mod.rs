@@ -72,8 +72,8 @@ impl DriftStatus {
                     self.ended(DriftState::Clean, "an apply has made it as it should be".to_owned(), now);
                 }
             }
-            DeploymentState::Destroyed => *self = Self::default(),
-            DeploymentState::New | DeploymentState::Partial => {}
+            DeploymentState::Destroyed | DeploymentState::Abandoned => *self = Self::default(),
+            DeploymentState::New | DeploymentState::Partial | DeploymentState::Quarantined => {}
         }
         self.remedy_due = false;
     }

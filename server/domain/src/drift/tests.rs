@@ -27,24 +27,14 @@ fn ada() -> Principal {
 
 fn deployment() -> Deployment {
     let labels = Labels::from([("team".to_owned(), "web".to_owned())]);
+    let name = "tenants/acme/projects/shop/environments/dev/deployments/web".parse().expect("valid");
+    let meta = Meta::new(uid(1), Described { display_name: String::new(), labels }, "tenants/acme/users/ada", now(0));
+    let version = "tenants/acme/blueprints/greeting/versions/1.0.0".parse().expect("valid");
     Deployment {
-        name: "tenants/acme/projects/shop/environments/dev/deployments/web".parse().expect("valid"),
-        meta: Meta::new(uid(1), Described { display_name: String::new(), labels }, "tenants/acme/users/ada", now(0)),
-        blueprint_version: "tenants/acme/blueprints/greeting/versions/1.0.0".parse().expect("valid"),
-        inputs: Map::new(),
         state: DeploymentState::Active,
-        generation: 1,
         observed_revision: 1,
-        last_run: None,
-        active_run: None,
-        drifted: false,
-        drift_check_time: None,
-        drift: DriftStatus::default(),
-        drift_policy: None,
-        deletion_protection: false,
-        auto_apply: false,
-        state_lock: None,
         state_serial: 1,
+        ..Deployment::new(name, meta, version, Map::new())
     }
 }
 

@@ -7,7 +7,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     approvals::{Demand, Requirement},
-    deployments::DeploymentState,
     queue::{Class, Share},
     quotas::Dimension,
     resource::{Described, Meta},
@@ -59,30 +58,15 @@ fn facts(kind: RunKind, phase: RunPhase) -> Facts {
         demand: Demand { require: Requirement::default(), ..Demand::default() },
         creator: "tenants/acme/users/ada".parse().expect("valid"),
         message: String::new(),
+        dependencies: Vec::new(),
+        resolved: false,
     };
     let mut run = Run::new(new, at(-10));
     run.phase = phase;
     run.steps = BTreeMap::new();
     let described = || Meta::new(uid(2), Described::default(), "platform/admin", at(-20));
-    let deployment = Deployment {
-        name: run.name.deployment_name(),
-        meta: described(),
-        blueprint_version: run.blueprint_version.clone(),
-        inputs: serde_json::Map::new(),
-        state: DeploymentState::New,
-        generation: 1,
-        observed_revision: 0,
-        last_run: None,
-        active_run: None,
-        drifted: false,
-        drift_check_time: None,
-        deletion_protection: false,
-        auto_apply: false,
-        state_serial: 0,
-        state_lock: None,
-        drift_policy: None,
-        drift: Default::default(),
-    };
+    let (name, version) = (run.name.deployment_name(), run.blueprint_version.clone());
+    let deployment = Deployment::new(name, described(), version, serde_json::Map::new());
     let admin = "platform/admin".parse().expect("valid");
     let tenant = Tenant::new(run.name.tenant_name(), Described::default(), uid(9), &admin, at(-30));
     let waiting = Class::of(&run).map(|class| Waiting {
@@ -96,6 +80,7 @@ fn facts(kind: RunKind, phase: RunPhase) -> Facts {
         tenant,
         deployment,
         lock_holder: None,
+        dependency: None,
         slots: None,
         runners: vec![runner(1, "native", false, false)],
         jobs: Vec::new(),
@@ -160,6 +145,7 @@ proptest! {
             Just(RunPhase::Planning), Just(RunPhase::Applying),
         ],
         suspended in any::<bool>(), full in any::<bool>(), locked in any::<bool>(), protected in any::<bool>(),
+        depends in any::<bool>(),
         runners in prop::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 0..4), decided in any::<bool>(),
     ) {
         let mut facts = facts(kind, phase);
@@ -169,6 +155,8 @@ proptest! {
         facts.slots = Some(slots(1, i64::from(full)));
         facts.deployment.active_run = locked.then(|| uid(77));
         facts.deployment.deletion_protection = protected;
+        let depends = depends && matches!(phase, RunPhase::Queued | RunPhase::ApplyQueued);
+        facts.dependency = depends.then(|| Wait { resource: "upstream".to_owned(), detail: "an upstream".to_owned() });
         facts.deciders = vec!["tenants/acme/users/bob".to_owned(); usize::from(decided)];
         facts.runners = runners.iter().enumerate().map(|(number, (native, draining, silent))| {
             runner(number, if *native { "native" } else { "other" }, *draining, *silent)
@@ -176,7 +164,7 @@ proptest! {
         let can_take = runners.iter().any(|(native, draining, silent)| *native && !draining && !silent);
         let stopped = suspended && phase != RunPhase::Recovering;
         let applies = phase == RunPhase::ApplyQueued;
-        let hindered = stopped || full || applies && (locked || protected && kind == RunKind::Destroy);
+        let hindered = stopped || full || depends || applies && (locked || protected && kind == RunKind::Destroy);
 
         let told = Explanation::of(&facts);
         prop_assert!(!told.next.is_empty() && !told.at_deadline.is_empty());
@@ -197,6 +185,7 @@ proptest! {
             _ if full => WaitingReason::Quota,
             RunPhase::ApplyQueued if locked => WaitingReason::Lock,
             RunPhase::ApplyQueued if protected && kind == RunKind::Destroy => WaitingReason::Protection,
+            _ if depends => WaitingReason::Dependency,
             _ if !can_take && runners.iter().all(|(_, _, silent)| *silent) => WaitingReason::RunnersAbsent,
             _ if !can_take && !runners.iter().any(|(native, _, silent)| *native && !silent) => WaitingReason::EngineMissing,
             _ if !can_take => WaitingReason::RunnersDraining,

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     access::Principal,
     approvals::{Demand, Reviewed},
+    dependencies::Dependency,
     deployments::Deployment,
     names::{RunName, RunnerName, RunnerPoolName, VersionName},
     time::{Timestamp, Uid},
@@ -133,6 +134,12 @@ pub struct Run {
     /// What kept the programs of its engine from the runner's machine, in the runner's words; empty when there were none.
     #[serde(default)]
     pub sandbox: String,
+    /// What it takes from other deployments, or took.
+    #[serde(default)]
+    pub dependencies: Vec<Dependency>,
+    /// Outputs of other deployments are filled into its inputs.
+    #[serde(default)]
+    pub resolved: bool,
 }
 
 /// What a run is for.
@@ -307,6 +314,7 @@ pub enum WaitingReason {
     TenantSuspended,
     Protection,
     Recovery,
+    Dependency,
 }
 
 /// What the server needs to know of a plan.
@@ -476,6 +484,8 @@ pub struct NewRun {
     pub demand: Demand,
     pub creator: Principal,
     pub message: String,
+    pub dependencies: Vec<Dependency>,
+    pub resolved: bool,
 }
 
 impl Run {
@@ -522,6 +532,8 @@ impl Run {
             creator: new.creator,
             message: new.message,
             sandbox: String::new(),
+            dependencies: new.dependencies,
+            resolved: new.resolved,
         };
         run.wait_for_runner(now);
         run
@@ -552,6 +564,12 @@ impl Run {
     /// It has ended.
     pub fn is_done(&self) -> bool {
         self.phase == RunPhase::Done
+    }
+
+    /// Says that it waits for nothing but a runner.
+    pub fn waits_for_runner(&mut self, now: Timestamp) {
+        let since = self.waiting_on.as_ref().map_or(now, |on| on.since);
+        self.wait_for_runner(since);
     }
 
     fn wait_for_runner(&mut self, now: Timestamp) {

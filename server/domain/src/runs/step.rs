@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{
     APPLY_TIME, ATTEMPTS, ChangeAction, PLAN_TIME, PlanFacts, PlannedChange, QUEUE_WAIT, Reversibility, Run, RunError, RunKind,
-    RunOutcome, RunPhase, RunStep, StepState, recovery::LONGEST_HOLD,
+    RunOutcome, RunPhase, RunStep, StepState, WaitingOn, WaitingReason, recovery::LONGEST_HOLD,
 };
 use crate::{
     access::Principal,
     approvals::Standing,
+    dependencies::Wait,
     deployments::DeploymentState,
     error::{Error, Reason, Result},
     names::RunnerName,
@@ -25,6 +26,12 @@ pub enum RunEvent {
         /// The ask it answers.
         ask: Uid,
     },
+    /// It cannot be taken before something outside of its deployment is otherwise.
+    WaitsFor(Wait),
+    /// It can never be planned, or nobody knows what it would plan for: it ends before a runner has it.
+    Refused(RunError),
+    /// The state that it is to work with is gone, or is another one than was written.
+    StateLost(RunError),
     /// The runner has read blueprint and state.
     Prepared,
     /// The plan is there, with what it does to each resource that it changes.
@@ -140,6 +147,12 @@ impl Run {
         let is_lost = event == RunEvent::LeaseExpired;
         match event {
             RunEvent::Claimed { runner, ask } => self.claim(runner, ask, now, &mut effects)?,
+            RunEvent::WaitsFor(wait) => self.waits_for(wait, now),
+            RunEvent::Refused(error) => self.refused(error, now, &mut effects)?,
+            RunEvent::StateLost(error) => {
+                effects.push(Effect::DeploymentIs(DeploymentState::Quarantined));
+                self.refused(error, now, &mut effects)?;
+            }
             RunEvent::Prepared => match self.phase {
                 RunPhase::Preparing => self.phase = RunPhase::Planning,
                 RunPhase::Planning | RunPhase::Applying => {}
@@ -233,6 +246,21 @@ impl Run {
         self.job_begin_time = Some(now);
         self.job_end_time = None;
         effects.push(Effect::TakeSlot);
+        Ok(())
+    }
+
+    /// Says what it waits for; the same wait keeps its beginning.
+    pub fn waits_for(&mut self, Wait { resource, detail }: Wait, now: Timestamp) {
+        let same = |on: &WaitingOn| on.reason == WaitingReason::Dependency && on.detail == detail;
+        if self.phase.is_claimable() && !self.waiting_on.as_ref().is_some_and(same) {
+            self.waiting_on = Some(WaitingOn { reason: WaitingReason::Dependency, detail, resource, since: now });
+        }
+    }
+
+    fn refused(&mut self, error: RunError, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
+        self.expect(&[RunPhase::Queued, RunPhase::ApplyQueued])?;
+        self.error = Some(error);
+        self.end(RunOutcome::Failed, now, effects);
         Ok(())
     }
 

@@ -101,7 +101,7 @@ pub(crate) async fn run_ended(
 ) -> Result<()> {
     if let Some((state, reason)) = run.drift_check() {
         deployment.drift.ended(state, reason, now);
-        if state == DriftState::Skipped && run.creator == Principal::server() {
+        if state == DriftState::Skipped && run.creator == Principal::Server {
             let environment = environment_of(tx, place, &deployment.name).await?;
             let retry = policy_of(deployment, &environment).retry(run.deployment, now);
             deployments::set_drift_due(tx, place.scope, run.deployment, retry).await?;

@@ -108,7 +108,7 @@ async fn look(app: &App, due: &DriftDue) -> Result<()> {
                 return Ok(());
             }
             match tx.commit(&()).await {
-                Ok(()) => begun.wake(app),
+                Ok(()) => begun.woken(app),
                 Err(refused) if refused.reason() == Reason::QuotaExceeded => {
                     return skip(app, due, refused.message().to_owned(), retry).await;
                 }
@@ -171,8 +171,8 @@ async fn turn(app: &App, tx: &mut Tx, place: &Place, mut deployment: Deployment,
         keep_queued: false,
         message: "on schedule".to_owned(),
     };
-    let beginning = Beginning { cmd, creator: Principal::server(), mends: None };
-    let begun = begin(app, tx, place, deployment, environment, beginning).await?;
+    let beginning = Beginning { cmd, creator: Principal::Server, mends: None };
+    let begun = begin(app, tx, place, deployment, beginning).await?;
     Ok(Turn::Begun(Box::new(begun), next))
 }
 
@@ -211,8 +211,8 @@ async fn remedy(
         keep_queued: false,
         message: format!("puts right what drifted: {}", some_of(&mended)),
     };
-    let beginning = Beginning { cmd, creator: Principal::server(), mends: Some(mended) };
-    let begun = begin(app, tx, place, deployment, environment, beginning).await?;
+    let beginning = Beginning { cmd, creator: Principal::Server, mends: Some(mended) };
+    let begun = begin(app, tx, place, deployment, beginning).await?;
     // An earlier proposal has just been replaced by this one, and its items with it.
     for row in drift_items::unresolved(tx, place.scope, uid).await? {
         let Shown { mut item, values } = open(place, row)?;

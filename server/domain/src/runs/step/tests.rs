@@ -9,6 +9,7 @@ use crate::{
     approvals::{Demand, Requirement, Standings},
     deployments::Deployment,
     environments::{Environment, EnvironmentKind},
+    lifetimes::TtlPolicy,
     resource::{Described, Meta},
     runs::{NewRun, PlanBinding},
     time::Uid,
@@ -64,6 +65,8 @@ fn run(kind: RunKind, approval_required: bool, auto_apply: bool) -> Run {
             demand: demand(u32::from(approval_required)),
             creator: principal("ada"),
             message: String::new(),
+            dependencies: Vec::new(),
+            resolved: false,
         },
         now(0),
     )
@@ -269,6 +272,8 @@ fn the_rules_on_approvals_are_those_of_the_present() {
         drift_policy: None,
         allow_self_approval,
         runner_pool: "runnerPools/default".parse().expect("valid"),
+        require_undrifted_dependencies: false,
+        ttl: TtlPolicy::default(),
         approval_policy: None,
     };
     let under = |run: Run, environment: &Environment| run.under(Demand::of(environment), &people(), now(9));
@@ -304,25 +309,11 @@ fn the_rules_on_approvals_are_those_of_the_present() {
 
 #[test]
 fn a_plan_of_a_state_that_moved_on_is_outdated() {
-    let deployment = |state_serial, active_run| Deployment {
-        name: run(RunKind::Apply, false, true).name.deployment_name(),
-        meta: Meta::new(uid(2), Described::default(), principal("ada"), now(0)),
-        blueprint_version: "tenants/acme/blueprints/greeting/versions/1.0.0".parse().expect("valid"),
-        inputs: serde_json::Map::new(),
-        state: DeploymentState::New,
-        generation: 1,
-        observed_revision: 0,
-        last_run: None,
-        active_run,
-        drifted: false,
-        drift_check_time: None,
-        drift: Default::default(),
-        drift_policy: None,
-        deletion_protection: false,
-        auto_apply: false,
-        state_serial,
-        state_lock: None,
-    };
+    let name = run(RunKind::Apply, false, true).name.deployment_name();
+    let meta = Meta::new(uid(2), Described::default(), principal("ada"), now(0));
+    let version = "tenants/acme/blueprints/greeting/versions/1.0.0".parse().expect("valid");
+    let new = Deployment::new(name, meta, version, serde_json::Map::new());
+    let deployment = |state_serial, active_run| Deployment { active_run, state_serial, ..new.clone() };
     let other = Some(uid(8));
     let table = [
         // Kind, resources to create, serial of the deployment, who changes it, outdated.
@@ -360,6 +351,9 @@ fn event() -> impl Strategy<Value = RunEvent> {
     prop_oneof![
         3 => Just(claimed()),
         1 => Just(RunEvent::ApprovalVoided),
+        1 => Just(RunEvent::WaitsFor(Wait { resource: "upstream".to_owned(), detail: "an upstream".to_owned() })),
+        1 => Just(RunEvent::Refused(failure.clone())),
+        1 => Just(RunEvent::StateLost(failure.clone())),
         1 => Just(RunEvent::Prepared),
         3 => (0..2).prop_map(planned),
         1 => Just(RunEvent::QuotaBlocked("no room".to_owned())),
