@@ -208,7 +208,7 @@ async fn nothing_of_a_program_outlives_it_and_one_signal_is_one() {
 
     // Its children get none: they would say so.
     let script = "bash -c 'trap \"echo child\" INT; echo child ready; for i in {1..20}; do sleep 0.1; done' &
-                  n=0; trap 'n=$((n+1))' INT; echo ready; for i in {1..25}; do sleep 0.1; done; wait; exit $n";
+                  n=0; trap 'n=$((n+1))' INT; echo ready; while [ $n = 0 ]; do sleep 0.05; done; for i in {1..20}; do sleep 0.1; done; wait; exit $n";
     let process = lab.launch("asked", script).await;
     lab.said_eventually("asked", "ready").await;
     process.interrupt();

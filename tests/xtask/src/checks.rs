@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     Failure,
-    tools::{self, BUF_CLI, DENY, GRPC_CURL, POSTGRES},
+    tools::{self, BUF_CLI, DENY, GRPC_CURL, POSTGRES, TERRAFORM},
     workspace::{cargo, root, run, shown, target},
 };
 
@@ -19,7 +19,7 @@ use crate::{
 pub fn test() -> Result<(), Failure> {
     let begun = Instant::now();
     println!("==> what the tests need");
-    let [_, grpcurl, buf] = tools::ensure([&POSTGRES, &GRPC_CURL, &BUF_CLI])?;
+    let [_, grpcurl, buf, terraform] = tools::ensure([&POSTGRES, &GRPC_CURL, &BUF_CLI, &TERRAFORM])?;
     println!("    here after {:.1} s", begun.elapsed().as_secs_f64());
 
     let mut steps = Steps { done: 0, of: 7 };
@@ -39,7 +39,7 @@ pub fn test() -> Result<(), Failure> {
 
     let mut tests = cargo("test --workspace --no-fail-fast");
     tests.env("FREEHOLD_BIN", built).env("FREEHOLD_FAULTS_BIN", faulty);
-    tests.env("FREEHOLD_GRPCURL", grpcurl).env("FREEHOLD_BUF", buf);
+    tests.env("FREEHOLD_GRPCURL", grpcurl).env("FREEHOLD_BUF", buf).env("FREEHOLD_TERRAFORM", terraform);
     let count = steps.timed(&mut tests, counted)?;
     println!("All checks in {:.0} s.", begun.elapsed().as_secs_f64());
     println!("{} passed, {} failed", count.passed, count.failed);

