@@ -8,10 +8,11 @@ use http::HeaderValue;
 use crate::channel::RawChannel;
 use crate::{
     Credentials, Error, Stub, Violation, access::Access, api_keys::ApiKeys, approval_policies::ApprovalPolicies,
-    audit::AuditRecords, blueprints::Blueprints, call::Core, channel::Wire, deployments::Deployments, environments::Environments,
-    error::Result, operations::Operations, pool::Pool, projects::Projects, quotas::Quotas, receipts::Receipts, retry::Policy,
-    runner_pools::RunnerPools, runs::Runs, server_info::GetServerInfo, service_accounts::ServiceAccounts, state::State,
-    stub::Stubbed, tenants::Tenants, token::Tokens, tokens::GetCallerIdentity, users::Users,
+    audit::AuditRecords, blueprints::Blueprints, call::Core, channel::Wire, deployments::Deployments, drift::Drift,
+    environments::Environments, error::Result, operations::Operations, pool::Pool, projects::Projects, quotas::Quotas,
+    receipts::Receipts, retry::Policy, runner_pools::RunnerPools, runs::Runs, server_info::GetServerInfo,
+    service_accounts::ServiceAccounts, state::State, stub::Stubbed, tenants::Tenants, token::Tokens, tokens::GetCallerIdentity,
+    users::Users,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -143,6 +144,11 @@ impl Client {
     /// Runs of deployments.
     pub fn runs(&self) -> Runs {
         Runs::new(self.core.clone())
+    }
+
+    /// What is not as it was made, and what becomes of it.
+    pub fn drift(&self) -> Drift {
+        Drift::new(self.core.clone())
     }
 
     /// State and outputs of deployments.

@@ -10,6 +10,8 @@ use crate::{
     GetDependencyGraph,
     call::{Call, fields, options, request, service, updates},
     channel::new_id,
+    drift::DriftState,
+    drift_policy::DriftPolicy,
     list::{List, list},
     names::Kind,
     wire::{Lift, duration, json_value, resource, timestamp, values},
@@ -69,6 +71,14 @@ resource! {
         conditions: Vec<DeploymentCondition>,
         /// That it was abandoned.
         abandonment: Option<Abandonment>,
+        /// How it is looked at for drift; absent means as its environment says.
+        drift_policy: Option<DriftPolicy>,
+        /// How the last look for drift ended.
+        drift_state: DriftState,
+        /// Why: what kept it from looking, or the last error.
+        drift_reason: Option<String>,
+        /// When it ended; `drift_check_time` is that of the last one that came to a result.
+        drift_state_time: Option<Timestamp>,
         /// When it was created.
         create_time: Option<Timestamp>,
         /// When it last changed.
@@ -343,6 +353,12 @@ impl CreateDeployment {
         inputs.fields.insert(name.into(), json_value(value.into()));
         self
     }
+
+    /// How it is looked at for drift; if not said, as its environment says.
+    pub fn drift_policy(mut self, policy: DriftPolicy) -> Self {
+        self.call.request.deployment.get_or_insert_default().drift_policy = Some(policy.message());
+        self
+    }
 }
 
 request! {
@@ -406,6 +422,14 @@ impl UpdateDeployment {
         let fields = inputs.into_iter().map(|(name, value)| (name, json_value(value))).collect();
         self.call.request.deployment.get_or_insert_default().inputs = Some(prost_types::Struct { fields });
         self.mask("inputs");
+        self
+    }
+
+    /// How it is looked at for drift; absent for as its environment says.
+    pub fn drift_policy(mut self, policy: impl Into<Option<DriftPolicy>>) -> Self {
+        let policy = policy.into().map(DriftPolicy::message);
+        self.call.request.deployment.get_or_insert_default().drift_policy = policy;
+        self.mask("drift_policy");
         self
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::{
     call::{Call, fields, options, request, service, updates},
     channel::new_id,
+    drift_policy::DriftPolicy,
     list::{List, list},
     names::Kind,
     wire::{duration, resource, values},
@@ -44,6 +45,8 @@ resource! {
         max_ttl: Option<Duration>,
         /// Policy that says whose approvals plans need; absent means the project's.
         approval_policy: Option<String>,
+        /// How its deployments are looked at for drift; absent means once a day, at moments spread over it.
+        drift_policy: Option<DriftPolicy>,
         /// When it was created.
         create_time: Option<Timestamp>,
         /// When it last changed.
@@ -181,6 +184,12 @@ impl CreateEnvironment {
         self
     }
 
+    /// How its deployments are looked at for drift; if not said, once a day, at moments spread over it.
+    pub fn drift_policy(mut self, policy: DriftPolicy) -> Self {
+        self.call.request.environment.get_or_insert_default().drift_policy = Some(policy.message());
+        self
+    }
+
     /// Runner pool that works for it, `default` or `runnerPools/default`.
     pub fn runner_pool(mut self, pool: impl AsRef<str>) -> Self {
         self.call = self.call.reference(Kind::RunnerPool, pool.as_ref(), |request, name| {
@@ -244,6 +253,14 @@ impl UpdateEnvironment {
     pub fn no_approval_policy(mut self) -> Self {
         self.call.request.environment.get_or_insert_default().approval_policy.clear();
         self.mask("approval_policy");
+        self
+    }
+
+    /// How its deployments are looked at for drift; absent for once a day.
+    pub fn drift_policy(mut self, policy: impl Into<Option<DriftPolicy>>) -> Self {
+        let policy = policy.into().map(DriftPolicy::message);
+        self.call.request.environment.get_or_insert_default().drift_policy = policy;
+        self.mask("drift_policy");
         self
     }
 

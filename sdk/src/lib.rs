@@ -51,6 +51,8 @@ mod connect;
 mod credentials;
 mod dependencies;
 mod deployments;
+mod drift;
+mod drift_policy;
 mod environments;
 mod error;
 mod explanation;
@@ -103,6 +105,12 @@ pub use deployments::{
     AbandonDeployment, Abandonment, CreateDeployment, DeleteDeployment, Deployment, DeploymentCondition, DeploymentConditionType,
     DeploymentState, Deployments, ExtendDeployment, GetDeployment, Revision, UpdateDeployment,
 };
+pub use drift::{
+    AcceptDriftItem, AcknowledgeDriftItem, AssignDriftItem, CreateDriftException, DeleteDriftException, Drift, DriftCause,
+    DriftCauseKind, DriftCheck, DriftClass, DriftException, DriftItem, DriftItemState, DriftMatcher, DriftState,
+    GetDriftException, GetDriftItem, ListDriftItems,
+};
+pub use drift_policy::{DriftPolicy, DriftRemediation};
 pub use environments::{
     CreateEnvironment, DeleteEnvironment, Environment, EnvironmentKind, Environments, GetEnvironment, UpdateEnvironment,
 };
@@ -134,7 +142,7 @@ pub use service_accounts::{
 };
 pub use state::{
     BreakStateLock, DeploymentOutput, DownloadState, GetResourceGraph, GetStateVersion, GraphFormat, ImportState, ListOutputs,
-    ManagedResource, State, StateLock, StateVersion,
+    LockState, ManagedResource, State, StateLock, StateVersion, UnlockState, WriteState,
 };
 pub use steps::{RunStep, StepState};
 pub use stub::Stub;

@@ -11,6 +11,10 @@ pub(crate) enum Kind {
     Deployment,
     Run,
     StateVersion,
+    DriftItem,
+    DriftException,
+    /// A tenant, environment or deployment.
+    DriftScope,
     Blueprint,
     BlueprintDraft,
     BlueprintVersion,
@@ -43,6 +47,9 @@ impl Kind {
             Self::Deployment => ("deployment", "tenants/*/projects/*/environments/*/deployments/*"),
             Self::Run => ("run", "tenants/*/projects/*/environments/*/deployments/*/runs/*"),
             Self::StateVersion => ("state version", "tenants/*/projects/*/environments/*/deployments/*/stateVersions/*"),
+            Self::DriftItem => ("drift item", "tenants/*/projects/*/environments/*/deployments/*/driftItems/*"),
+            Self::DriftException => ("drift exception", "tenants/*/driftExceptions/*"),
+            Self::DriftScope => ("tenant, environment or deployment", "tenants/*"),
             Self::Blueprint => ("blueprint", "tenants/*/blueprints/*"),
             Self::BlueprintDraft => ("blueprint draft", "tenants/*/blueprints/*/draft"),
             Self::BlueprintVersion => ("blueprint version", "tenants/*/blueprints/*/versions/*"),
@@ -73,6 +80,8 @@ impl Kind {
             Self::Deployment => "shop/dev/web",
             Self::Run => "shop/dev/web/{run}",
             Self::StateVersion => "shop/dev/web/{serial}",
+            Self::DriftItem => "shop/dev/web/{uid}",
+            Self::DriftScope => "shop/dev or shop/dev/web",
             Self::Blueprint | Self::BlueprintDraft => "greeting",
             Self::BlueprintVersion => "greeting@1.0.0",
             Self::Quota => "projects",
@@ -80,7 +89,7 @@ impl Kind {
             Self::User => "ada",
             Self::ServiceAccount => "ci",
             Self::WorkloadIdentity => "ci/{uid}",
-            Self::ApiKey | Self::RoleBinding | Self::Operation | Self::AuditRecord => "{uid}",
+            Self::ApiKey | Self::RoleBinding | Self::DriftException | Self::Operation | Self::AuditRecord => "{uid}",
             Self::Member => "users/ada or serviceAccounts/ci",
             Self::Scope => "shop or shop/dev",
             Self::Role => "{role}",
@@ -95,6 +104,7 @@ impl Kind {
 pub(crate) fn full(kind: Kind, name: &str, tenant: Option<&str>) -> Result<String, Violation> {
     let candidates: &[Kind] = match kind {
         Kind::Scope => &[Kind::Tenant, Kind::Project, Kind::Environment],
+        Kind::DriftScope => &[Kind::Tenant, Kind::Environment, Kind::Deployment],
         Kind::Member => &[Kind::User, Kind::ServiceAccount],
         Kind::AuditRecord if name.starts_with("auditRecords/") => return Ok(name.to_owned()),
         _ => &[kind],
@@ -102,7 +112,7 @@ pub(crate) fn full(kind: Kind, name: &str, tenant: Option<&str>) -> Result<Strin
     if candidates.iter().any(|kind| matches(kind.pattern().1, name)) {
         return Ok(name.to_owned());
     }
-    let of_tenant = kind.pattern().1.starts_with("tenants/*/") || kind == Kind::Scope;
+    let of_tenant = kind.pattern().1.starts_with("tenants/*/") || matches!(kind, Kind::Scope | Kind::DriftScope);
     let Some(below) = short(kind, name) else { return Err(unreadable(kind, name)) };
     match (of_tenant, tenant) {
         (false, _) => Ok(below),
@@ -127,7 +137,8 @@ fn with_article(noun: &str) -> String {
 /// What a short form stands for, without the part that names the tenant.
 fn short(kind: Kind, name: &str) -> Option<String> {
     let pattern = match kind {
-        Kind::Scope => return scope(name),
+        Kind::Scope => return scope(name, [Kind::Project, Kind::Environment]),
+        Kind::DriftScope => return scope(name, [Kind::Environment, Kind::Deployment]),
         Kind::Member => {
             return ["users/*", "serviceAccounts/*"].iter().any(|known| matches(known, name)).then(|| name.to_owned());
         }
@@ -147,10 +158,10 @@ fn short(kind: Kind, name: &str) -> Option<String> {
     parts.next().is_none().then(|| out.join("/"))
 }
 
-fn scope(name: &str) -> Option<String> {
+fn scope(name: &str, kinds: [Kind; 2]) -> Option<String> {
     match name {
         "" => Some(String::new()),
-        _ => short(Kind::Project, name).or_else(|| short(Kind::Environment, name)),
+        _ => kinds.into_iter().find_map(|kind| short(kind, name)),
     }
 }
 
@@ -222,6 +233,11 @@ mod tests {
             (Kind::Scope, "shop", "tenants/acme/projects/shop"),
             (Kind::Scope, "shop/dev", "tenants/acme/projects/shop/environments/dev"),
             (Kind::Scope, "tenants/globex", "tenants/globex"),
+            (Kind::DriftScope, "", "tenants/acme"),
+            (Kind::DriftScope, "shop/dev", "tenants/acme/projects/shop/environments/dev"),
+            (Kind::DriftScope, "shop/dev/web", "tenants/acme/projects/shop/environments/dev/deployments/web"),
+            (Kind::DriftItem, "shop/dev/web/0199", "tenants/acme/projects/shop/environments/dev/deployments/web/driftItems/0199"),
+            (Kind::DriftException, "0199", "tenants/acme/driftExceptions/0199"),
             (Kind::AuditRecord, "auditRecords/0199", "auditRecords/0199"),
             (Kind::Role, "tenant-admin", "roles/tenant-admin"),
             (Kind::RunnerPool, "runnerPools/default", "runnerPools/default"),

@@ -74,6 +74,8 @@ values! {
         ConcurrentRuns = 8 "CONCURRENT_RUNS",
         /// Runs that wait for a runner to begin with them.
         QueuedRuns = 9 "QUEUED_RUNS",
+        /// Looks for drift in one day, UTC.
+        DriftChecksPerDay = 10 "DRIFT_CHECKS_PER_DAY",
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     approvals::{Approval, ApprovalDemand},
     call::{Call, options, present, request, service},
     channel::new_id,
+    drift::DriftCheck,
     list::{List, list},
     names::Kind,
     plans::RunPlan,
@@ -84,6 +85,8 @@ resource! {
         review_digest: Option<String>,
         /// What it takes from other deployments, or took.
         dependencies: Vec<RunDependency>,
+        /// What a look for drift came to; absent for another kind of run, and before its end.
+        drift_check: Option<DriftCheck>,
     }
 }
 

@@ -170,6 +170,38 @@ impl State {
         ImportState { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
     }
 
+    /// Takes the hold on a state, to change it by hand: the id is of your choice, for example a UUID, and a repeat with it succeeds.
+    ///
+    /// # Errors
+    /// [`is_aborted`](crate::Error::is_aborted) while a run or somebody else holds it.
+    pub fn lock(&self, deployment: impl AsRef<str>, id: impl Into<String>) -> LockState {
+        let lock = pb::StateLock { id: id.into(), ..Default::default() };
+        let request = pb::LockStateRequest { lock: Some(lock), request_id: new_id(), ..Default::default() };
+        let call = Call::new(&self.core, request);
+        LockState { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
+    }
+
+    /// Lets go of a state; a repeat succeeds.
+    ///
+    /// # Errors
+    /// [`is_aborted`](crate::Error::is_aborted) when somebody else holds it.
+    pub fn unlock(&self, deployment: impl AsRef<str>, id: impl Into<String>) -> UnlockState {
+        let request = pb::UnlockStateRequest { lock_id: id.into(), request_id: new_id(), ..Default::default() };
+        let call = Call::new(&self.core, request);
+        UnlockState { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
+    }
+
+    /// Writes a state of Terraform or OpenTofu by hand, under the lock with this id.
+    ///
+    /// # Errors
+    /// [`is_failed_precondition`](crate::Error::is_failed_precondition) when the lock is not held any more, or the state is of
+    /// something else or older than the one before it.
+    pub fn write(&self, deployment: impl AsRef<str>, lock_id: impl Into<String>, content: Vec<u8>) -> WriteState {
+        let request = pb::WriteStateRequest { lock_id: lock_id.into(), content, request_id: new_id(), ..Default::default() };
+        let call = Call::new(&self.core, request);
+        WriteState { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
+    }
+
     /// Takes the hold on a state from whoever has it: what that one still writes is refused.
     ///
     /// # Errors
@@ -191,6 +223,24 @@ request! {
     /// A state to give; see [`State::import`].
     ImportState(pb::ImportStateRequest) -> StateVersion =
         "/freehold.deployments.v1.StateService/ImportState", pb::ImportStateResponse { state_version }
+}
+
+request! {
+    /// A hold to take; see [`State::lock`].
+    LockState(pb::LockStateRequest) -> StateLock =
+        "/freehold.deployments.v1.StateService/LockState", pb::LockStateResponse { lock }
+}
+
+request! {
+    /// A hold to let go; see [`State::unlock`].
+    UnlockState(pb::UnlockStateRequest) -> () =
+        "/freehold.deployments.v1.StateService/UnlockState", |_answer: pb::UnlockStateResponse| Ok(())
+}
+
+request! {
+    /// A state to write; see [`State::write`].
+    WriteState(pb::WriteStateRequest) -> StateVersion =
+        "/freehold.deployments.v1.StateService/WriteState", pb::WriteStateResponse { state_version }
 }
 
 request! {

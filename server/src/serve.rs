@@ -114,6 +114,10 @@ impl Validator for EngineValidator {
         self.0.engine()
     }
 
+    fn runs_modules(&self) -> bool {
+        self.0.runs_modules()
+    }
+
     fn validate(&self, document: &Document) -> Vec<Diagnostic> {
         self.0.validate(document)
     }

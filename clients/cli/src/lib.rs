@@ -28,6 +28,7 @@ use commands::{
     audit::AuditCommand,
     blueprints::BlueprintCommand,
     deployments::DeploymentCommand,
+    drift::DriftCommand,
     environments::EnvironmentCommand,
     operations::OperationCommand,
     projects::ProjectCommand,
@@ -153,6 +154,9 @@ pub enum Command {
     /// Deployments: shop/dev/web
     #[command(subcommand)]
     Deployment(DeploymentCommand),
+    /// What is not as it was made: found on schedule, taken by somebody, put right or accepted
+    #[command(subcommand)]
+    Drift(DriftCommand),
     /// Runs of deployments: shop/dev/web/RUN
     #[command(subcommand)]
     Run(RunCommand),

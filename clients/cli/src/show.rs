@@ -3,9 +3,9 @@
 use anstyle::{AnsiColor, Style};
 use freehold::{
     ApiKey, ApprovalPolicy, ApprovalRule, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion,
-    DependencyEdge, Deployment, DeploymentOutput, Environment, ManagedResource, Operation, Project, Quota, Receipt, ReceiptKey,
-    RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool, ServiceAccount, StateVersion, Tenant,
-    Timestamp, User, WorkloadIdentity,
+    DependencyEdge, Deployment, DeploymentOutput, DriftException, DriftItem, DriftMatcher, Environment, ManagedResource,
+    Operation, Project, Quota, Receipt, ReceiptKey, RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner,
+    RunnerPool, ServiceAccount, StateVersion, Tenant, Timestamp, User, WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -61,11 +61,13 @@ fn yes(value: bool) -> &'static str {
 pub(crate) fn state(state: impl ToString) -> Cell {
     let text = state.to_string();
     let colour = match text.as_str() {
-        "ACTIVE" | "ONLINE" | "SUCCEEDED" | "NO_CHANGES" | "ALLOWED" | "COMMITTED" => Some(AnsiColor::Green),
+        "ACTIVE" | "ONLINE" | "SUCCEEDED" | "NO_CHANGES" | "ALLOWED" | "COMMITTED" | "CLEAN" | "RESOLVED" => {
+            Some(AnsiColor::Green)
+        }
         "SUSPENDED" | "ABANDONED" | "PARTIAL" | "DRAINING" | "AWAITING_APPROVAL" | "RECOVERING" | "INVITED" | "SUPERSEDED"
-        | "STALE" | "EXPIRED" => Some(AnsiColor::Yellow),
-        "DELETED" | "QUARANTINED" | "FAILED" | "LOST" | "DENIED" | "REJECTED" | "QUOTA_BLOCKED" | "OFFLINE" | "DEACTIVATED"
-        | "CANCELLED" => Some(AnsiColor::Red),
+        | "STALE" | "EXPIRED" | "DRIFTED" | "SKIPPED" | "OPEN" | "REOPENED" | "REMEDIATING" => Some(AnsiColor::Yellow),
+        "DELETED" | "QUARANTINED" | "ERRORED" | "FAILED" | "LOST" | "DENIED" | "REJECTED" | "QUOTA_BLOCKED" | "OFFLINE"
+        | "DEACTIVATED" | "CANCELLED" => Some(AnsiColor::Red),
         _ => None,
     };
     Cell::styled(text, colour.map_or(Style::new(), AnsiColor::on_default))
@@ -145,18 +147,32 @@ show! {
     BlueprintChange => ["PATH", "CHANGE", "IMPACT", "BEFORE", "AFTER"], |it| [
         it.path.as_str(), it.kind.to_string(), it.impact.to_string(), json(&it.before), json(&it.after),
     ];
-    Deployment => ["NAME", "STATE", "BLUEPRINT", "REVISION", "DRIFTED", "LAST RUN"], |it| [
+    Deployment => ["NAME", "STATE", "BLUEPRINT", "REVISION", "DRIFT", "LAST RUN"], |it| [
         short(&it.name),
         state(it.state),
         short(&it.blueprint_version),
         it.observed_revision.to_string(),
-        yes(it.drifted),
+        state(it.drift_state),
         it.last_run.as_deref().map(id).unwrap_or_default(),
     ];
     DependencyEdge => ["DEPLOYMENT", "NEEDS", "OUTPUTS AS INPUTS"], |it| [
         short(&it.deployment),
         short(&it.upstream),
         it.bindings.iter().map(|binding| format!("{} as {}", binding.output, binding.input)).collect::<Vec<_>>().join(", "),
+    ];
+    DriftItem => ["NAME", "STATE", "CLASS", "ADDRESS", "PATH", "BEFORE", "AFTER", "OWNER", "LAST SEEN"], |it| [
+        short(&it.name),
+        state(it.state),
+        it.class.to_string(),
+        it.address.as_str(),
+        it.path.as_deref().unwrap_or("(gone)"),
+        value(&it.before, it.sensitive),
+        value(&it.after, it.sensitive),
+        it.owner.as_deref().map(short).unwrap_or_default(),
+        time(it.last_seen_time),
+    ];
+    DriftException => ["NAME", "COVERS", "REASON", "OWNER", "ENDS"], |it| [
+        id(&it.name), it.matcher.as_ref().map(covers).unwrap_or_default(), it.reason.as_str(), short(&it.owner), time(it.expire_time),
     ];
     Revision => ["REVISION", "BLUEPRINT", "MADE", "RUN"], |it| [
         it.number.to_string(), short(&it.blueprint_version), time(it.create_time), id(&it.run),
@@ -213,6 +229,33 @@ show! {
         yes(it.done),
         it.error.as_ref().map(|error| error.reason.clone()).unwrap_or_default(),
     ];
+}
+
+/// A value of an item of drift, cut to what a table has room for.
+fn value(value: &Option<Value>, sensitive: bool) -> String {
+    const ROOM: usize = 24;
+    if sensitive {
+        return "(sensitive)".to_owned();
+    }
+    let text = json(value);
+    match text.char_indices().nth(ROOM) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// What an exception covers, in one line.
+fn covers(matcher: &DriftMatcher) -> String {
+    let parts = [
+        ("deployment", &matcher.deployment),
+        ("type", &matcher.r#type),
+        ("address", &matcher.address),
+        ("path", &matcher.path),
+        ("value", &matcher.value),
+    ];
+    let parts = parts.into_iter().filter_map(|(name, pattern)| pattern.as_ref().map(|pattern| format!("{name}={pattern}")));
+    let labels = matcher.labels.iter().map(|(key, value)| format!("label {key}={value}"));
+    parts.chain(labels).collect::<Vec<_>>().join(", ")
 }
 
 /// A value in one line; a text without quotes.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     access::Principal,
+    drift::{DriftPolicy, DriftStatus},
     error::{Error, Reason, Result},
     lifetimes::Lifetime,
     names::{DeploymentName, RunName, VersionName},
@@ -35,6 +36,12 @@ pub struct Deployment {
     pub active_run: Option<Uid>,
     pub drifted: bool,
     pub drift_check_time: Option<Timestamp>,
+    /// The last look for drift, and what the schedule needs to know.
+    #[serde(default)]
+    pub drift: DriftStatus,
+    /// Its own policy; without one, that of its environment counts.
+    #[serde(default)]
+    pub drift_policy: Option<DriftPolicy>,
     pub deletion_protection: bool,
     pub auto_apply: bool,
     /// Serial of the newest state version; 0 before the first.
@@ -147,6 +154,8 @@ impl Deployment {
             auto_apply: false,
             state_serial: 0,
             state_lock: None,
+            drift: DriftStatus::default(),
+            drift_policy: None,
             depends_on: Vec::new(),
             apply_on_dependency_change: false,
             require_undrifted_dependencies: false,

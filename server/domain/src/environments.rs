@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    drift::DriftPolicy,
     lifetimes::TtlPolicy,
     names::{ApprovalPolicyName, EnvironmentName, RunnerPoolName},
     resource::Meta,
@@ -25,6 +26,9 @@ pub struct Environment {
     /// Whose approvals plans need; `None` means the project's policy.
     #[serde(default)]
     pub approval_policy: Option<ApprovalPolicyName>,
+    /// How its deployments are looked at for drift; without one, [`DriftPolicy::default`] counts.
+    #[serde(default)]
+    pub drift_policy: Option<DriftPolicy>,
 }
 
 /// What an environment is for.

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod blueprints;
 pub mod dependencies;
 pub mod deployments;
+pub mod drift;
 pub mod environments;
 pub mod error;
 pub mod explain;

@@ -173,6 +173,14 @@ name! {
     StateVersionName { tenant: Id => "tenants", project: Id => "projects", environment: Id => "environments", deployment: Id => "deployments", serial: i64 => "stateVersions" }
 }
 name! {
+    /// `…/deployments/web/driftItems/{uid}`.
+    DriftItemName { tenant: Id => "tenants", project: Id => "projects", environment: Id => "environments", deployment: Id => "deployments", drift_item: Uid => "driftItems" }
+}
+name! {
+    /// `tenants/acme/driftExceptions/{uid}`.
+    DriftExceptionName { tenant: Id => "tenants", drift_exception: Uid => "driftExceptions" }
+}
+name! {
     /// `tenants/acme/blueprints/greeting`.
     BlueprintName { tenant: Id => "tenants", blueprint: Id => "blueprints" }
 }
@@ -267,6 +275,9 @@ parent!(DeploymentName => EnvironmentName { tenant, project, environment }, envi
 parent!(RunName => TenantName { tenant }, tenant_name);
 parent!(RunName => DeploymentName { tenant, project, environment, deployment }, deployment_name);
 parent!(StateVersionName => DeploymentName { tenant, project, environment, deployment }, deployment_name);
+parent!(DriftItemName => TenantName { tenant }, tenant_name);
+parent!(DriftItemName => DeploymentName { tenant, project, environment, deployment }, deployment_name);
+parent!(DriftExceptionName => TenantName { tenant }, tenant_name);
 parent!(BlueprintName => TenantName { tenant }, tenant_name);
 parent!(VersionName => TenantName { tenant }, tenant_name);
 parent!(VersionName => BlueprintName { tenant, blueprint }, blueprint_name);

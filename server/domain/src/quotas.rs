@@ -22,11 +22,12 @@ pub enum Dimension {
     ApiCallsPerDay,
     ConcurrentRuns,
     QueuedRuns,
+    DriftChecksPerDay,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Projects,
         Self::Environments,
         Self::Blueprints,
@@ -36,6 +37,7 @@ impl Dimension {
         Self::ApiCallsPerDay,
         Self::ConcurrentRuns,
         Self::QueuedRuns,
+        Self::DriftChecksPerDay,
     ];
 
     /// Its name in resource names and errors.
@@ -50,6 +52,7 @@ impl Dimension {
             Self::ApiCallsPerDay => "api_calls_per_day",
             Self::ConcurrentRuns => "concurrent_runs",
             Self::QueuedRuns => "queued_runs",
+            Self::DriftChecksPerDay => "drift_checks_per_day",
         }
     }
 
@@ -64,12 +67,13 @@ impl Dimension {
             Self::ApiCallsPerDay => 1_000_000,
             Self::ConcurrentRuns => 10,
             Self::QueuedRuns => 1000,
+            Self::DriftChecksPerDay => 2000,
         }
     }
 
     /// Comes back by itself at the end of a window, so its use is not counted from rows.
     pub const fn is_window(self) -> bool {
-        matches!(self, Self::ApiCallsPerDay)
+        matches!(self, Self::ApiCallsPerDay | Self::DriftChecksPerDay)
     }
 }
 

@@ -17,6 +17,11 @@ pub trait Rules: Send + Sync {
     /// Name of the engine, as blueprints say it.
     fn engine(&self) -> &'static str;
 
+    /// Whether its blueprints name a module instead of resources.
+    fn runs_modules(&self) -> bool {
+        false
+    }
+
     /// Everything wrong with a blueprint that shows without making a plan.
     fn validate(&self, document: &Document) -> Vec<Diagnostic>;
 }

@@ -67,6 +67,8 @@ pub trait Issuer: Send + Sync + 'static {
 pub trait Validator: Send + Sync + 'static {
     /// Name of the engine.
     fn engine(&self) -> &'static str;
+    /// Whether its blueprints name a module instead of resources.
+    fn runs_modules(&self) -> bool;
     /// What there is to mend.
     fn validate(&self, document: &freehold_domain::blueprints::Document) -> Vec<freehold_domain::blueprints::Diagnostic>;
 }

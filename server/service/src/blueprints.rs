@@ -378,7 +378,8 @@ fn validate_with(validators: &[Arc<dyn Validator>], document: &Document) -> Vec<
     }
     let engines: Vec<&str> = validators.iter().map(|validator| validator.engine()).collect();
     let close = language::closest(document.engine(), engines.iter().copied());
-    let meant = close.and_then(named).or(if let [only] = validators { Some(only) } else { None });
+    let of_this_shape = || validators.iter().find(|validator| validator.runs_modules() == document.module().is_some());
+    let meant = close.and_then(named).or_else(of_this_shape);
     let mut found = meant.map(|validator| validator.validate(document)).unwrap_or_default();
     // An engine without a name is reported already.
     if !document.engine().is_empty() {

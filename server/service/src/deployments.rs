@@ -8,6 +8,7 @@ use freehold_domain::{
     audit::Event,
     blueprints::{BlueprintVersion, InputSchema},
     deployments::{Deployment, DeploymentState, Revision},
+    drift::DriftPolicy,
     names::{DeploymentName, EnvironmentName, Id, VersionName},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
@@ -42,6 +43,7 @@ pub struct CreateDeployment {
     pub inputs: Map<String, Value>,
     pub deletion_protection: bool,
     pub auto_apply: bool,
+    pub drift_policy: Option<DriftPolicy>,
     pub depends_on: Vec<DeploymentName>,
     pub apply_on_dependency_change: bool,
     pub require_undrifted_dependencies: bool,
@@ -92,6 +94,7 @@ pub struct UpdateDeployment {
     pub require_undrifted_dependencies: Option<bool>,
     /// `Some(None)` takes it away.
     pub max_idle: Option<Option<Duration>>,
+    pub drift_policy: Option<Option<DriftPolicy>>,
 }
 
 /// Creates a deployment.
@@ -115,6 +118,7 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateDeployment, write: &W
     }
     let lifetime = lifetimes::given(&environment.ttl, cmd.expire, cmd.max_idle, now)?;
     let deployment = Deployment {
+        drift_policy: cmd.drift_policy,
         deletion_protection: cmd.deletion_protection,
         auto_apply: cmd.auto_apply,
         depends_on: cmd.depends_on,
@@ -159,6 +163,7 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
     deployment.meta.describe(cmd.display_name, cmd.labels);
     deployment.deletion_protection = cmd.deletion_protection.unwrap_or(deployment.deletion_protection);
     deployment.auto_apply = cmd.auto_apply.unwrap_or(deployment.auto_apply);
+    deployment.drift_policy = cmd.drift_policy.unwrap_or(deployment.drift_policy);
     deployment.require_undrifted_dependencies =
         cmd.require_undrifted_dependencies.unwrap_or(deployment.require_undrifted_dependencies);
     if let Some(automatic) = cmd.apply_on_dependency_change {
@@ -216,6 +221,10 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
         deployments::schedule(&mut tx, place.scope, &deployment).await?;
         if let Some((document, inputs)) = declared {
             dependencies::declare(app, &mut tx, &place, caller, &deployment, document.inputs(), &inputs).await?;
+        }
+        if deployment.drift_policy != seen.drift_policy {
+            // When it is due is not what it was.
+            deployments::set_drift_due(&mut tx, place.scope, deployment.meta.uid, Some(now)).await?;
         }
         tx.announce(Event::new("deployment.updated", &deployment.name, deployment.meta.uid, deployment.meta.version));
     }

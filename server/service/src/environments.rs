@@ -6,13 +6,14 @@ use freehold_domain::{
     Error, Result,
     access::Caller,
     audit::Event,
+    drift::DriftPolicy,
     environments::{Environment, EnvironmentKind},
     lifetimes::TtlPolicy,
     names::{ApprovalPolicyName, EnvironmentName, Id, ProjectName, RunnerPoolName},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
 };
-use freehold_store::{Session, Tx, access, approval_policies, environments, runners};
+use freehold_store::{Session, Tx, access, approval_policies, deployments, environments, runners};
 
 use crate::app::{App, Write};
 
@@ -33,6 +34,7 @@ pub struct CreateEnvironment {
     pub require_undrifted_dependencies: bool,
     pub ttl: TtlPolicy,
     pub approval_policy: Option<ApprovalPolicyName>,
+    pub drift_policy: Option<DriftPolicy>,
 }
 
 /// What changes; `None` stays.
@@ -53,6 +55,7 @@ pub struct UpdateEnvironment {
     pub max_ttl: Option<Option<Duration>>,
     /// `Some(None)` names none any more.
     pub approval_policy: Option<Option<ApprovalPolicyName>>,
+    pub drift_policy: Option<Option<DriftPolicy>>,
 }
 
 /// Creates an environment.
@@ -76,6 +79,7 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateEnvironment, write: &
         require_undrifted_dependencies: cmd.require_undrifted_dependencies,
         ttl: cmd.ttl.check().map_err(wrong_ttl)?,
         approval_policy: cmd.approval_policy,
+        drift_policy: cmd.drift_policy,
     };
     environments::insert(&mut tx, place.scope, &cmd.parent.to_string(), &environment).await?;
     if environment.approval_policy.is_some() {
@@ -120,6 +124,7 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateEnvironment, write: &
     let TtlPolicy { default, max } = environment.ttl;
     environment.ttl = TtlPolicy { default: cmd.default_ttl.unwrap_or(default), max: cmd.max_ttl.unwrap_or(max) };
     environment.ttl.check().map_err(wrong_ttl)?;
+    environment.drift_policy = cmd.drift_policy.unwrap_or(environment.drift_policy);
     if let Some(pool) = cmd.runner_pool {
         expect_pool(&mut tx, &pool).await?;
         environment.runner_pool = pool;
@@ -131,6 +136,11 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateEnvironment, write: &
     if environment != before {
         environment.meta.touch(tx.now());
         environments::update(&mut tx, place.scope, &environment).await?;
+        if environment.drift_policy != before.drift_policy {
+            // When its deployments are due is not what it was.
+            let now = tx.now();
+            deployments::set_drift_due_in(&mut tx, place.scope, &environment.name, now).await?;
+        }
         tx.announce(Event::new("environment.updated", &environment.name, environment.meta.uid, environment.meta.version));
     }
     app.finish(tx, write, &environment).await?;

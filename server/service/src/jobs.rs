@@ -9,6 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_domain::{
     Error, Reason, Result,
     deployments::Deployment,
+    drift::Findings,
     explain::Hindrance,
     fault,
     jobs::PlanWork,
@@ -31,7 +32,7 @@ use tokio::time::Instant;
 use crate::{
     app::{App, Place},
     approvals::{self, sha256},
-    blueprints, queue, resolution,
+    blueprints, drift, queue, resolution,
     runners::expect_fit,
     runs::{advance, advance_with, deployment_of, find, woken},
     seal::SealedPlace,
@@ -121,6 +122,8 @@ pub enum Ended {
         facts: PlanFacts,
         /// What it does to each resource that it changes.
         changes: BTreeMap<String, PlannedChange>,
+        /// What a look for drift has found.
+        drifted: Findings,
     },
     /// An apply came to its end.
     Applied {
@@ -431,6 +434,7 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
     if matches!(ended, Ended::Planned { .. }) {
         deployment = Some(deployment_of(&mut tx, &place, &run).await?);
     }
+    let mut found = None;
     let outdated = |facts: &PlanFacts| deployment.as_ref().is_some_and(|deployment| run.is_outdated(facts, deployment));
     let event = match ended {
         Ended::Planned { facts, .. } if outdated(&facts) => RunEvent::WentStale,
@@ -438,7 +442,8 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
             let why = format!("the plan has {} bytes; {PLAN_BYTES} are possible", plan.len());
             RunEvent::Failed(RunError::new("plan-too-large", why, "split the blueprint, or put less into its resources", false))
         }
-        Ended::Planned { plan, summary, mut facts, changes } => {
+        Ended::Planned { plan, summary, mut facts, changes, drifted } => {
+            found = Some(drifted).filter(|_| run.kind == RunKind::Drift);
             if run.kind == RunKind::Destroy {
                 tx.lift(Dimension::StorageBytes);
             }
@@ -461,6 +466,9 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
     };
     let planning = matches!(event, RunEvent::Planned(..));
     let run = advance_with(app, &mut tx, &place, run, deployment, event, now, Some(lease)).await?;
+    if let Some(found) = found {
+        drift::record(app, &mut tx, &place, &run, &found, now).await?;
+    }
     fault::point("complete.written");
     match tx.commit(&()).await {
         Ok(()) => {

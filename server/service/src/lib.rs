@@ -11,6 +11,7 @@ pub mod blueprints;
 mod cache;
 pub mod dependencies;
 pub mod deployments;
+pub mod drift;
 pub mod environments;
 pub mod explain;
 pub mod identify;

@@ -7,12 +7,15 @@ use freehold_domain::{
     audit::Event,
     tenants::{RETENTION, Tenant},
 };
-use freehold_store::{INSTALLATION, retention, tenants};
+use freehold_store::{INSTALLATION, drift_items, retention, tenants};
 
 use crate::{abandonment, app::App};
 
 /// How long an event is kept in the outbox.
 pub const EVENTS: Duration = Duration::from_secs(7 * 86_400);
+
+/// How long an item of drift is kept after it was resolved; one that comes back later is a new one.
+pub const RESOLVED_DRIFT: Duration = Duration::from_secs(90 * 86_400);
 
 /// Rows of one batch: a few milliseconds of work, behind which other writers wait.
 const BATCH: u32 = 500;
@@ -27,6 +30,7 @@ pub async fn sweep(app: &App) -> Result<bool> {
     let mut tx = app.store.begin_as("server", INSTALLATION).await?;
     let answers = retention::forget_answers(&mut tx, BATCH).await?;
     let events = retention::forget_events(&mut tx, app.now().minus(EVENTS), BATCH).await?;
+    let items = drift_items::forget(&mut tx, app.now().minus(RESOLVED_DRIFT), BATCH).await?;
     tx.commit(&()).await?;
 
     let due = tenants::deleted(&mut app.store.read().await?, app.now().minus(RETENTION), TENANTS).await?;
@@ -41,7 +45,7 @@ pub async fn sweep(app: &App) -> Result<bool> {
     let forgotten = abandonment::purge(app).await?;
     match failed {
         Some(error) if !purged => Err(error),
-        _ => Ok(purged || forgotten || answers.max(events) == u64::from(BATCH)),
+        _ => Ok(purged || forgotten || answers.max(events).max(items) == u64::from(BATCH)),
     }
 }
 

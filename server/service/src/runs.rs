@@ -1,5 +1,7 @@
 //! Runs as callers see them: begun, approved, cancelled, watched.
 
+use std::collections::BTreeSet;
+
 use freehold_domain::quotas::Dimension;
 use freehold_domain::{
     Error, Reason, Result,
@@ -20,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, Place, Write},
-    approvals, dependencies, deployments as desired, explain, receipts,
+    approvals, dependencies, deployments as desired, drift, explain, receipts,
     resolution::{self, Made},
 };
 
@@ -52,24 +54,51 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
     if cmd.kind == RunKind::Destroy {
         dependencies::expect_no_dependants(&mut tx, &place, &deployment, "destroy").await?;
     }
-    let begun = begin(app, &mut tx, &place, deployment, &cmd, caller.principal.clone()).await?;
+    let environment = environment_of(&mut tx, &place, &cmd.name).await?;
+    let beginning = Beginning { cmd, creator: caller.principal.clone(), mends: None };
+    let begun = begin(app, &mut tx, &place, deployment, &environment, beginning).await?;
     app.finish(tx, write, &begun.run).await?;
-    begun.woken(app);
+    begun.wake(app);
     Ok(begun.run)
 }
 
-/// Begins a run of a deployment as it was read, in the caller's transaction. Nobody is asked whether others need it.
+/// A run to begin, when it has been decided that it may be.
+pub(crate) struct Beginning {
+    /// What kind of run.
+    pub cmd: StartRun,
+    /// Who begins it.
+    pub creator: Principal,
+    /// Makes the last revision real again, and applies by itself only what changes nothing but these resources.
+    pub mends: Option<BTreeSet<String>>,
+}
+
+/// A run that was begun, with those that it took the place of.
+pub(crate) struct Begun {
+    /// The run.
+    pub run: Run,
+    displaced: Vec<Run>,
+}
+
+impl Begun {
+    /// Wakes whoever waits for these runs, once they are committed.
+    pub fn wake(&self, app: &App) {
+        app.wakeups.wake(self.run.pool.to_string());
+        self.displaced.iter().for_each(|older| woken(app, older));
+    }
+}
+
+/// Begins a run of a deployment as it was read, in the caller's transaction. Nobody is asked whether others need it. Whoever commits
+/// it wakes who waits.
 pub(crate) async fn begin(
     app: &App,
     tx: &mut Tx,
     place: &Place,
     mut deployment: Deployment,
-    cmd: &StartRun,
-    creator: Principal,
+    environment: &Environment,
+    Beginning { cmd, creator, mends }: Beginning,
 ) -> Result<Begun> {
     deployment.expect_runnable(cmd.kind)?;
-    let environment = environment_of(tx, place, &cmd.name).await?;
-    let subject = subject(app, tx, place, &deployment, cmd).await?;
+    let subject = subject(app, tx, place, &deployment, &cmd, mends.is_some()).await?;
     let version = blueprint_versions::get(tx, place.scope, &subject.version).await?;
     let version = version.ok_or_else(|| Error::not_found(&subject.version))?;
     let dependencies = match subject.dependencies {
@@ -77,7 +106,7 @@ pub(crate) async fn begin(
         None => resolution::of_run(app, tx, place, &deployment, &version, &subject.inputs).await?,
     };
     let (uid, now) = (tx.uid(), tx.now());
-    let run = Run::new(
+    let mut run = Run::new(
         NewRun {
             name: deployment.run_name(uid),
             kind: cmd.kind,
@@ -89,15 +118,16 @@ pub(crate) async fn begin(
             engine: version.engine,
             target_revision: cmd.revision,
             generation: deployment.generation,
-            auto_apply: cmd.auto_apply || deployment.auto_apply && cmd.kind == RunKind::Apply,
-            demand: Demand::of(&environment),
+            auto_apply: cmd.auto_apply || deployment.auto_apply && cmd.kind == RunKind::Apply && mends.is_none(),
+            demand: Demand::of(environment),
             dependencies,
             resolved: subject.resolved.is_some(),
             creator,
-            message: cmd.message.clone(),
+            message: cmd.message,
         },
         now,
     );
+    run.limited_to = mends;
     // The deployment comes before its runs, as everywhere: who holds the one and wants the other never waits in a circle.
     deployment.last_run = Some(uid);
     if run.creator != Principal::Server && cmd.kind != RunKind::Drift {
@@ -110,6 +140,9 @@ pub(crate) async fn begin(
     if cmd.kind == RunKind::Destroy {
         tx.lift(Dimension::StorageBytes);
     }
+    if cmd.kind == RunKind::Drift {
+        tx.take(Dimension::DriftChecksPerDay, 1);
+    }
     runs::insert(tx, place.scope, &run).await?;
     tx.reserve(Dimension::QueuedRuns, 1, uid, &run.name);
     app.put(tx, place, uid, Kind::Inputs, desired::WISHED, &desired::bytes(&subject.inputs)?).await?;
@@ -118,20 +151,6 @@ pub(crate) async fn begin(
     }
     tx.announce(Event::new("run.created", &run.name, uid, run.version).with(serde_json::json!({ "kind": run.kind })));
     Ok(Begun { run, displaced })
-}
-
-/// A run that has begun, and older ones whose place it has taken.
-pub(crate) struct Begun {
-    pub(crate) run: Run,
-    displaced: Vec<Run>,
-}
-
-impl Begun {
-    /// Once it is durable: wakes whoever waits for one of them.
-    pub(crate) fn woken(&self, app: &App) {
-        woken(app, &self.run);
-        self.displaced.iter().for_each(|older| woken(app, older));
-    }
 }
 
 /// Ends the older runs of the deployment that this one takes the place of; answers them.
@@ -162,10 +181,10 @@ struct Subject {
     dependencies: Option<Vec<Dependency>>,
 }
 
-/// What a run of this kind works with.
-async fn subject(app: &App, tx: &mut Tx, place: &Place, deployment: &Deployment, cmd: &StartRun) -> Result<Subject> {
+/// What a run of this kind works with; one that mends works with what was made.
+async fn subject(app: &App, tx: &mut Tx, place: &Place, deployment: &Deployment, cmd: &StartRun, mends: bool) -> Result<Subject> {
     let number = match cmd.kind {
-        RunKind::Apply | RunKind::Plan => None,
+        RunKind::Apply | RunKind::Plan => mends.then_some(deployment.observed_revision),
         RunKind::Rollback => Some(cmd.revision),
         RunKind::Destroy => {
             deployment.expect_unprotected()?;
@@ -432,7 +451,8 @@ pub(crate) async fn advance_with(
             _ => tx.free(Dimension::ConcurrentRuns, uid),
         }
     }
-    if !others.is_empty() {
+    let ended = run.is_done() && phase != RunPhase::Done && run.kind != RunKind::Plan;
+    if !others.is_empty() || ended {
         let before = match seen_deployment {
             Some(deployment) => deployment,
             None => deployment_of(tx, place, &run).await?,
@@ -440,6 +460,9 @@ pub(crate) async fn advance_with(
         let mut deployment = before.clone();
         for effect in others {
             follow(app, tx, place, &run, &mut deployment, effect, now).await?;
+        }
+        if ended {
+            drift::run_ended(app, tx, place, &run, &mut deployment, now).await?;
         }
         if deployment != before {
             deployment.meta.touch(now);

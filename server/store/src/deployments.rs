@@ -2,7 +2,7 @@
 
 use freehold_domain::{
     deployments::{Deployment, Revision, StateVersion},
-    names::DeploymentName,
+    names::{DeploymentName, EnvironmentName},
     time::{Timestamp, Uid},
 };
 use uuid::Uuid;
@@ -25,6 +25,83 @@ pub async fn get_by_uid(db: &mut Session, tenant: TenantScope, uid: Uid) -> Resu
 pub async fn count(db: &mut Session, tenant: TenantScope) -> Result<i64> {
     let rows = fetch_all!((i64,), db, "SELECT COUNT(*) FROM deployments WHERE tenant_id = $1 AND purge_at IS NULL", tenant.0.0)?;
     Ok(rows.first().map_or(0, |(count,)| *count))
+}
+
+/// A deployment that the server is to look at, and since when.
+pub struct DriftDue {
+    /// Whose it is.
+    pub tenant: TenantScope,
+    /// Its uid.
+    pub deployment: Uid,
+    /// Since when.
+    pub due: Timestamp,
+}
+
+/// Reads the deployments, of any tenant, that the server is to look at for drift by now; those that have waited longest first.
+pub async fn drift_due(db: &mut Session, now: Timestamp, most: u32) -> Result<Vec<DriftDue>> {
+    let rows = fetch_all!(
+        (Uuid, Uuid, i64),
+        db,
+        "SELECT tenant_id, uid, drift_due FROM deployments WHERE drift_due <= $1 ORDER BY drift_due LIMIT $2",
+        now.as_micros(),
+        i64::from(most),
+    )?;
+    let due = |(tenant, uid, due)| DriftDue {
+        tenant: TenantScope(Uid(tenant)),
+        deployment: Uid(uid),
+        due: Timestamp::from_micros(due),
+    };
+    Ok(rows.into_iter().map(due).collect())
+}
+
+/// Notes when the server is to look at a deployment for drift, `None` for never, in the place of what was noted; answers whether that
+/// still was so.
+pub async fn move_drift_due(tx: &mut Tx, seen: &DriftDue, next: Option<Timestamp>) -> Result<bool> {
+    let rows = execute!(
+        tx,
+        "UPDATE deployments SET drift_due = $1 WHERE tenant_id = $2 AND uid = $3 AND drift_due = $4",
+        next.map(Timestamp::as_micros),
+        seen.tenant.0.0,
+        seen.deployment.0,
+        seen.due.as_micros(),
+    )?;
+    Ok(rows == 1)
+}
+
+/// Has the server look at a deployment for drift at this time, or never.
+pub async fn set_drift_due(tx: &mut Tx, tenant: TenantScope, deployment: Uid, due: Option<Timestamp>) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE deployments SET drift_due = $1 WHERE tenant_id = $2 AND uid = $3",
+        due.map(Timestamp::as_micros),
+        tenant.0.0,
+        deployment.0,
+    )?;
+    Ok(())
+}
+
+/// Has the server look at a deployment that it does not look at so far.
+pub async fn begin_drift_due(tx: &mut Tx, tenant: TenantScope, deployment: Uid, due: Timestamp) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE deployments SET drift_due = $1 WHERE tenant_id = $2 AND uid = $3 AND drift_due IS NULL",
+        due.as_micros(),
+        tenant.0.0,
+        deployment.0,
+    )?;
+    Ok(())
+}
+
+/// Has the server look at all deployments of an environment at this time, to see when they are due by a policy that has changed.
+pub async fn set_drift_due_in(tx: &mut Tx, tenant: TenantScope, environment: &EnvironmentName, due: Timestamp) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE deployments SET drift_due = $1 WHERE tenant_id = $2 AND parent = $3",
+        due.as_micros(),
+        tenant.0.0,
+        environment.to_string(),
+    )?;
+    Ok(())
 }
 
 /// Adds a revision.

@@ -15,6 +15,8 @@ pub mod blueprint_versions;
 pub mod blueprints;
 pub mod dependencies;
 pub mod deployments;
+pub mod drift_exceptions;
+pub mod drift_items;
 pub mod environments;
 pub mod master_key;
 mod migrate;

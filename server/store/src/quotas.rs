@@ -171,20 +171,25 @@ pub(crate) async fn free(db: &mut Session, tenant: TenantScope, dimension: Dimen
 /// Takes up to `wanted` of a window, beginning a new window when the day has changed; answers how much.
 pub async fn take_window(tx: &mut Tx, tenant: TenantScope, dimension: Dimension, wanted: i64) -> Result<i64> {
     let now = tx.now();
-    let today = Timestamp::from_day(now.day()).as_micros();
-    execute!(
-        tx,
-        "UPDATE quotas SET used = 0, window_start = $1 WHERE tenant_id = $2 AND dimension = $3 AND window_start < $1",
-        today,
-        tenant.0.0,
-        dimension.as_str(),
-    )?;
+    begin_window(tx, tenant, dimension, now).await?;
     let Some(quota) = get(tx, tenant, dimension).await? else { return Err(Error::not_found("the tenant")) };
     let amount = quota.available().map_or(wanted, |left| left.min(wanted));
     if amount > 0 {
         take(tx, tenant, dimension, amount, true, now).await?;
     }
     Ok(amount)
+}
+
+/// Begins a new window when the day has changed.
+pub(crate) async fn begin_window(db: &mut Session, tenant: TenantScope, dimension: Dimension, now: Timestamp) -> Result<()> {
+    execute!(
+        db,
+        "UPDATE quotas SET used = 0, window_start = $1 WHERE tenant_id = $2 AND dimension = $3 AND window_start < $1",
+        Timestamp::from_day(now.day()).as_micros(),
+        tenant.0.0,
+        dimension.as_str(),
+    )?;
+    Ok(())
 }
 
 #[derive(sqlx::FromRow)]
@@ -241,7 +246,7 @@ pub async fn recount(tx: &mut Tx, tenant: TenantScope, dimension: Dimension) -> 
             "SELECT CAST(COALESCE(SUM(LENGTH(bytes)), 0) AS BIGINT) FROM payloads WHERE tenant_id = $1",
             id
         )?,
-        Dimension::ConcurrentRuns | Dimension::QueuedRuns | Dimension::ApiCallsPerDay => vec![],
+        Dimension::ConcurrentRuns | Dimension::QueuedRuns | Dimension::ApiCallsPerDay | Dimension::DriftChecksPerDay => vec![],
     };
     let Some(quota) = get(tx, tenant, dimension).await? else { return Err(Error::not_found("the quota")) };
     let held = fetch_all!(

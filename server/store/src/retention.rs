@@ -28,6 +28,8 @@ macro_rules! purge {
 /// A table comes after those that refer to it, so that no row takes others with it, however many there are.
 pub async fn purge(tx: &mut Tx, tenant: TenantScope, most: u32) -> Result<u64> {
     purge!(tx, tenant, most:
+        "drift_items" by "uid",
+        "drift_exceptions" by "uid",
         "run_logs" by "run, first",
         "run_steps" by "run, step_id",
         "runs" by "uid",

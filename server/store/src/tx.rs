@@ -259,6 +259,9 @@ impl Tx {
                 Move::Use(_, 0) => {}
                 Move::Use(dimension, amount) => {
                     let limited = self.lifted != Some(dimension);
+                    if dimension.is_window() {
+                        quotas::begin_window(&mut self.session, tenant, dimension, now).await?;
+                    }
                     quotas::take(&mut self.session, tenant, dimension, amount, limited, now).await?;
                 }
                 Move::Reserve { dimension, amount, owner, owner_name } => {

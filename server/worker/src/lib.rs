@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use freehold_service::{App, jobs, lifetimes, retention, updates};
+use freehold_service::{App, drift, jobs, lifetimes, retention, updates};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -12,13 +12,15 @@ const REAP: Duration = Duration::from_millis(500);
 const ATTEND: Duration = Duration::from_millis(500);
 /// How often it is looked for what is not kept any longer.
 const SWEEP: Duration = Duration::from_secs(600);
+/// How often it is looked for deployments that are due to be checked for drift.
+const CHECK: Duration = Duration::from_secs(1);
 /// Pause between two batches of that, in which others write.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Takes runs back whose runners were lost, ends what waited too long, follows changes of outputs, sees to deployments that end, and
-/// removes what is not kept any longer, until it is stopped.
+/// Takes runs back whose runners were lost, ends what waited too long, follows changes of outputs, sees to deployments that end,
+/// looks for drift when that is due, and removes what is not kept any longer, until it is stopped.
 pub async fn run(app: Arc<App>, lease: Duration, stop: CancellationToken) {
-    tokio::join!(reap(&app, lease, &stop), attend(&app, &stop), sweep(&app, &stop));
+    tokio::join!(reap(&app, lease, &stop), attend(&app, &stop), check_drift(&app, &stop), sweep(&app, &stop));
 }
 
 async fn attend(app: &App, stop: &CancellationToken) {
@@ -56,6 +58,15 @@ async fn reap(app: &App, lease: Duration, stop: &CancellationToken) {
             }
         }
         pause(REAP, stop).await;
+    }
+}
+
+async fn check_drift(app: &App, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = drift::tick(app).await {
+            tracing::warn!(error = error.chain(), "it could not be looked for deployments that are due to be checked for drift");
+        }
+        pause(CHECK, stop).await;
     }
 }
 

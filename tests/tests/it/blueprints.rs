@@ -69,7 +69,7 @@ async fn a_draft_names_everything_that_is_wrong_with_its_place(database: Databas
     assert_eq!(refused.violations().len(), errors, "all of them at once");
     assert!(refused.violations().iter().any(|violation| violation.field == "blueprint.yaml:3:1"), "{refused:?}");
 
-    // Without the name of an engine, the only one there is checks the rest.
+    // Without the name of an engine, the one that has such blueprints checks the rest.
     let nameless = "apiVersion: freehold.dev/v1\nresources:\n  c: { type: fiel, path: c.txt }\n";
     let said: Vec<Diagnostic> = blueprints.validate(document(nameless)).send().await.expect("checked");
     let said: Vec<_> = said.iter().map(|d| (d.code.as_str(), d.line, d.column)).collect();

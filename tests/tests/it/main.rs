@@ -29,6 +29,7 @@ mod cli;
 mod conformance;
 mod dependencies;
 mod drain;
+mod drift;
 mod explain;
 mod faults;
 mod foreign_identity;

@@ -107,6 +107,11 @@ async fn fill(world: &World) {
     let runner = world.runner();
     let run = acme.runs().plan("shop/dev/hello").auto_apply().send().await.expect("a run");
     run.wait_done().await.expect("it ends").into_result().expect("well");
+    std::fs::write(world.installation.path("files/acme/shop/dev/hello.txt"), "vandalised").expect("a vandal");
+    let look = acme.runs().detect_drift("shop/dev/hello").send().await.expect("a run").wait_done().await.expect("it ends");
+    look.into_result().expect("well");
+    let item = acme.drift().items("shop/dev/hello").list().send().await.expect("a list").items.remove(0);
+    acme.drift().accept(item.name, "the story needs one", end).send().await.expect("accepted");
     drop(runner);
     // A run under way keeps a place among the concurrent ones reserved.
     acme.runs().detect_drift("shop/dev/hello").send().await.expect("a run");

@@ -199,7 +199,18 @@ fn asks(names: &BTreeMap<&str, String>) -> Vec<Ask> {
         .iter()
         .map(|method| {
             let json = requests.remove(method.path).unwrap_or_else(|| panic!("the sweep has no request for {}", method.path));
-            let of_tenant = ["$tenant", "$project", "$environment", "$deployment", "$run", "$binding", "$key", "$identity"];
+            let of_tenant = [
+                "$tenant",
+                "$project",
+                "$environment",
+                "$deployment",
+                "$run",
+                "$binding",
+                "$key",
+                "$identity",
+                "$item",
+                "$exception",
+            ];
             let of_tenant = of_tenant.iter().any(|name| json.contains(name));
             let text = names.iter().fold(json.to_owned(), |text, (name, value)| text.replace(&format!("${name}"), value));
             assert!(!text.contains('$'), "{text}");
@@ -223,12 +234,16 @@ async fn names(world: &World) -> BTreeMap<&'static str, String> {
     let run = run.into_result().expect("well");
     let rule = freehold::ApprovalRule::new("all", "true", 1);
     acme.approval_policies().create("careful").rule(rule).send().await.expect("an approval policy");
+    std::fs::write(world.installation.path("files/acme/shop/dev/web.txt"), "vandalised").expect("a vandal");
+    acme.runs().detect_drift("shop/dev/web").send().await.expect("a run").wait_done().await.expect("it ends");
+    let item = acme.drift().items("shop/dev/web").list().send().await.expect("a list").items.remove(0).name;
+    let tomorrow = Timestamp::now() + std::time::Duration::from_secs(86_400);
+    let exception = acme.drift().except("planned", tomorrow).path("none").send().await.expect("an exception").name;
     acme.users().invite("nobody@acme.example").id("nobody").send().await.expect("a user");
     acme.service_accounts().create("ci").send().await.expect("a service account");
     let spiffe_id = "spiffe://freehold.test/ns/prod/sa/web";
     let identity = acme.service_accounts().create_identity("ci", spiffe_id).send().await.expect("an identity");
     let binding = acme.access().bind("viewer", "serviceAccounts/ci").send().await.expect("a role");
-    let tomorrow = Timestamp::now() + std::time::Duration::from_secs(86_400);
     let key = acme.api_keys().create("serviceAccounts/ci", tomorrow).send().await.expect("a key").api_key;
     let record = acme.audit().list().send().await.expect("the trail").items.swap_remove(0).name;
     let project = "tenants/acme/projects/shop".to_owned();
@@ -239,6 +254,8 @@ async fn names(world: &World) -> BTreeMap<&'static str, String> {
         ("project", project),
         ("digest", run.plan_digest.expect("it had a plan")),
         ("run", run.name),
+        ("item", item),
+        ("exception", exception),
         ("identity", identity.name),
         ("binding", binding.name),
         ("key", key.name),

@@ -15,6 +15,7 @@ pub(crate) mod audit;
 pub(crate) mod blueprints;
 pub(crate) mod dependencies;
 pub(crate) mod deployments;
+pub(crate) mod drift;
 pub(crate) mod environments;
 pub(crate) mod operations;
 pub(crate) mod projects;
@@ -39,6 +40,7 @@ pub(crate) async fn run(command: Command, client: &Client, screen: &mut Screen) 
         Command::RoleBinding(command) => command.run(client, screen).await,
         Command::Blueprint(command) => command.run(client, screen).await,
         Command::Deployment(command) => command.run(client, screen).await,
+        Command::Drift(command) => command.run(client, screen).await,
         Command::Run(command) => command.run(client, screen).await,
         Command::ApprovalPolicy(command) => command.run(client, screen).await,
         Command::Receipt(command) => command.run(client, screen).await,

@@ -14,7 +14,7 @@ use freehold_service::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Wire, dependencies as needs, parse, render, write};
+use super::{Wire, dependencies as needs, drift, drift_policy, parse, render, write};
 
 #[tonic::async_trait]
 impl pb::deployment_service_server::DeploymentService for Wire {
@@ -163,6 +163,7 @@ fn create(body: pb::CreateDeploymentRequest) -> Result<CreateDeployment> {
     let depends_on = names(&mut fields, &deployment.depends_on);
     let expire = expiry(&mut fields, "deployment.", deployment.expire_time.as_ref(), deployment.ttl);
     let max_idle = fields.duration("deployment.max_idle", deployment.max_idle);
+    let drift_policy = drift_policy::optional(&mut fields, "deployment.drift_policy", deployment.drift_policy);
     fields.finish(|| {
         Some(CreateDeployment {
             parent: parent?,
@@ -177,6 +178,7 @@ fn create(body: pb::CreateDeploymentRequest) -> Result<CreateDeployment> {
             require_undrifted_dependencies: deployment.require_undrifted_dependencies,
             expire,
             max_idle,
+            drift_policy,
         })
     })
 }
@@ -213,6 +215,7 @@ const WRITABLE: &[&str] = &[
     "apply_on_dependency_change",
     "require_undrifted_dependencies",
     "max_idle",
+    "drift_policy",
 ];
 
 fn update(body: pb::UpdateDeploymentRequest) -> Result<UpdateDeployment> {
@@ -230,6 +233,8 @@ fn update(body: pb::UpdateDeploymentRequest) -> Result<UpdateDeployment> {
     let depends_on = names(&mut fields, &given.depends_on);
     let max_idle = fields.duration("deployment.max_idle", given.max_idle);
     let (automatic, undrifted) = (given.apply_on_dependency_change, given.require_undrifted_dependencies);
+    let has_policy = given.drift_policy.is_some();
+    let policy = drift_policy::optional(&mut fields, "deployment.drift_policy", given.drift_policy);
     fields.finish(|| {
         Some(UpdateDeployment {
             name: name?,
@@ -243,6 +248,7 @@ fn update(body: pb::UpdateDeploymentRequest) -> Result<UpdateDeployment> {
             apply_on_dependency_change: mask.take("apply_on_dependency_change", automatic, automatic),
             require_undrifted_dependencies: mask.take("require_undrifted_dependencies", undrifted, undrifted),
             max_idle: mask.take("max_idle", has_idle, max_idle),
+            drift_policy: mask.take("drift_policy", has_policy, policy),
         })
     })
 }
@@ -271,6 +277,10 @@ fn message(deployment: &Deployment) -> pb::Deployment {
         deletion_protection: deployment.deletion_protection,
         state_locked: deployment.state_lock.is_some(),
         auto_apply: deployment.auto_apply,
+        drift_policy: deployment.drift_policy.as_ref().map(drift_policy::message),
+        drift_state: drift::state(deployment.drift.state).into(),
+        drift_reason: deployment.drift.reason.clone(),
+        drift_state_time: deployment.drift.time.map(render::time),
         depends_on: deployment.depends_on.iter().map(ToString::to_string).collect(),
         apply_on_dependency_change: deployment.apply_on_dependency_change,
         require_undrifted_dependencies: deployment.require_undrifted_dependencies,

@@ -11,7 +11,7 @@ use freehold_proto::tenants::v1 as pb;
 use freehold_service::environments::{self, CreateEnvironment, UpdateEnvironment};
 use tonic::{Request, Response, Status};
 
-use super::{Wire, parse, render, write};
+use super::{Wire, drift_policy, parse, render, write};
 
 #[tonic::async_trait]
 impl pb::environment_service_server::EnvironmentService for Wire {
@@ -92,6 +92,7 @@ fn create(body: pb::CreateEnvironmentRequest) -> Result<CreateEnvironment> {
     let default = fields.duration("environment.default_ttl", environment.default_ttl);
     let max = fields.duration("environment.max_ttl", environment.max_ttl);
     let approval_policy = fields.optional("environment.approval_policy", &environment.approval_policy);
+    let drift_policy = drift_policy::optional(&mut fields, "environment.drift_policy", environment.drift_policy);
     fields.finish(|| {
         Some(CreateEnvironment {
             parent: parent?,
@@ -104,6 +105,7 @@ fn create(body: pb::CreateEnvironmentRequest) -> Result<CreateEnvironment> {
             require_undrifted_dependencies: environment.require_undrifted_dependencies,
             ttl: TtlPolicy { default, max },
             approval_policy,
+            drift_policy,
         })
     })
 }
@@ -119,6 +121,7 @@ const WRITABLE: &[&str] = &[
     "require_undrifted_dependencies",
     "default_ttl",
     "max_ttl",
+    "drift_policy",
 ];
 
 fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
@@ -134,6 +137,8 @@ fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
     let default_ttl = fields.duration("environment.default_ttl", given.default_ttl);
     let max_ttl = fields.duration("environment.max_ttl", given.max_ttl);
     let policy = fields.optional("environment.approval_policy", &given.approval_policy);
+    let looks = given.drift_policy.is_some();
+    let drift_policy = drift_policy::optional(&mut fields, "environment.drift_policy", given.drift_policy);
     fields.finish(|| {
         Some(UpdateEnvironment {
             name: name?,
@@ -147,6 +152,7 @@ fn update(body: pb::UpdateEnvironmentRequest) -> Result<UpdateEnvironment> {
             default_ttl: mask.take("default_ttl", sets_default, default_ttl),
             max_ttl: mask.take("max_ttl", sets_max, max_ttl),
             approval_policy: mask.take("approval_policy", !given.approval_policy.is_empty(), policy),
+            drift_policy: mask.take("drift_policy", looks, drift_policy),
         })
     })
 }
@@ -192,6 +198,7 @@ fn message(environment: &Environment) -> pb::Environment {
         default_ttl: environment.ttl.default.map(render::duration),
         max_ttl: environment.ttl.max.map(render::duration),
         approval_policy: environment.approval_policy.as_ref().map(ToString::to_string).unwrap_or_default(),
+        drift_policy: environment.drift_policy.as_ref().map(drift_policy::message),
     }
 }
 

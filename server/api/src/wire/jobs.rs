@@ -7,6 +7,7 @@ use freehold_domain::{
     access::{Caller, Principal},
     approvals::Reviewed,
     deployments::ManagedResource,
+    drift::{Drifted, Findings, Values},
     names::{RunName, RunnerName},
     runners::HEARTBEAT,
     runs::{ApplyEnd, ChangeAction, PlanBinding, PlanFacts, PlannedChange, Reversibility, RunError, RunKind, RunPhase},
@@ -14,8 +15,8 @@ use freehold_domain::{
 };
 use freehold_proto::{
     deployments::v1::{
-        ChangeAction as ActionMessage, ManagedResource as ResourceMessage, PlanBinding as BindingMessage, ResourceChange,
-        Reversibility as ReversibilityMessage, RunError as RunErrorMessage,
+        AttributeChange, ChangeAction as ActionMessage, ManagedResource as ResourceMessage, PlanBinding as BindingMessage,
+        ResourceChange, Reversibility as ReversibilityMessage, RunError as RunErrorMessage,
     },
     runners::v1 as pb,
 };
@@ -300,7 +301,8 @@ fn ended(result: pb::complete_job_request::Result) -> Ended {
                 reviewed: Reviewed::default(),
                 create_time: Timestamp::default(),
             };
-            Ended::Planned { plan: plan.plan, summary: summary.encode_to_vec(), facts, changes }
+            let drifted = Findings::of(summary.changes.iter().filter(|change| change.drifted).map(drifted).collect());
+            Ended::Planned { plan: plan.plan, summary: summary.encode_to_vec(), facts, changes, drifted }
         }
         Apply(apply) => {
             let state = new_state(apply.state, apply.resources, apply.addresses);
@@ -326,6 +328,19 @@ fn planned(change: &ResourceChange) -> Option<PlannedChange> {
         ReversibilityMessage::Unknown | ReversibilityMessage::Unspecified => Reversibility::Unknown,
     };
     Some(PlannedChange { action: action(change.action())?, kind: change.r#type.clone(), reversibility })
+}
+
+/// A resource that is not as it was made.
+fn drifted(change: &ResourceChange) -> Drifted {
+    let attribute = |attribute: &AttributeChange| {
+        (attribute.path.clone(), Values::new(&attribute.before, &attribute.after, attribute.sensitive))
+    };
+    Drifted {
+        address: change.address.clone(),
+        kind: change.r#type.clone(),
+        gone: change.action() == ActionMessage::Delete,
+        attributes: change.attributes.iter().map(attribute).collect(),
+    }
 }
 
 /// What is done to a resource; nothing when it is left alone.

@@ -8,6 +8,8 @@ mod audit;
 mod blueprints;
 mod dependencies;
 mod deployments;
+mod drift;
+mod drift_policy;
 mod environments;
 mod explanation;
 mod identify;

@@ -91,6 +91,7 @@ fn dimension(dimension: Dimension) -> common::Dimension {
         Dimension::ApiCallsPerDay => common::Dimension::ApiCallsPerDay,
         Dimension::ConcurrentRuns => common::Dimension::ConcurrentRuns,
         Dimension::QueuedRuns => common::Dimension::QueuedRuns,
+        Dimension::DriftChecksPerDay => common::Dimension::DriftChecksPerDay,
     }
 }
 

@@ -5,8 +5,8 @@ use freehold_proto::{
     audit::v1::audit_service_server::AuditServiceServer,
     blueprints::v1::blueprint_service_server::BlueprintServiceServer,
     deployments::v1::{
-        deployment_service_server::DeploymentServiceServer, run_service_server::RunServiceServer,
-        state_service_server::StateServiceServer,
+        deployment_service_server::DeploymentServiceServer, drift_service_server::DriftServiceServer,
+        run_service_server::RunServiceServer, state_service_server::StateServiceServer,
     },
     iam::v1::{
         access_service_server::AccessServiceServer, api_key_service_server::ApiKeyServiceServer,
@@ -54,6 +54,7 @@ impl Wire {
                 AuditServiceServer,
                 BlueprintServiceServer,
                 DeploymentServiceServer,
+                DriftServiceServer,
                 EnvironmentServiceServer,
                 OperationServiceServer,
                 ProjectServiceServer,

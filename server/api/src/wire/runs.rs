@@ -396,6 +396,7 @@ pub(super) fn message(run: &Run) -> pb::Run {
         approval_demand: Some(approvals::demand(run)),
         approvals: run.approvals.iter().map(|approval| approvals::approval(run, approval)).collect(),
         review_digest: run.review_digest(),
+        drift_check: run.drift_check().map(|(state, reason)| pb::DriftCheck { state: super::drift::state(state).into(), reason }),
     }
 }
 

@@ -34,6 +34,7 @@ fn meta(labels: &[(&str, &str)]) -> Meta {
 
 fn environment(kind: EnvironmentKind) -> Environment {
     Environment {
+        drift_policy: None,
         name: "tenants/acme/projects/shop/environments/live".parse().expect("valid"),
         meta: meta(&[("tier", "gold")]),
         kind,

@@ -8,7 +8,10 @@ mod recovery;
 mod reversibility;
 mod step;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +75,9 @@ pub struct Run {
     pub generation: i64,
     /// Applies without an approval where none is needed.
     pub auto_apply: bool,
+    /// When there are some: it applies by itself only a plan that changes nothing but these resources.
+    #[serde(default)]
+    pub limited_to: Option<BTreeSet<String>>,
     /// What its plan needs, by the rules as they were last looked at.
     #[serde(default)]
     pub demand: Demand,
@@ -501,6 +507,7 @@ impl Run {
             target_revision: new.target_revision,
             generation: new.generation,
             auto_apply: new.auto_apply,
+            limited_to: None,
             demand: new.demand,
             plan: None,
             approval: None,

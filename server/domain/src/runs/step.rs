@@ -275,6 +275,13 @@ impl Run {
         self.phase = RunPhase::Checking;
         let (empty, drifted) = (plan.is_empty(), plan.drifted > 0);
         self.plan = Some(PlanFacts { create_time: now, ..plan });
+        self.auto_apply &= self.limited_to.as_ref().is_none_or(|only| {
+            // What mends itself also has to be something that can be undone.
+            let safe = |(address, change): (&String, &PlannedChange)| {
+                only.contains(address) && change.reversibility == Reversibility::Reversible
+            };
+            changes.iter().all(safe)
+        });
         if self.kind.mutates() {
             self.steps = changes.into_iter().map(|(address, change)| (address, RunStep::pending(change))).collect();
         }

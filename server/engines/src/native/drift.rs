@@ -48,17 +48,25 @@ pub(super) async fn report(engine: &NativeEngine, request: PlanRequest, sink: &d
 
 fn change(engine: &NativeEngine, resource: &Resource, found: Option<Attributes>) -> Result<Change, StepError> {
     let schema = engine.provider(&resource.kind)?.schema();
-    let (action, reason) = match &found {
-        None => (Action::Delete, "it was removed outside".to_owned()),
-        Some(found) => match drifted(schema, &resource.attributes, found).as_slice() {
-            [] => (Action::Noop, String::new()),
-            names => (
-                Action::Update,
-                format!("{} changed outside", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
-            ),
-        },
+    let (action, reason, after) = match found {
+        None => (Action::Delete, "it was removed outside".to_owned(), Attributes::new()),
+        Some(mut found) => {
+            let names = drifted(schema, &resource.attributes, &found);
+            // What follows from the others, such as a digest, has not changed by itself.
+            let mut after = resource.attributes.clone();
+            for name in &names {
+                match found.remove(*name) {
+                    Some(value) => after.insert((*name).to_owned(), value),
+                    None => after.remove(*name),
+                };
+            }
+            match names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ") {
+                none if none.is_empty() => (Action::Noop, String::new(), after),
+                names => (Action::Update, format!("{names} changed outside"), after),
+            }
+        }
     };
-    let after = found.into_iter().flatten().map(|(name, value)| (name, Planned::Known(value))).collect();
+    let after = after.into_iter().map(|(name, value)| (name, Planned::Known(value))).collect();
     Ok(Change {
         address: resource.address.clone(),
         kind: resource.kind.clone(),

@@ -14,6 +14,10 @@ impl Rules for TerraformRules {
         TerraformEngine::NAME
     }
 
+    fn runs_modules(&self) -> bool {
+        true
+    }
+
     fn validate(&self, document: &Document) -> Vec<Diagnostic> {
         let Some(module) = document.module() else {
             let message = "the engine `terraform` runs a module; write `module: .` for the files beside this one";

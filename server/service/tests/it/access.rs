@@ -153,6 +153,7 @@ async fn environments_need_a_project_and_a_pool_and_take_their_roles_with_them()
             runner_pool: pool.parse().expect("valid"),
             allow_self_approval: false,
             require_approval: false,
+            drift_policy: None,
         };
         environments::create(&server.app, &server.call(&ada, "tenants.environments.create").await, cmd, &write()).await
     };

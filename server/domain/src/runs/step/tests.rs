@@ -170,6 +170,15 @@ fn what_a_plan_leads_to_depends_on_the_kind_of_run() {
 }
 
 #[test]
+fn a_run_that_is_limited_applies_by_itself_only_within_its_limits() {
+    for (only, phase) in [("file.a", RunPhase::ApplyQueued), ("file.b", RunPhase::AwaitingApproval)] {
+        let limited = Run { limited_to: Some([only.to_owned()].into()), ..run(RunKind::Apply, false, true) };
+        let (planned, _) = follow(limited, [claimed(), planned(1)]);
+        assert_eq!((planned.phase, planned.is_approved()), (phase, phase == RunPhase::ApplyQueued), "{only}");
+    }
+}
+
+#[test]
 fn a_lost_runner_before_the_apply_means_again_and_in_the_apply_means_recovery() {
     let (planning, _) = follow(run(RunKind::Apply, false, true), [claimed(), RunEvent::LeaseExpired]);
     assert_eq!((planning.phase, planning.epoch), (RunPhase::Queued, 2));
@@ -260,6 +269,7 @@ fn the_rules_on_approvals_are_those_of_the_present() {
         meta: Meta::new(uid(4), Described::default(), principal("ada"), now(0)),
         kind,
         require_approval: false,
+        drift_policy: None,
         allow_self_approval,
         runner_pool: "runnerPools/default".parse().expect("valid"),
         require_undrifted_dependencies: false,
