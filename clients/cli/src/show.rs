@@ -155,6 +155,11 @@ show! {
         state(it.drift_state),
         it.last_run.as_deref().map(id).unwrap_or_default(),
     ];
+    DependencyEdge => ["DEPLOYMENT", "NEEDS", "OUTPUTS AS INPUTS"], |it| [
+        short(&it.deployment),
+        short(&it.upstream),
+        it.bindings.iter().map(|binding| format!("{} as {}", binding.output, binding.input)).collect::<Vec<_>>().join(", "),
+    ];
     DriftItem => ["NAME", "STATE", "CLASS", "ADDRESS", "PATH", "BEFORE", "AFTER", "OWNER", "LAST SEEN"], |it| [
         short(&it.name),
         state(it.state),
@@ -168,11 +173,6 @@ show! {
     ];
     DriftException => ["NAME", "COVERS", "REASON", "OWNER", "ENDS"], |it| [
         id(&it.name), it.matcher.as_ref().map(covers).unwrap_or_default(), it.reason.as_str(), short(&it.owner), time(it.expire_time),
-    ];
-    DependencyEdge => ["DEPLOYMENT", "NEEDS", "OUTPUTS AS INPUTS"], |it| [
-        short(&it.deployment),
-        short(&it.upstream),
-        it.bindings.iter().map(|binding| format!("{} as {}", binding.output, binding.input)).collect::<Vec<_>>().join(", "),
     ];
     Revision => ["REVISION", "BLUEPRINT", "MADE", "RUN"], |it| [
         it.number.to_string(), short(&it.blueprint_version), time(it.create_time), id(&it.run),

@@ -89,12 +89,12 @@ pub struct UpdateDeployment {
     pub inputs: Option<Map<String, Value>>,
     pub deletion_protection: Option<bool>,
     pub auto_apply: Option<bool>,
-    pub drift_policy: Option<Option<DriftPolicy>>,
     pub depends_on: Option<Vec<DeploymentName>>,
     pub apply_on_dependency_change: Option<bool>,
     pub require_undrifted_dependencies: Option<bool>,
     /// `Some(None)` takes it away.
     pub max_idle: Option<Option<Duration>>,
+    pub drift_policy: Option<Option<DriftPolicy>>,
 }
 
 /// Creates a deployment.
@@ -218,14 +218,13 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
         lifetimes::needed(&mut deployment, &seen, now);
         deployment.meta.touch(now);
         deployments::update(&mut tx, place.scope, &deployment).await?;
-        if deployment.drift_policy != seen.drift_policy {
-            // When it is due is not what it was.
-            let now = tx.now();
-            deployments::set_drift_due(&mut tx, place.scope, deployment.meta.uid, Some(now)).await?;
-        }
         deployments::schedule(&mut tx, place.scope, &deployment).await?;
         if let Some((document, inputs)) = declared {
             dependencies::declare(app, &mut tx, &place, caller, &deployment, document.inputs(), &inputs).await?;
+        }
+        if deployment.drift_policy != seen.drift_policy {
+            // When it is due is not what it was.
+            deployments::set_drift_due(&mut tx, place.scope, deployment.meta.uid, Some(now)).await?;
         }
         tx.announce(Event::new("deployment.updated", &deployment.name, deployment.meta.uid, deployment.meta.version));
     }

@@ -119,12 +119,12 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateEnvironment, write: &
     environment.kind = cmd.kind.unwrap_or(environment.kind);
     environment.allow_self_approval = cmd.allow_self_approval.unwrap_or(environment.allow_self_approval);
     environment.require_approval = cmd.require_approval.unwrap_or(environment.require_approval);
-    environment.drift_policy = cmd.drift_policy.unwrap_or(environment.drift_policy);
     environment.require_undrifted_dependencies =
         cmd.require_undrifted_dependencies.unwrap_or(environment.require_undrifted_dependencies);
     let TtlPolicy { default, max } = environment.ttl;
     environment.ttl = TtlPolicy { default: cmd.default_ttl.unwrap_or(default), max: cmd.max_ttl.unwrap_or(max) };
     environment.ttl.check().map_err(wrong_ttl)?;
+    environment.drift_policy = cmd.drift_policy.unwrap_or(environment.drift_policy);
     if let Some(pool) = cmd.runner_pool {
         expect_pool(&mut tx, &pool).await?;
         environment.runner_pool = pool;

@@ -164,7 +164,7 @@ async fn attend_to(app: &App, scope: TenantScope, uid: Uid) -> Result<bool> {
     }
     tx.commit(&()).await?;
     if let Some(begun) = &begun {
-        begun.woken(app);
+        begun.wake(app);
     }
     Ok(true)
 }
@@ -214,7 +214,9 @@ async fn expire(app: &App, tx: &mut Tx, place: &Place, deployment: &mut Deployme
         keep_queued: false,
         message: format!("its time to live has ended at {end}"),
     };
-    begin(app, tx, place, deployment.clone(), Beginning { cmd, creator: Principal::Server, mends: None }).await.map(Some)
+    let environment = environment_of(tx, place, &deployment.name).await?;
+    let beginning = Beginning { cmd, creator: Principal::Server, mends: None };
+    begin(app, tx, place, deployment.clone(), &environment, beginning).await.map(Some)
 }
 
 /// What becomes of a deployment whose time is over.

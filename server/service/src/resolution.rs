@@ -118,7 +118,8 @@ async fn outlook(app: &App, db: &mut Session, place: &Place, run: &Run) -> Resul
             Outlook::Waits(Wait::for_deployment(first, detail))
         }));
     }
-    if run.dependencies.is_empty() || !takes_outputs(run.kind) {
+    // A run that mends makes real again what was made, of what it was made of.
+    if run.dependencies.is_empty() || !takes_outputs(run.kind) || run.limited_to.is_some() {
         return Ok(Outlook::Clear);
     }
     let strict = own.require_undrifted_dependencies || environment_of(db, place, &own.name).await?.require_undrifted_dependencies;

@@ -54,10 +54,11 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
     if cmd.kind == RunKind::Destroy {
         dependencies::expect_no_dependants(&mut tx, &place, &deployment, "destroy").await?;
     }
+    let environment = environment_of(&mut tx, &place, &cmd.name).await?;
     let beginning = Beginning { cmd, creator: caller.principal.clone(), mends: None };
-    let begun = begin(app, &mut tx, &place, deployment, beginning).await?;
+    let begun = begin(app, &mut tx, &place, deployment, &environment, beginning).await?;
     app.finish(tx, write, &begun.run).await?;
-    begun.woken(app);
+    begun.wake(app);
     Ok(begun.run)
 }
 
@@ -71,7 +72,23 @@ pub(crate) struct Beginning {
     pub mends: Option<BTreeSet<String>>,
 }
 
-/// Begins a run of a deployment as it was read, in the caller's transaction. Nobody is asked whether others need it.
+/// A run that was begun, with those that it took the place of.
+pub(crate) struct Begun {
+    /// The run.
+    pub run: Run,
+    displaced: Vec<Run>,
+}
+
+impl Begun {
+    /// Wakes whoever waits for these runs, once they are committed.
+    pub fn wake(&self, app: &App) {
+        app.wakeups.wake(self.run.pool.to_string());
+        self.displaced.iter().for_each(|older| woken(app, older));
+    }
+}
+
+/// Begins a run of a deployment as it was read, in the caller's transaction. Nobody is asked whether others need it. Whoever commits
+/// it wakes who waits.
 pub(crate) async fn begin(
     app: &App,
     tx: &mut Tx,
@@ -80,7 +97,6 @@ pub(crate) async fn begin(
     Beginning { cmd, creator, mends }: Beginning,
 ) -> Result<Begun> {
     deployment.expect_runnable(cmd.kind)?;
-    let environment = environment_of(tx, place, &cmd.name).await?;
     let subject = subject(app, tx, place, &deployment, &cmd, mends.is_some()).await?;
     let version = blueprint_versions::get(tx, place.scope, &subject.version).await?;
     let version = version.ok_or_else(|| Error::not_found(&subject.version))?;
@@ -102,7 +118,7 @@ pub(crate) async fn begin(
             target_revision: cmd.revision,
             generation: deployment.generation,
             auto_apply: cmd.auto_apply || deployment.auto_apply && cmd.kind == RunKind::Apply && mends.is_none(),
-            demand: Demand::of(&environment),
+            demand: Demand::of(environment),
             dependencies,
             resolved: subject.resolved.is_some(),
             creator,
@@ -136,20 +152,6 @@ pub(crate) async fn begin(
     Ok(Begun { run, displaced })
 }
 
-/// A run that has begun, and older ones whose place it has taken.
-pub(crate) struct Begun {
-    pub(crate) run: Run,
-    displaced: Vec<Run>,
-}
-
-impl Begun {
-    /// Once it is durable: wakes whoever waits for one of them.
-    pub(crate) fn woken(&self, app: &App) {
-        woken(app, &self.run);
-        self.displaced.iter().for_each(|older| woken(app, older));
-    }
-}
-
 /// Ends the older runs of the deployment that this one takes the place of; answers them.
 async fn displace(app: &App, tx: &mut Tx, place: &Place, newer: &Run, keep_queued: bool) -> Result<Vec<Run>> {
     let mut displaced = Vec::new();
@@ -178,11 +180,10 @@ struct Subject {
     dependencies: Option<Vec<Dependency>>,
 }
 
-/// What a run of this kind works with.
+/// What a run of this kind works with; one that mends works with what was made.
 async fn subject(app: &App, tx: &mut Tx, place: &Place, deployment: &Deployment, cmd: &StartRun, mends: bool) -> Result<Subject> {
     let number = match cmd.kind {
-        RunKind::Apply if mends => Some(deployment.observed_revision),
-        RunKind::Apply | RunKind::Plan => None,
+        RunKind::Apply | RunKind::Plan => mends.then_some(deployment.observed_revision),
         RunKind::Rollback => Some(cmd.revision),
         RunKind::Destroy => {
             deployment.expect_unprotected()?;

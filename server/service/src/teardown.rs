@@ -45,7 +45,8 @@ pub async fn destroy(app: &App, caller: &Caller, cmd: DestroyEnvironment, write:
     if let Some(done) = tx.replayed()? {
         return Ok(done);
     }
-    environments::get(&mut tx, place.scope, &cmd.name).await?.ok_or_else(|| Error::not_found(&cmd.name))?;
+    let environment = environments::get(&mut tx, place.scope, &cmd.name).await?;
+    let environment = environment.ok_or_else(|| Error::not_found(&cmd.name))?;
     let mut wanted = present(&mut tx, &place, &cmd.name).await?;
     expect_removable(&mut tx, &place, &wanted).await?;
     let names = in_order(&mut tx, &place, &wanted).await?;
@@ -64,13 +65,13 @@ pub async fn destroy(app: &App, caller: &Caller, cmd: DestroyEnvironment, write:
             keep_queued: false,
             message: cmd.message.clone(),
         };
-        let begun =
-            begin(app, &mut tx, &place, deployment, Beginning { cmd, creator: caller.principal.clone(), mends: None }).await?;
+        let beginning = Beginning { cmd, creator: caller.principal.clone(), mends: None };
+        let begun = begin(app, &mut tx, &place, deployment, &environment, beginning).await?;
         all.push(begun.run.clone());
         woken.push(begun);
     }
     app.finish(tx, write, &all).await?;
-    woken.iter().for_each(|begun| begun.woken(app));
+    woken.iter().for_each(|begun| begun.wake(app));
     Ok(all)
 }
 

@@ -26,7 +26,7 @@ use crate::{
     app::{App, Place},
     dependencies::edges_of,
     resolution::{note, outdated},
-    runs::{Beginning, StartRun, begin},
+    runs::{Beginning, StartRun, begin, environment_of},
 };
 
 /// Tenants of one look.
@@ -137,10 +137,9 @@ async fn follow_one(app: &App, place: &Place, uid: Uid, waits: bool) -> Result<b
                     keep_queued: false,
                     message: format!("outputs of {} have changed", listed(&names)),
                 };
-                Some(
-                    begin(app, &mut tx, place, deployment.clone(), Beginning { cmd, creator: Principal::Server, mends: None })
-                        .await?,
-                )
+                let environment = environment_of(&mut tx, place, &deployment.name).await?;
+                let beginning = Beginning { cmd, creator: Principal::Server, mends: None };
+                Some(begin(app, &mut tx, place, deployment.clone(), &environment, beginning).await?)
             }
         }
     };
@@ -155,7 +154,7 @@ async fn follow_one(app: &App, place: &Place, uid: Uid, waits: bool) -> Result<b
     tx.commit(&()).await?;
     fault::point("update.committed");
     if let Some(begun) = &begun {
-        begun.woken(app);
+        begun.wake(app);
     }
     Ok(true)
 }

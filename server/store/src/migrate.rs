@@ -93,6 +93,8 @@ mod tests {
             resolved: false,
             creator: "platform/admin".parse().expect("a principal"),
             message: String::new(),
+            dependencies: Vec::new(),
+            resolved: false,
         };
         let mut run = Run::new(new, Timestamp::from_micros(1_700_000_000_000_000));
         run.phase = phase;

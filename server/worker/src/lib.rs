@@ -17,8 +17,8 @@ const CHECK: Duration = Duration::from_secs(1);
 /// Pause between two batches of that, in which others write.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Takes runs back whose runners were lost, ends what waited too long, follows changes of outputs, looks for drift when that is due, sees to deployments that end, and
-/// removes what is not kept any longer, until it is stopped.
+/// Takes runs back whose runners were lost, ends what waited too long, follows changes of outputs, sees to deployments that end,
+/// looks for drift when that is due, and removes what is not kept any longer, until it is stopped.
 pub async fn run(app: Arc<App>, lease: Duration, stop: CancellationToken) {
     tokio::join!(reap(&app, lease, &stop), attend(&app, &stop), check_drift(&app, &stop), sweep(&app, &stop));
 }

@@ -96,7 +96,7 @@ impl Stage {
         let handle = self.world.admin.runs().get(&run.name).send().await.expect("a run");
         let run = handle.wait_done().await.expect("it ends").into_run();
         assert_eq!((run.outcome, run.changed), (Some(RunOutcome::Succeeded), false), "{run:?}");
-        assert_eq!((run.create_principal.as_str(), run.steps.len()), ("platform/server", 0));
+        assert_eq!((run.create_principal.as_str(), run.steps.len()), ("server", 0));
         assert_eq!(self.runs(name, RunKind::Drift).await.len(), before + 1, "one check for one turn");
         run
     }
@@ -142,7 +142,7 @@ impl Stage {
     async fn remedy(&self, name: &str, so_many: usize) -> Run {
         eventually("a run that puts it right", || async {
             let runs = self.runs(name, RunKind::Apply).await;
-            let ours: Vec<Run> = runs.into_iter().filter(|run| run.create_principal == "platform/server").collect();
+            let ours: Vec<Run> = runs.into_iter().filter(|run| run.create_principal == "server").collect();
             if ours.len() == so_many { Ok(ours.into_iter().max_by_key(|run| run.uid.clone()).expect("one")) } else { Err(ours) }
         })
         .await

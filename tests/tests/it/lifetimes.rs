@@ -160,7 +160,6 @@ async fn protection_wins_approvals_are_asked_and_who_extends_it_keeps_it(databas
     let _runner = world.runner();
     acme.environments().create("shop/prod", EnvironmentKind::Prod).send().await.expect("an environment");
     acme.environments().update("shop/dev").max_ttl(Some(Duration::from_secs(DAY))).send().await.expect("a policy");
-    let short = Duration::from_secs(2);
 
     // More than the environment allows is refused, at once and later.
     let wish = acme.deployments().create("shop/dev/long", "greeting@1.0.0").input("name", "world");
@@ -197,7 +196,7 @@ async fn protection_wins_approvals_are_asked_and_who_extends_it_keeps_it(databas
     let run = acme.runs().plan("shop/prod/web").send().await.expect("a run");
     let run = run.wait_until(RunPhase::AwaitingApproval).await.expect("a plan");
     ada.runs().approve(&run).send().await.expect("approved").wait_done().await.expect("it ends").into_result().expect("well");
-    acme.deployments().extend("shop/prod/web").ttl(short).send().await.expect("an end");
+    acme.deployments().extend("shop/prod/web").ttl(Duration::from_secs(2)).send().await.expect("an end");
     says(acme, "shop/prod/web", "a run removes it").await;
     let removal = async || {
         let last = acme.runs().list("shop/prod/web").newest_first().send().await.expect("runs").items.remove(0);

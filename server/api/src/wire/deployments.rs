@@ -160,10 +160,10 @@ fn create(body: pb::CreateDeploymentRequest) -> Result<CreateDeployment> {
     let described = fields.described("deployment", deployment.display_name, deployment.labels);
     let version = fields.text("deployment.blueprint_version", &deployment.blueprint_version);
     let inputs = fields.object("deployment.inputs", deployment.inputs.unwrap_or_default());
-    let drift_policy = drift_policy::optional(&mut fields, "deployment.drift_policy", deployment.drift_policy);
     let depends_on = names(&mut fields, &deployment.depends_on);
     let expire = expiry(&mut fields, "deployment.", deployment.expire_time.as_ref(), deployment.ttl);
     let max_idle = fields.duration("deployment.max_idle", deployment.max_idle);
+    let drift_policy = drift_policy::optional(&mut fields, "deployment.drift_policy", deployment.drift_policy);
     fields.finish(|| {
         Some(CreateDeployment {
             parent: parent?,
@@ -173,12 +173,12 @@ fn create(body: pb::CreateDeploymentRequest) -> Result<CreateDeployment> {
             inputs,
             deletion_protection: deployment.deletion_protection,
             auto_apply: deployment.auto_apply,
-            drift_policy,
             depends_on,
             apply_on_dependency_change: deployment.apply_on_dependency_change,
             require_undrifted_dependencies: deployment.require_undrifted_dependencies,
             expire,
             max_idle,
+            drift_policy,
         })
     })
 }
@@ -229,12 +229,12 @@ fn update(body: pb::UpdateDeploymentRequest) -> Result<UpdateDeployment> {
     let version = if writes_version { fields.text("deployment.blueprint_version", &given.blueprint_version) } else { None };
     let has_inputs = given.inputs.is_some();
     let inputs = fields.object("deployment.inputs", given.inputs.unwrap_or_default());
-    let has_policy = given.drift_policy.is_some();
-    let policy = drift_policy::optional(&mut fields, "deployment.drift_policy", given.drift_policy);
     let (has_needs, has_idle) = (!given.depends_on.is_empty(), given.max_idle.is_some());
     let depends_on = names(&mut fields, &given.depends_on);
     let max_idle = fields.duration("deployment.max_idle", given.max_idle);
     let (automatic, undrifted) = (given.apply_on_dependency_change, given.require_undrifted_dependencies);
+    let has_policy = given.drift_policy.is_some();
+    let policy = drift_policy::optional(&mut fields, "deployment.drift_policy", given.drift_policy);
     fields.finish(|| {
         Some(UpdateDeployment {
             name: name?,
@@ -244,11 +244,11 @@ fn update(body: pb::UpdateDeploymentRequest) -> Result<UpdateDeployment> {
             inputs: mask.take("inputs", has_inputs, inputs),
             deletion_protection: mask.take("deletion_protection", given.deletion_protection, given.deletion_protection),
             auto_apply: mask.take("auto_apply", given.auto_apply, given.auto_apply),
-            drift_policy: mask.take("drift_policy", has_policy, policy),
             depends_on: mask.take("depends_on", has_needs, depends_on),
             apply_on_dependency_change: mask.take("apply_on_dependency_change", automatic, automatic),
             require_undrifted_dependencies: mask.take("require_undrifted_dependencies", undrifted, undrifted),
             max_idle: mask.take("max_idle", has_idle, max_idle),
+            drift_policy: mask.take("drift_policy", has_policy, policy),
         })
     })
 }

@@ -30,12 +30,8 @@ fn deployment() -> Deployment {
     let name = "tenants/acme/projects/shop/environments/dev/deployments/web".parse().expect("valid");
     let meta = Meta::new(uid(1), Described { display_name: String::new(), labels }, "tenants/acme/users/ada", now(0));
     let version = "tenants/acme/blueprints/greeting/versions/1.0.0".parse().expect("valid");
-    Deployment {
-        state: DeploymentState::Active,
-        observed_revision: 1,
-        state_serial: 1,
-        ..Deployment::new(name, meta, version, Map::new())
-    }
+    let new = Deployment::new(name, meta, version, Map::new());
+    Deployment { state: DeploymentState::Active, observed_revision: 1, state_serial: 1, ..new }
 }
 
 fn changed(address: &str, path: &str, after: &str) -> Drifted {

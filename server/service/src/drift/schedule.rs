@@ -172,7 +172,7 @@ async fn turn(app: &App, tx: &mut Tx, place: &Place, mut deployment: Deployment,
         message: "on schedule".to_owned(),
     };
     let beginning = Beginning { cmd, creator: Principal::Server, mends: None };
-    let begun = begin(app, tx, place, deployment, beginning).await?;
+    let begun = begin(app, tx, place, deployment, environment, beginning).await?;
     Ok(Turn::Begun(Box::new(begun), next))
 }
 
@@ -212,7 +212,7 @@ async fn remedy(
         message: format!("puts right what drifted: {}", some_of(&mended)),
     };
     let beginning = Beginning { cmd, creator: Principal::Server, mends: Some(mended) };
-    let begun = begin(app, tx, place, deployment, beginning).await?;
+    let begun = begin(app, tx, place, deployment, environment, beginning).await?;
     // An earlier proposal has just been replaced by this one, and its items with it.
     for row in drift_items::unresolved(tx, place.scope, uid).await? {
         let Shown { mut item, values } = open(place, row)?;

@@ -156,6 +156,8 @@ async fn environments_need_a_project_and_a_pool_and_take_their_roles_with_them()
             require_undrifted_dependencies: false,
             ttl: Default::default(),
             drift_policy: None,
+            require_undrifted_dependencies: false,
+            ttl: freehold_domain::lifetimes::TtlPolicy::default(),
         };
         environments::create(&server.app, &server.call(&ada, "tenants.environments.create").await, cmd, &write()).await
     };
