@@ -94,6 +94,7 @@ pub(crate) async fn begin(
     tx: &mut Tx,
     place: &Place,
     mut deployment: Deployment,
+    environment: &Environment,
     Beginning { cmd, creator, mends }: Beginning,
 ) -> Result<Begun> {
     deployment.expect_runnable(cmd.kind)?;

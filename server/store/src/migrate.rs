@@ -89,8 +89,6 @@ mod tests {
             generation: 1,
             auto_apply: false,
             demand: freehold_domain::approvals::Demand::default(),
-            dependencies: Vec::new(),
-            resolved: false,
             creator: "platform/admin".parse().expect("a principal"),
             message: String::new(),
             dependencies: Vec::new(),

@@ -108,7 +108,7 @@ async fn look(app: &App, due: &DriftDue) -> Result<()> {
                 return Ok(());
             }
             match tx.commit(&()).await {
-                Ok(()) => begun.woken(app),
+                Ok(()) => begun.wake(app),
                 Err(refused) if refused.reason() == Reason::QuotaExceeded => {
                     return skip(app, due, refused.message().to_owned(), retry).await;
                 }

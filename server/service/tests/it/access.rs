@@ -153,8 +153,6 @@ async fn environments_need_a_project_and_a_pool_and_take_their_roles_with_them()
             runner_pool: pool.parse().expect("valid"),
             allow_self_approval: false,
             require_approval: false,
-            require_undrifted_dependencies: false,
-            ttl: Default::default(),
             drift_policy: None,
             require_undrifted_dependencies: false,
             ttl: freehold_domain::lifetimes::TtlPolicy::default(),
