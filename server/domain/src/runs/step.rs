@@ -276,9 +276,12 @@ impl Run {
         let (empty, drifted) = (plan.is_empty(), plan.drifted > 0);
         self.plan = Some(PlanFacts { create_time: now, ..plan });
         self.auto_apply &= self.limited_to.as_ref().is_none_or(|only| {
-            // What mends itself also has to be something that can be undone.
+            // What is made again or put back in place loses what somebody did outside, as its policy says that it may; what is
+            // removed or replaced may lose more.
             let safe = |(address, change): (&String, &PlannedChange)| {
-                only.contains(address) && change.reversibility == Reversibility::Reversible
+                only.contains(address)
+                    && matches!(change.action, ChangeAction::Create | ChangeAction::Update | ChangeAction::Noop)
+                    && change.reversibility != Reversibility::Irreversible
             };
             changes.iter().all(safe)
         });

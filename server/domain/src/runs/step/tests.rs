@@ -171,10 +171,21 @@ fn what_a_plan_leads_to_depends_on_the_kind_of_run() {
 
 #[test]
 fn a_run_that_is_limited_applies_by_itself_only_within_its_limits() {
-    for (only, phase) in [("file.a", RunPhase::ApplyQueued), ("file.b", RunPhase::AwaitingApproval)] {
+    let table = [
+        ("file.a", ChangeAction::Create, Reversibility::Unknown, true),
+        ("file.a", ChangeAction::Update, Reversibility::ReversibleWithDataLoss, true),
+        ("file.a", ChangeAction::Update, Reversibility::Irreversible, false),
+        ("file.a", ChangeAction::Replace, Reversibility::Reversible, false),
+        ("file.a", ChangeAction::Delete, Reversibility::Reversible, false),
+        ("file.b", ChangeAction::Update, Reversibility::Reversible, false),
+    ];
+    for (only, action, reversibility, by_itself) in table {
         let limited = Run { limited_to: Some([only.to_owned()].into()), ..run(RunKind::Apply, false, true) };
-        let (planned, _) = follow(limited, [claimed(), planned(1)]);
-        assert_eq!((planned.phase, planned.is_approved()), (phase, phase == RunPhase::ApplyQueued), "{only}");
+        let change = PlannedChange { action, kind: "file".to_owned(), reversibility };
+        let changes = BTreeMap::from([("file.a".to_owned(), change)]);
+        let (planned, _) = follow(limited, [claimed(), RunEvent::Planned(plan(1), changes)]);
+        let phase = if by_itself { RunPhase::ApplyQueued } else { RunPhase::AwaitingApproval };
+        assert_eq!((planned.phase, planned.is_approved()), (phase, by_itself), "{only} {action:?} {reversibility:?}");
     }
 }
 
