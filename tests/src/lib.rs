@@ -16,7 +16,7 @@ pub use pki::Pki;
 pub use process::{Process, binary};
 pub use server::{Database, Installation, Replica, RunnerProcess, World, endpoint};
 pub use tools::{buf, grpcurl, terraform};
-pub use wait::{eventually, until};
+pub use wait::{eventually, told, until};
 pub use witness::{Effect, Witness};
 
 /// The sample blueprint that stories deploy.

@@ -7,12 +7,12 @@ macro_rules! both_databases {
         mod $name {
             #[tokio::test(flavor = "multi_thread")]
             async fn on_sqlite() {
-                super::$name($crate::Sqlite).await;
+                $crate::told(super::$name($crate::Sqlite)).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
             async fn on_postgres() {
-                super::$name($crate::Postgres).await;
+                $crate::told(super::$name($crate::Postgres)).await;
             }
         }
     };
@@ -61,4 +61,7 @@ mod sweep;
 mod tenants;
 mod terraform;
 
-use freehold_tests::Database::{Postgres, Sqlite};
+use freehold_tests::{
+    Database::{Postgres, Sqlite},
+    told,
+};

@@ -6,7 +6,9 @@ use std::{
     io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
     process::{Command, Stdio},
-    time::Instant,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -14,6 +16,9 @@ use crate::{
     tools::{self, BUF_CLI, DENY, GRPC_CURL, POSTGRES, TERRAFORM},
     workspace::{cargo, root, run, shown, target},
 };
+
+/// How long a program of tests may be silent; each line is a test that has ended, or one that has run for a minute.
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// Makes sure of the tools, then runs every check and every test. The last line is `N passed, N failed`.
 pub fn test() -> Result<(), Failure> {
@@ -153,14 +158,31 @@ impl Count {
     }
 }
 
-/// Runs the tests, shows what they print, and counts.
+/// Runs the tests, shows what they print, and counts. A program of tests that is silent for too long is ended: it fails, and the
+/// others run.
 fn counted(tests: &mut Command) -> Result<Count, Failure> {
+    counted_within(SILENCE, tests)
+}
+
+fn counted_within(silence: Duration, tests: &mut Command) -> Result<Count, Failure> {
     let mut child = tests.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let output = BufReader::new(child.stdout.take().ok_or("the output of the tests is not a pipe")?);
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || output.lines().try_for_each(|line| sender.send(line)));
     let mut count = Count::default();
-    for line in BufReader::new(child.stdout.take().ok_or("the output of the tests is not a pipe")?).lines() {
-        let line = line?;
-        println!("{line}");
-        count.add(&line);
+    loop {
+        match lines.recv_timeout(silence) {
+            Ok(line) => {
+                let line = line?;
+                println!("{line}");
+                count.add(&line);
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                println!("No test has ended in {silence:?}: what runs is ended.");
+                run(Command::new("pkill").args(["-KILL", "-P", &child.id().to_string()]))?;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
     }
     count.sound = child.wait()?.success();
     Ok(count)
@@ -184,6 +206,14 @@ mod tests {
         count.add("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 2.01s");
         assert_eq!((count.passed, count.failed), (44, 2));
         assert!(count.verdict().is_err());
+    }
+
+    #[test]
+    fn a_program_of_tests_that_waits_for_ever_is_ended_and_the_next_one_counts() {
+        let result = "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        let script = format!("sleep 3600 || echo '{result}'; exit 1");
+        let count = counted_within(Duration::from_millis(100), Command::new("sh").args(["-c", &script])).expect("a count");
+        assert_eq!(count, Count { passed: 1, ..Count::default() });
     }
 
     #[test]
