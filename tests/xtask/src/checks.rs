@@ -53,13 +53,14 @@ pub fn test() -> Result<(), Failure> {
 
 /// Measures Freehold and a bare server beside it, both built as they ship, and prints figures and ratios.
 pub fn bench(options: &[String]) -> Result<(), Failure> {
-    let [_] = tools::ensure([&POSTGRES])?;
+    let [_, terraform] = tools::ensure([&POSTGRES, &TERRAFORM])?;
     run(&mut cargo("build --release --bins --package freehold-server --package freehold-tests --package xtask"))?;
     let built = |name: &str| target().join("release").join(name);
     run(Command::new(built("freehold-bench"))
         .args(options)
         .env("FREEHOLD_BIN", built("freehold"))
-        .env("FREEHOLD_XTASK", built("xtask")))
+        .env("FREEHOLD_XTASK", built("xtask"))
+        .env("FREEHOLD_TERRAFORM", terraform))
 }
 
 /// Becomes this very program, built with optimisation: a slow generator would measure itself.

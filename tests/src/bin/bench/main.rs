@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: how fast Freehold is, as ratios to a bare server on the same machine in the same run.
 
+mod terraform;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -36,22 +38,34 @@ struct Bench {
 async fn main() -> Result<(), Failure> {
     let mut json_file = None;
     let mut seconds = "5".to_owned();
+    let mut parts = Vec::new();
     let mut arguments = std::env::args().skip(1);
-    while let Some(option) = arguments.next() {
-        let value = arguments.next().ok_or("every option has a value")?;
-        match option.as_str() {
-            "--json" => json_file = Some(PathBuf::from(value)),
-            "--seconds" => seconds = value,
-            other => return Err(format!("unknown option {other}; there are --json FILE and --seconds S").into()),
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or("every option has a value");
+        match argument.as_str() {
+            "--json" => json_file = Some(PathBuf::from(value()?)),
+            "--seconds" => seconds = value()?,
+            "calls" | "runs" | "start-up" => parts.push(argument),
+            _ => {
+                return Err(format!("{argument} is unknown; there are calls, runs, start-up, --json FILE and --seconds S").into());
+            }
         }
     }
+    let wants = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let beside = std::env::current_exe()?.with_file_name("xtask");
     let xtask = std::env::var_os("FREEHOLD_XTASK").map_or(beside, PathBuf::from);
     let mut bench = Bench { xtask, seconds, dir: tempfile::tempdir()?, rows: Vec::new() };
-    bench.calls(Database::Sqlite).await?;
-    bench.calls(Database::Postgres).await?;
-    bench.runs().await?;
-    bench.start_up().await?;
+    if wants("calls") {
+        bench.calls(Database::Sqlite).await?;
+        bench.calls(Database::Postgres).await?;
+    }
+    if wants("runs") {
+        bench.runs().await?;
+        bench.terraform().await?;
+    }
+    if wants("start-up") {
+        bench.start_up().await?;
+    }
     let report = bench.report();
     if let Some(file) = json_file {
         std::fs::write(file, format!("{report:#}\n"))?;
@@ -212,6 +226,10 @@ impl Bench {
         let figure = |name: &str| self.rows.iter().find(|(row, _)| row == name).map(|(_, figures)| figures);
         let rate = |name: &str| figure(name).and_then(|figures| figures["calls_per_second"].as_f64()).unwrap_or(f64::NAN);
         let latency = |name: &str| figure(name).and_then(|figures| figures["latency_ms"]["p50"].as_f64()).unwrap_or(f64::NAN);
+        let terraform = |what: &str, database: &str| {
+            latency(&format!("Terraform {what}, {database}"))
+                / latency(&format!("Terraform {}, {database}", what.replace("runs", "by hand")))
+        };
         let ratios = [
             ("GetDeployment, SQLite / bare echo", rate("GetDeployment, SQLite") / rate("bare echo"), "at least 0.8"),
             ("GetDeployment, Postgres / bare echo", rate("GetDeployment, Postgres") / rate("bare echo"), "at least 0.8"),
@@ -226,9 +244,14 @@ impl Bench {
                 rate("CreateProject, Postgres") / rate("bare insert, Postgres"),
                 "at least 0.6",
             ),
+            ("Terraform run / by hand, SQLite", terraform("runs", "Sqlite"), "at most 1.5"),
+            ("Terraform run / by hand, Postgres", terraform("runs", "Postgres"), "at most 1.5"),
+            ("ten Terraform runs / by hand, SQLite", terraform("runs, ten at once", "Sqlite"), "at most 1.5"),
+            ("ten Terraform runs / by hand, Postgres", terraform("runs, ten at once", "Postgres"), "at most 1.5"),
         ];
+        let ratios: Vec<_> = ratios.into_iter().filter(|(_, ratio, _)| !ratio.is_nan()).collect();
         println!("\n{:44} {:>8}   goal", "ratio", "");
-        for (name, ratio, goal) in ratios {
+        for (name, ratio, goal) in &ratios {
             println!("{name:44} {ratio:8.2}   {goal}");
         }
         let rejected: Vec<&str> =
