@@ -12,6 +12,7 @@ use freehold_api::{
     health::Readiness,
     layers::Rate,
     listener::{Listener, Security, Settings},
+    metrics_http::Scraped,
     policy::Surface,
     reflection,
     stack::Edge,
@@ -258,11 +259,11 @@ impl Server {
                 origins: origins.clone(),
             }
             .stack(routes);
-            if surface == Surface::State {
-                listeners.spawn(listener.serve(StateBackend(stack), stop.clone()));
-            } else {
-                listeners.spawn(listener.serve(stack, stop.clone()));
-            }
+            match surface {
+                Surface::State => listeners.spawn(listener.serve(StateBackend(stack), stop.clone())),
+                Surface::Admin => listeners.spawn(listener.serve(Scraped { app: Arc::clone(&app), calls: stack }, stop.clone())),
+                Surface::Api | Surface::Web | Surface::Runner => listeners.spawn(listener.serve(stack, stop.clone())),
+            };
         }
         let mut duties = JoinSet::new();
         duties.spawn(freehold_worker::run(Arc::clone(&app), listen.lease, stop.clone()));

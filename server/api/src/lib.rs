@@ -9,6 +9,7 @@ pub mod health;
 pub mod identity;
 pub mod layers;
 pub mod listener;
+pub mod metrics_http;
 pub mod peer;
 pub mod policy;
 pub mod reflection;

@@ -295,6 +295,13 @@ pub struct ManagedResource {
     pub depends_on: Vec<String>,
 }
 
+impl ManagedResource {
+    /// What its type is one of: the provider in a type of Terraform's naming (`aws` of `aws_vpc`), else the type itself.
+    pub fn type_group(&self) -> &str {
+        self.kind.split_once('_').map_or(&self.kind, |(provider, _)| provider)
+    }
+}
+
 /// One version of the state of a deployment, without its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as in the contract")]

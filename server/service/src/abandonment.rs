@@ -9,7 +9,7 @@ use freehold_domain::{
     quotas::Dimension,
     time::Uid,
 };
-use freehold_store::{Tx, dependencies, deployments};
+use freehold_store::{Tx, dependencies, deployments, managed_resources};
 
 use crate::{
     app::{App, Place, Write},
@@ -47,6 +47,7 @@ pub async fn abandon(app: &App, caller: &Caller, name: &DeploymentName, reason: 
     deployments::update(&mut tx, place.scope, &deployment).await?;
     deployments::schedule(&mut tx, place.scope, &deployment).await?;
     dependencies::replace(&mut tx, place.scope, deployment.meta.uid, &[]).await?;
+    managed_resources::replace(&mut tx, place.scope, deployment.meta.uid, &managed_resources::Counts::new()).await?;
     tx.announce(Event::new("deployment.abandoned", name, deployment.meta.uid, deployment.meta.version).with(facts));
     tx.take(Dimension::Deployments, -1);
     app.finish(tx, write, &deployment).await?;

@@ -21,6 +21,7 @@ use serde::Serialize;
 use crate::{
     audit::Denials,
     cache::Recent,
+    metrics::Metrics,
     seal::{DataKey, MasterKey, SealedPlace},
     wakeups::Wakeups,
 };
@@ -86,6 +87,7 @@ pub struct App {
     /// Whether a runner was removed for good.
     pub(crate) removed_runners: Recent<RunnerName, bool>,
     pub(crate) wakeups: Wakeups,
+    pub(crate) metrics: Metrics,
     pub(crate) parsed: crate::blueprints::Parsed,
     tenants: Mutex<HashMap<TenantName, (Instant, Place)>>,
     /// Roles of those who may sign in.
@@ -140,6 +142,7 @@ impl App {
             issuer,
             removed_runners: Recent::new(),
             wakeups: Wakeups::new(),
+            metrics: Metrics::new(),
             parsed: crate::blueprints::Parsed::default(),
             tenants: Mutex::default(),
             grants: Recent::new(),

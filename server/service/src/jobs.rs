@@ -465,14 +465,20 @@ pub async fn complete(app: &App, runner: &RunnerName, name: &RunName, epoch: i64
         Ended::Failed(error) => RunEvent::Failed(error),
     };
     let planning = matches!(event, RunEvent::Planned(..));
+    let rendered = (run.phase == RunPhase::Planning).then_some(planning);
     let run = advance_with(app, &mut tx, &place, run, deployment, event, now, Some(lease)).await?;
-    if let Some(found) = found {
-        drift::record(app, &mut tx, &place, &run, &found, now).await?;
-    }
+    let classes = match found {
+        Some(found) => drift::record(app, &mut tx, &place, &run, &found, now).await?,
+        None => Vec::new(),
+    };
     fault::point("complete.written");
     match tx.commit(&()).await {
         Ok(()) => {
             fault::point("complete.committed");
+            if let Some(well) = rendered {
+                app.metrics.rendered(&run.engine, well);
+            }
+            app.metrics.drift_detected(&classes);
             woken(app, &run);
             Ok(())
         }

@@ -18,6 +18,7 @@ pub mod identify;
 pub mod jobs;
 pub mod lifetimes;
 pub mod master_key;
+pub mod metrics;
 pub mod operations;
 pub mod projects;
 mod queue;

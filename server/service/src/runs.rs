@@ -402,8 +402,12 @@ pub(crate) async fn environment_of(db: &mut Session, place: &Place, name: &Deplo
     environments::get(db, place.scope, &environment).await?.ok_or_else(|| Error::not_found(environment))
 }
 
-/// Wakes whoever waits for the run, and the runners unless one of them has it: it wants one, or has given up its place.
+/// Wakes whoever waits for the run, and the runners unless one of them has it: it wants one, or has given up its place. What has
+/// ended is counted.
 pub(crate) fn woken(app: &App, run: &Run) {
+    if let Some(outcome) = run.outcome.filter(|_| run.kind.mutates()) {
+        app.metrics.deployment_ended(&run.engine, outcome);
+    }
     app.wakeups.wake(run.uid());
     if !run.phase.is_leased() {
         app.wakeups.wake(run.pool.to_string());

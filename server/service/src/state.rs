@@ -13,7 +13,7 @@ use freehold_domain::{
     time::Uid,
 };
 use freehold_store::{
-    RequestKey, Session, Tx, blueprint_versions, deployments,
+    RequestKey, Session, Tx, blueprint_versions, deployments, managed_resources,
     payloads::{self, Kind},
 };
 use serde_json::{Value, json};
@@ -364,6 +364,15 @@ async fn insert(
         create_time: tx.now(),
     };
     deployments::insert_state(tx, place.scope, deployment.meta.uid, &version).await?;
+    let engine = match writer {
+        Writer::Run(run) => &run.engine,
+        Writer::Person(_) => TERRAFORM,
+    };
+    let mut counts = managed_resources::Counts::new();
+    for resource in &version.resources {
+        *counts.entry((engine.to_owned(), resource.type_group().to_owned())).or_default() += 1;
+    }
+    managed_resources::replace(tx, place.scope, deployment.meta.uid, &counts).await?;
     app.put(tx, place, deployment.meta.uid, Kind::State, version.serial, &state.bytes).await?;
     Ok(version)
 }

@@ -18,6 +18,7 @@ pub mod deployments;
 pub mod drift_exceptions;
 pub mod drift_items;
 pub mod environments;
+pub mod managed_resources;
 pub mod master_key;
 mod migrate;
 pub mod operations;

@@ -20,11 +20,11 @@ macro_rules! migrations {
 
 const POSTGRES: &[(i64, &str, &str)] = &migrations!(
     "postgres": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key", 5 "0005_queue",
-    6 "0006_approvals", 7 "0007_registration", 8 "0008_drift", 9 "0009_dependencies"
+    6 "0006_approvals", 7 "0007_registration", 8 "0008_drift", 9 "0009_dependencies", 10 "0010_managed_resources"
 );
 const SQLITE: &[(i64, &str, &str)] = &migrations!(
     "sqlite": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key", 5 "0005_queue",
-    6 "0006_approvals", 7 "0007_registration", 8 "0008_drift", 9 "0009_dependencies"
+    6 "0006_approvals", 7 "0007_registration", 8 "0008_drift", 9 "0009_dependencies", 10 "0010_managed_resources"
 );
 
 pub(crate) async fn postgres(pool: &PgPool) -> Result<()> {

@@ -39,6 +39,7 @@ mod iam;
 mod later;
 mod life;
 mod lifetimes;
+mod metrics;
 mod misuse;
 mod privacy;
 mod queue;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use freehold::{BlueprintFile, ChangeAction, DeploymentState, Run, RunHandle, RunOutcome, RunPhase, StepState, WaitingReason};
-use freehold_tests::{Database, Installation, Process, World, until};
+use freehold_tests::{Database, Installation, Process, World, terraform, until};
 use futures::StreamExt as _;
 use tokio::time::timeout;
 
@@ -144,10 +144,12 @@ impl Middle {
         let runner = runner(&world, "runner");
         let run = world.admin.runs().plan("shop/dev/web").auto_apply().send().await.expect("a run");
         let middle = Self { world, runner, run };
+        // OpenTofu writes its state every twenty seconds.
+        let waits = terraform().ends_with("tofu");
         until("the second resource", || async {
             let run = middle.now().await;
             let slow = run.steps.iter().find(|step| step.address == "terraform_data.slow").map(|step| step.state);
-            slow == Some(StepState::Started) && held(&middle.world).await == ["terraform_data.first"]
+            slow == Some(StepState::Started) && (waits || held(&middle.world).await == ["terraform_data.first"])
         })
         .await;
         middle

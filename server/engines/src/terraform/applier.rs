@@ -70,7 +70,7 @@ pub(super) async fn apply(engine: &TerraformEngine, request: ApplyRequest, sink:
             // Its start was recorded, and nothing was started.
             None => work.begin().await,
         },
-        Some(_) => work.recover(request.state.unwrap_or_default(), in_flight(&request.journal)).await,
+        Some(_) => work.recover(request.state.unwrap_or_default(), Progress::of(&request.journal)).await,
     }
 }
 
@@ -90,12 +90,6 @@ fn learn(session: &Session<'_>, state: &[u8]) {
     if let Ok(state) = read(state) {
         learn_secrets(&state, &mut session.redactor.lock().unwrap_or_else(PoisonError::into_inner));
     }
-}
-
-/// Resources whose change had begun and was not known to be over.
-fn in_flight(journal: &[JournalEntry]) -> Vec<String> {
-    let open = journal.iter().filter(|entry| !entry.address.is_empty() && entry.state == JournalState::Intended);
-    open.map(|entry| entry.address.clone()).collect()
 }
 
 /// One apply.
@@ -177,7 +171,7 @@ impl Work<'_> {
         let unknown = progress.started();
         if matches!(exit, Exit::Unknown) {
             let state = last.unwrap_or_else(|| self.bundle.state.0.clone());
-            return self.recover(state, unknown).await;
+            return self.recover(state, progress).await;
         }
         let bytes = last.unwrap_or_else(|| self.bundle.state.0.clone());
         let changed = progress.changed || bytes != self.bundle.state.0;
@@ -199,19 +193,34 @@ impl Work<'_> {
         Ok(if newer && serial(&errored).is_some() { Some(errored) } else { state })
     }
 
-    /// Looks at what a program left that was cut off: makes a plan of the same module against the newest state. Changes nothing.
-    async fn recover(self, state: Vec<u8>, in_flight: Vec<String>) -> Result<Outcome, StepError> {
+    /// Looks at what a program left that was cut off: makes a plan of the same module against the newest state. Changes nothing but
+    /// the state, into which comes what was made.
+    async fn recover(self, mut state: Vec<u8>, progress: Progress) -> Result<Outcome, StepError> {
         let Self { session, bundle, module } = self;
         session.log(Level::Warn, "the program was cut off; looking at what it left");
-        if !state.is_empty() {
-            let snapshot = snapshot(state.clone())?;
-            // What the next look shows is worth nothing if this is lost.
-            session.sink.record(&[], Some(&snapshot)).await.map_err(|error| stopped(&error))?;
-        }
+        // What the next look shows is worth nothing if this is lost.
+        record(&session, &state).await?;
         let Session { engine, sink, redactor, .. } = session;
         let workspace = Workspace::new(&engine.settings.folder, &bundle.run, "recover", &module);
         let work = Work { session: Session { engine, workspace, sink, redactor }, bundle, module };
         work.session.prepare(&work.material(&state)).await?;
+        let mut in_flight = progress.started();
+        let forgotten = progress.forgotten(&state)?;
+        for (number, (address, id)) in forgotten.iter().enumerate() {
+            match work.session.import(number, address, id).await {
+                Ok(()) => {
+                    work.session.log(Level::Warn, &format!("{address} was made and not in the state; it was taken in by its id"))
+                }
+                Err(error) => {
+                    work.session.log(Level::Error, &format!("{address} was made and not in the state: {}", error.message));
+                    in_flight.push(address.clone());
+                }
+            }
+        }
+        if !forgotten.is_empty() {
+            state = work.session.workspace.read(&work.session.workspace.state())?.unwrap_or_default();
+            record(&work.session, &state).await?;
+        }
         let found = work.session.plan(work.bundle.mode).await;
         work.session.workspace.remove();
         let summary = {
@@ -252,6 +261,14 @@ impl Work<'_> {
     }
 }
 
+/// Has the server keep a state.
+async fn record(session: &Session<'_>, state: &[u8]) -> Result<(), StepError> {
+    if state.is_empty() {
+        return Ok(());
+    }
+    session.sink.record(&[], Some(&snapshot(state.to_vec())?)).await.map_err(|error| stopped(&error))
+}
+
 fn stopped(error: &SinkError) -> StepError {
     match error {
         SinkError::LeaseLost => StepError::new("lease-lost", "another runner has taken over this run").hint("look at the run"),
@@ -265,10 +282,39 @@ fn stopped(error: &SinkError) -> StepError {
 #[derive(Default)]
 struct Progress {
     resources: BTreeMap<String, JournalState>,
+    /// What providers call those that were made.
+    made: BTreeMap<String, String>,
     changed: bool,
 }
 
 impl Progress {
+    /// As a journal has it.
+    fn of(journal: &[JournalEntry]) -> Self {
+        let mut progress = Self::default();
+        for entry in journal.iter().filter(|entry| !entry.address.is_empty()) {
+            progress.saw(&entry.address, entry.state, &String::from_utf8_lossy(&entry.data));
+        }
+        progress
+    }
+
+    fn saw(&mut self, address: &str, state: JournalState, id: &str) {
+        self.changed |= state == JournalState::Done;
+        self.resources.insert(address.to_owned(), state);
+        if id.is_empty() {
+            self.made.remove(address);
+        } else {
+            self.made.insert(address.to_owned(), id.to_owned());
+        }
+    }
+
+    /// Resources that were made and are not in this state, with their ids: OpenTofu writes its state every twenty seconds.
+    fn forgotten(&self, state: &[u8]) -> Result<Vec<(String, String)>, StepError> {
+        let known = if state.is_empty() { Vec::new() } else { read(state)?.managed() };
+        let known = |address: &str| known.iter().any(|resource| resource.address == address);
+        let made = self.made.iter().filter(|(address, _)| !known(address));
+        Ok(made.map(|(address, id)| (address.clone(), id.clone())).collect())
+    }
+
     /// What these events say of resources.
     fn take(&mut self, events: &[Event]) -> Vec<JournalEntry> {
         let mut entries = Vec::new();
@@ -279,13 +325,12 @@ impl Progress {
                 Moved::Done => JournalState::Done,
                 Moved::Failed => JournalState::Failed,
             };
-            self.changed |= state == JournalState::Done;
-            self.resources.insert(event.address().to_owned(), state);
+            self.saw(event.address(), state, event.made());
             entries.push(JournalEntry {
                 address: event.address().to_owned(),
                 step_id: event.address().to_owned(),
                 state,
-                data: Vec::new(),
+                data: event.made().as_bytes().to_vec(),
                 error: if state == JournalState::Failed { "see the error of the run".to_owned() } else { String::new() },
             });
         }

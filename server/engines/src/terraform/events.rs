@@ -25,6 +25,10 @@ pub(super) struct Event {
 struct Hook {
     #[serde(default)]
     resource: Option<HookResource>,
+    #[serde(default)]
+    action: String,
+    #[serde(default)]
+    id_value: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,6 +114,12 @@ impl Event {
             "apply_errored" => Some(Moved::Failed),
             _ => None,
         }
+    }
+
+    /// What its provider calls a resource that was made; empty when the provider says nothing, or nothing was made.
+    pub fn made(&self) -> &str {
+        let hook = self.hook.as_ref().filter(|hook| hook.action == "create" && self.kind == "apply_complete");
+        hook.map(|hook| hook.id_value.as_str()).unwrap_or_default()
     }
 
     /// What went wrong, or may.

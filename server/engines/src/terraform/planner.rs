@@ -22,7 +22,7 @@ pub(super) async fn plan(engine: &TerraformEngine, request: PlanRequest, sink: &
         document.inputs().sensitive_names().iter().filter_map(|name| request.inputs.get(name)).cloned().collect();
     let workspace = Workspace::new(&engine.settings.folder, &request.run, "plan", &module.path);
     let session = Session::new(engine, workspace, sink, &secrets);
-    if let Some(state) = &request.state {
+    if let Some(state) = request.state.as_ref().filter(|state| !state.is_empty()) {
         let mut redactor = session.redactor.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         learn_secrets(&read(state)?, &mut redactor);
     }

@@ -125,6 +125,13 @@ impl<'a> Session<'a> {
         Ok(Found { plan, lock, shown })
     }
 
+    /// Takes a resource that there is into the state, by the name that its provider has for it.
+    pub async fn import(&self, number: usize, address: &str, id: &str) -> Result<(), StepError> {
+        let variables = format!("-var-file={}", self.workspace.own().join("variables.json").display());
+        let arguments = ["import", "-input=false", "-no-color", "-lock=false", "-backup=-", &variables, "--", address, id];
+        self.command(&format!("import-{number}"), &arguments, "import-failed").await
+    }
+
     /// Starts the program.
     pub async fn launch(&self, name: &str, arguments: &[&str], access: Access) -> Result<Box<dyn Process>, StepError> {
         let settings = &self.engine.settings;

@@ -6,7 +6,7 @@ use freehold_domain::{
     Result,
     access::Principal,
     deployments::{Deployment, DeploymentState},
-    drift::{self, Check, DriftItem, DriftState, Findings, News, Remediation, Written},
+    drift::{self, Check, DriftClass, DriftItem, DriftState, Findings, News, Remediation, Written},
     resource::Page,
     runs::{Run, RunOutcome, StepState},
     time::{Timestamp, Uid},
@@ -22,15 +22,22 @@ use crate::{
 /// Runs that are looked through for the last one that changed something.
 const RUNS: u32 = 20;
 
-/// Takes over what a look for drift has found, if it came to its end.
-pub(crate) async fn record(app: &App, tx: &mut Tx, place: &Place, run: &Run, found: &Findings, now: Timestamp) -> Result<()> {
+/// Takes over what a look for drift has found, if it came to its end; answers what each finding is.
+pub(crate) async fn record(
+    app: &App,
+    tx: &mut Tx,
+    place: &Place,
+    run: &Run,
+    found: &Findings,
+    now: Timestamp,
+) -> Result<Vec<DriftClass>> {
     if !matches!(run.drift_check(), Some((DriftState::Clean | DriftState::Drifted, _))) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut deployment = deployment_of(tx, place, run).await?;
     let rows = drift_items::of_deployment(tx, place.scope, run.deployment).await?;
     if rows.is_empty() && found.items.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let known = rows.into_iter().map(|row| open(place, row).map(|Shown { item, values }| (item, values)));
     let known = known.collect::<Result<Vec<_>>>()?;
@@ -70,7 +77,8 @@ pub(crate) async fn record(app: &App, tx: &mut Tx, place: &Place, run: &Run, fou
         let told = outcome.written.iter().filter(|written| written.news == Some(news)).map(|written| &written.item);
         announce(tx, kind, &deployment, told);
     }
-    Ok(())
+    let seen = outcome.written.iter().filter(|written| written.item.run == run.uid());
+    Ok(seen.map(|written| written.item.class).collect())
 }
 
 /// The last run that changed something, if it did not reach its end, with the resources that it left in an unknown state.

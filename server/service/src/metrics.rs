@@ -1,0 +1,75 @@
+//! What is counted, for Prometheus: in the text form of OpenMetrics 1.0.
+//!
+//! No tenant, project or deployment is a label: there are too many, and whoever may scrape may not see them.
+
+use freehold_domain::{Result, drift::DriftClass, runs::RunOutcome};
+use freehold_store::managed_resources;
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::app::App;
+
+/// What a scraper is told the text is.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels<const N: usize> = [(&'static str, String); N];
+
+/// Counters of this replica since its start, and sums over all deployments.
+pub(crate) struct Metrics {
+    registry: Registry,
+    renders: Family<Labels<2>, Counter>,
+    deployments: Family<Labels<2>, Counter>,
+    drift: Family<Labels<1>, Counter>,
+    resources: Family<Labels<2>, Gauge>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::default();
+        let renders = Family::default();
+        registry.register("iac_renders", "Blueprints that an engine has made a plan of, or could not", renders.clone());
+        let deployments = Family::default();
+        registry.register("deployments", "Runs that change deployments, by how they ended", deployments.clone());
+        let drift = Family::default();
+        registry.register("drift_detected", "Findings of checks for drift, by what is known of them", drift.clone());
+        let resources = Family::default();
+        registry.register("managed_resources", "Resources in the states of all deployments", resources.clone());
+        Self { registry, renders, deployments, drift, resources }
+    }
+
+    pub(crate) fn rendered(&self, engine: &str, well: bool) {
+        let result = if well { "ok" } else { "failed" };
+        self.renders.get_or_create(&[("engine", engine.to_owned()), ("result", result.to_owned())]).inc();
+    }
+
+    pub(crate) fn deployment_ended(&self, engine: &str, outcome: RunOutcome) {
+        let outcome = outcome.as_str().to_ascii_lowercase();
+        self.deployments.get_or_create(&[("engine", engine.to_owned()), ("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn drift_detected(&self, classes: &[DriftClass]) {
+        for class in classes {
+            self.drift.get_or_create(&[("class", class.as_str().to_ascii_lowercase())]).inc();
+        }
+    }
+}
+
+/// Everything that is counted, as text of the type [`CONTENT_TYPE`].
+///
+/// # Errors
+/// Fails with `DEPENDENCY_DOWN` when the database does not answer.
+pub async fn text(app: &App) -> Result<String> {
+    let metrics = &app.metrics;
+    let totals = managed_resources::totals(&mut app.store.read().await?).await?;
+    metrics.resources.clear();
+    for ((engine, group), count) in totals {
+        metrics.resources.get_or_create(&[("engine", engine), ("type_group", group)]).set(count);
+    }
+    let mut text = String::new();
+    // Nothing that is written to a string fails.
+    let _ = encode(&mut text, &metrics.registry);
+    Ok(text)
+}
