@@ -202,7 +202,8 @@ impl State {
         WriteState { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
     }
 
-    /// Takes the hold on a state from whoever has it: what that one still writes is refused.
+    /// Takes the hold on a state from whoever has it: what that one still writes is refused. A run that is changing the deployment
+    /// loses its lease, and ends as lost.
     ///
     /// # Errors
     /// [`is_permission_denied`](crate::Error::is_permission_denied).
@@ -243,11 +244,28 @@ request! {
         "/freehold.deployments.v1.StateService/WriteState", pb::WriteStateResponse { state_version }
 }
 
+resource! {
+    /// What was taken from whoever had it.
+    BrokenLock = pb::BreakStateLockResponse {
+        /// The lock; absent when nobody held one.
+        lock: Option<StateLock>,
+        /// The run that was ended; absent when none was changing the deployment.
+        run: Option<String>,
+    }
+}
+
 request! {
     /// A hold to break; see [`State::break_lock`].
-    BreakStateLock(pb::BreakStateLockRequest) -> Option<StateLock> =
-        "/freehold.deployments.v1.StateService/BreakStateLock",
-        |answer: pb::BreakStateLockResponse| Ok(answer.lock.map(Lift::lift))
+    BreakStateLock(pb::BreakStateLockRequest) -> BrokenLock =
+        "/freehold.deployments.v1.StateService/BreakStateLock", |answer: pb::BreakStateLockResponse| Ok(answer.lift())
+}
+
+impl BreakStateLock {
+    /// Only the lock with this id, and no run.
+    pub fn only(mut self, lock_id: impl Into<String>) -> Self {
+        self.call.request.lock_id = lock_id.into();
+        self
+    }
 }
 
 /// A state to download; see [`State::download`].

@@ -5,9 +5,9 @@ use freehold_domain::{
     access::{Caller, Principal},
     audit::Event,
     deployments::{Deployment, DeploymentState, ManagedResource, OutputValue, Outputs, StateVersion},
-    names::{DeploymentName, StateVersionName},
+    names::{DeploymentName, RunName, StateVersionName},
     quotas::Dimension,
-    runs::Run,
+    runs::{Run, RunEvent},
     state::{GraphFormat, StateLock, graph},
     terraform_state::TerraformState,
     time::Uid,
@@ -15,13 +15,16 @@ use freehold_domain::{
 use freehold_store::{
     RequestKey, Session, Tx, blueprint_versions, deployments,
     payloads::{self, Kind},
+    runs,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     app::{App, Place, Write},
     approvals::sha256,
     deployments as desired,
+    runs::{advance_with, woken},
 };
 
 /// The engine whose states are given and taken as they are.
@@ -172,26 +175,66 @@ pub async fn lock(
 
 /// Lets go of a state.
 pub async fn unlock(app: &App, caller: &Caller, parent: &DeploymentName, id: &str, write: &Write) -> Result<()> {
-    change(app, caller, parent, write, "deployment.state-unlocked", async |_, _, deployment| deployment.unlock_state(id)).await
+    change(app, caller, parent, write, "deployment.state-unlocked", async |_, _, deployment| {
+        deployment.unlock_state(id, &caller.principal)
+    })
+    .await
 }
 
-/// Takes the hold on a state from whoever has it: what that one still writes is refused. Answers whose it was.
+/// What was taken from whoever had it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Broken {
+    /// The hold of a person.
+    pub lock: Option<StateLock>,
+    /// The run that was changing the deployment.
+    pub run: Option<RunName>,
+}
+
+/// Takes the hold on a state from whoever has it, or only the one with this id: what that one still writes is refused. A run loses
+/// its lease, and ends.
 pub async fn break_lock(
     app: &App,
     caller: &Caller,
     parent: &DeploymentName,
+    id: &str,
     reason: &str,
     write: &Write,
-) -> Result<Option<StateLock>> {
-    change(app, caller, parent, write, "deployment.state-lock-broken", async |tx, _, deployment| {
-        let held = deployment.state_lock.take();
-        let data = json!({ "reason": reason, "principal": held.as_ref().map(|held| held.principal.to_string()) });
-        tx.announce(
-            Event::new("deployment.state-lock-reason", parent, deployment.meta.uid, deployment.meta.version + 1).with(data),
-        );
-        Ok(held)
-    })
-    .await
+) -> Result<Broken> {
+    let place = app.enter(caller, &parent.tenant_name(), &parent.to_string()).await?;
+    let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
+    if let Some(done) = tx.replayed()? {
+        return Ok(done);
+    }
+    let mut deployment = desired::find(&mut tx, &place, parent).await?;
+    deployment.expect_kept()?;
+    let mut broken = Broken { lock: deployment.break_state_lock(id)?, run: None };
+    let mut version = deployment.meta.version;
+    if broken.lock.is_some() {
+        deployment.meta.touch(tx.now());
+        deployments::update(&mut tx, place.scope, &deployment).await?;
+        version = deployment.meta.version;
+    }
+    let held_by = deployment.active_run.filter(|_| id.is_empty());
+    let mut ended = None;
+    if let Some(run) = held_by
+        && let Some(run) = runs::get(&mut tx, place.scope, run).await?
+    {
+        let (now, event) = (tx.now(), RunEvent::LockBroken(caller.principal.clone()));
+        let run = advance_with(app, &mut tx, &place, run, Some(deployment.clone()), event, now, None).await?;
+        broken.run = Some(run.name.clone());
+        ended = Some(run);
+        version += 1;
+    }
+    if broken.lock.is_some() || broken.run.is_some() {
+        let whose = broken.lock.as_ref().map(|lock| lock.principal.to_string());
+        let data = json!({ "reason": reason, "principal": whose, "run": broken.run.as_ref().map(ToString::to_string) });
+        tx.announce(Event::new("deployment.state-lock-broken", parent, deployment.meta.uid, version).with(data));
+    }
+    app.finish(tx, write, &broken).await?;
+    if let Some(run) = &ended {
+        woken(app, run);
+    }
+    Ok(broken)
 }
 
 /// Writes a state by hand, under the lock with this id.
@@ -205,7 +248,7 @@ pub async fn write(
 ) -> Result<StateVersion> {
     change(app, caller, parent, write, "deployment.state-written", async |tx, place, deployment| {
         expect_terraform(tx, place, deployment).await?;
-        deployment.expect_state_lock(lock_id)?;
+        deployment.expect_state_lock(lock_id, &caller.principal)?;
         put(app, tx, place, caller, deployment, content).await
     })
     .await
@@ -228,7 +271,7 @@ pub async fn import(
 }
 
 /// One change of a deployment in the hands of a person, with its event.
-async fn change<T: serde::Serialize + serde::de::DeserializeOwned>(
+async fn change<T: Serialize + serde::de::DeserializeOwned>(
     app: &App,
     caller: &Caller,
     parent: &DeploymentName,
@@ -277,6 +320,11 @@ async fn put(
     content: Vec<u8>,
 ) -> Result<StateVersion> {
     let state = TerraformState::read(&content).map_err(|why| Error::field("content", why))?;
+    let newest = deployments::get_state(tx, place.scope, deployment.meta.uid, deployment.state_serial).await?;
+    // The answer to the first try was lost on its way.
+    if let Some(newest) = newest.filter(|newest| newest.digest == sha256(&content)) {
+        return Ok(newest);
+    }
     if let Some(before) = app.open(tx, place, deployment.meta.uid, Kind::State, deployment.state_serial).await? {
         let before = TerraformState::read(&before).map_err(Error::internal)?;
         let refused = |why: String| Error::new(Reason::StateNotAllowed, why).with("state", "diverged");
@@ -287,9 +335,9 @@ async fn put(
             );
             return Err(refused(why));
         }
-        if state.serial < before.serial {
-            let why = format!("the state has the serial {}, and the one before it {}: it is older", state.serial, before.serial);
-            return Err(refused(why));
+        if state.serial <= before.serial {
+            let why = format!("the state has the serial {}, and the one before it {}", state.serial, before.serial);
+            return Err(refused(why + ": each one that is written has a higher one; read the state again and repeat the change"));
         }
     }
     let outputs: serde_json::Map<String, Value> = state
@@ -305,7 +353,8 @@ async fn put(
     deployment.state_serial = version.serial;
     // Whether it is what the blueprint says, the next plan tells.
     let unknown = deployment.state == DeploymentState::Quarantined;
-    if unknown || deployment.state == DeploymentState::New && !version.resources.is_empty() {
+    let nothing = matches!(deployment.state, DeploymentState::New | DeploymentState::Destroyed);
+    if unknown || nothing && !version.resources.is_empty() {
         deployment.state = DeploymentState::Partial;
     }
     Ok(version)

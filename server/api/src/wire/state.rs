@@ -173,8 +173,9 @@ impl pb::state_service_server::StateService for Wire {
             }
             let reason = fields.prose("reason", body.reason, 500);
             let parent = fields.finish(|| parent)?;
-            let lock = state::break_lock(&self.app, &caller, &parent, &reason, &write).await?;
-            Ok(pb::BreakStateLockResponse { lock: lock.map(lock_message) })
+            let broken = state::break_lock(&self.app, &caller, &parent, &body.lock_id, &reason, &write).await?;
+            let run = broken.run.map(|run| run.to_string()).unwrap_or_default();
+            Ok(pb::BreakStateLockResponse { lock: broken.lock.map(lock_message), run })
         })
         .await
     }

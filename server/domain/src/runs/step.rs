@@ -60,6 +60,8 @@ pub enum RunEvent {
     Failed(RunError),
     /// The runner was silent for longer than its lease.
     LeaseExpired,
+    /// Somebody has taken the state from it, in spite of what it may still be doing.
+    LockBroken(Principal),
     /// The phase took too long.
     DeadlinePassed,
     /// A newer run took its place.
@@ -186,6 +188,7 @@ impl Run {
             }
             RunEvent::Resumed(runner, epoch) => self.resume(&runner, epoch, now, &mut effects)?,
             RunEvent::LeaseExpired => self.lease_expired(now, &mut effects)?,
+            RunEvent::LockBroken(by) => self.lock_broken(&by, now, &mut effects)?,
             RunEvent::DeadlinePassed => self.deadline_passed(now, &mut effects),
             RunEvent::Superseded => {
                 self.expect(&[RunPhase::Pending, RunPhase::Queued, RunPhase::AwaitingApproval, RunPhase::ApplyQueued])?;
