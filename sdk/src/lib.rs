@@ -141,8 +141,8 @@ pub use service_accounts::{
     ServiceAccount, ServiceAccounts, WorkloadIdentity,
 };
 pub use state::{
-    BreakStateLock, DeploymentOutput, DownloadState, GetResourceGraph, GetStateVersion, GraphFormat, ImportState, ListOutputs,
-    LockState, ManagedResource, State, StateLock, StateVersion, UnlockState, WriteState,
+    BreakStateLock, BrokenLock, DeploymentOutput, DownloadState, GetResourceGraph, GetStateVersion, GraphFormat, ImportState,
+    ListOutputs, LockState, ManagedResource, State, StateLock, StateVersion, UnlockState, WriteState,
 };
 pub use steps::{RunStep, StepState};
 pub use stub::Stub;

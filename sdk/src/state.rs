@@ -170,12 +170,12 @@ impl State {
         ImportState { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
     }
 
-    /// Takes the hold on a state, to change it by hand: the id is of your choice, for example a UUID, and a repeat with it succeeds.
+    /// Takes the hold on a state, to change it by hand; the answer has the id of the lock, which is a new one unless you choose it.
     ///
     /// # Errors
     /// [`is_aborted`](crate::Error::is_aborted) while a run or somebody else holds it.
-    pub fn lock(&self, deployment: impl AsRef<str>, id: impl Into<String>) -> LockState {
-        let lock = pb::StateLock { id: id.into(), ..Default::default() };
+    pub fn lock(&self, deployment: impl AsRef<str>) -> LockState {
+        let lock = pb::StateLock { id: new_id(), ..Default::default() };
         let request = pb::LockStateRequest { lock: Some(lock), request_id: new_id(), ..Default::default() };
         let call = Call::new(&self.core, request);
         LockState { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
@@ -230,6 +230,14 @@ request! {
     /// A hold to take; see [`State::lock`].
     LockState(pb::LockStateRequest) -> StateLock =
         "/freehold.deployments.v1.StateService/LockState", pb::LockStateResponse { lock }
+}
+
+impl LockState {
+    /// With this id, of up to 128 printable characters; a repeat with it succeeds.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.call.request.lock.get_or_insert_default().id = id.into();
+        self
+    }
 }
 
 request! {

@@ -70,6 +70,24 @@ async fn decide(run: RunHandle, yes: bool, screen: &mut Screen) -> Result<Option
     Ok(Some((run.apply().send().await?, written)))
 }
 
+/// Follows a run to its plan, and answers it if there is nothing to do. Otherwise the plan is shown, and the run is cancelled: it is a
+/// failure. So is Ctrl-C.
+pub(crate) async fn expect_nothing_to_do(run: RunHandle, patience: Patience, screen: &mut Screen) -> Result<RunHandle, Failure> {
+    screen.note(&format!("run {}", short(&run.run().name)));
+    let name = run.run().name.clone();
+    let planned = match attend(&name, patience.until(), follow_until(run.clone(), RunPhase::AwaitingApproval, screen)).await {
+        Err(Failure::Interrupted(_)) => return Err(Failure::Interrupted(give_up(&run).await)),
+        planned => planned?,
+    };
+    if planned.run().is_done() {
+        planned.clone().into_result()?;
+        return Ok(planned);
+    }
+    screen.aside(&plan(&planned.plan().await?), false)?;
+    let what = give_up(&planned).await;
+    Err(Failure::Found(format!("the plan is not empty, it says what differs; {what}")))
+}
+
 /// Whether the author of a run may approve it. Where the server does not say, trying tells.
 fn may_approve_own(run: &Run) -> bool {
     run.approval_demand.as_ref().is_none_or(|demand| demand.allow_self_approval)

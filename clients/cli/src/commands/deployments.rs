@@ -179,16 +179,6 @@ pub enum DeploymentCommand {
         #[command(flatten)]
         listing: Listing,
     },
-    /// Lists the versions of the state, or shows one
-    State {
-        /// Its name
-        name: String,
-        /// Number of the version to show
-        #[arg(long, value_name = "N")]
-        serial: Option<i64>,
-        #[command(flatten)]
-        listing: Listing,
-    },
 }
 
 /// How a run is started.
@@ -311,15 +301,6 @@ impl DeploymentCommand {
                 screen.list(&request.send().await?)
             }
             Self::Revisions { name, listing } => listing.show(deployments.list_revisions(name), screen).await,
-            Self::State { name, serial: Some(serial), .. } => {
-                let name = if name.starts_with("tenants/") {
-                    format!("{name}/stateVersions/{serial}")
-                } else {
-                    format!("{name}/{serial}")
-                };
-                screen.item(&state.get_version(name).send().await?)
-            }
-            Self::State { name, serial: None, listing } => listing.show(state.list_versions(name), screen).await,
         }
     }
 }
