@@ -46,7 +46,7 @@ async fn decide(run: RunHandle, yes: bool, screen: &mut Screen) -> Result<Option
     }
     let waits = run.run().phase == RunPhase::AwaitingApproval;
     let others = waits && run.run().approval_required && !may_approve_own(run.run());
-    screen.aside(&plan(&run.plan().await?), !yes && !others)?;
+    screen.aside(&text(run.run(), &run.plan().await?), !yes && !others)?;
     if others {
         let name = short(&run.run().name);
         screen.text(run.run(), || {
@@ -220,7 +220,17 @@ pub(crate) async fn look(run: RunHandle, patience: Patience, screen: &mut Screen
 
 /// What a run would do, or what it found.
 pub(crate) fn text(run: &Run, found: &RunPlan) -> String {
-    if run.kind == RunKind::Drift { drift(found) } else { plan(found) }
+    match run.kind {
+        RunKind::Drift => drift(found),
+        RunKind::Repair => {
+            let serial = run.target_state_serial.unwrap_or_default();
+            format!(
+                "Version {serial} of the state is written again, and nothing else is done. With it, this is to be done next:\n\n{}",
+                plan(found)
+            )
+        }
+        _ => plan(found),
+    }
 }
 
 /// Follows phases, and the log after the lines that were `written` before, to the end.
@@ -303,6 +313,9 @@ fn summary(run: &Run) -> String {
     let plan = run.plan_summary.unwrap_or_default();
     match run.outcome {
         Some(RunOutcome::NoChanges) => "No changes. What is there is as it should be.\n".to_owned(),
+        Some(RunOutcome::Succeeded) if run.kind == RunKind::Repair => {
+            "The state is restored; plan to go on from it.\n".to_owned()
+        }
         Some(RunOutcome::Succeeded) => {
             let (created, destroyed) = (plan.create + plan.replace, plan.delete + plan.replace);
             format!("Done: {created} created, {} changed, {destroyed} destroyed.\n", plan.update)

@@ -217,7 +217,7 @@ impl Deployment {
                 .with("allowed_states", "an end that is still to come"));
         }
         let (why, allowed) = match self.state {
-            DeploymentState::Quarantined => (
+            DeploymentState::Quarantined if kind != RunKind::Repair => (
                 "its state is missing or is not what was written, so nobody knows what exists; restore or import the state, or \
                  abandon the deployment",
                 "NEW, ACTIVE, PARTIAL, DESTROYED",

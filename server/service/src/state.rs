@@ -7,9 +7,9 @@ use freehold_domain::{
     deployments::{Deployment, DeploymentState, ManagedResource, OutputValue, Outputs, StateVersion},
     names::{DeploymentName, RunName, StateVersionName},
     quotas::Dimension,
-    runs::{Run, RunEvent},
+    runs::{Run, RunError, RunEvent},
     state::{GraphFormat, StateLock, graph},
-    terraform_state::TerraformState,
+    terraform_state::{TerraformOutput, TerraformState},
     time::Uid,
 };
 use freehold_store::{
@@ -126,13 +126,7 @@ pub async fn download(
     let gone = || Error::not_found(format!("{parent}/stateVersions/{serial}"));
     let version = deployments::get_state(&mut db, place.scope, deployment.meta.uid, serial).await?.ok_or_else(gone)?;
     let content = app.open(&mut db, &place, deployment.meta.uid, Kind::State, serial).await?;
-    let content = content.ok_or_else(|| {
-        Error::new(
-            Reason::StateNotAllowed,
-            "of the states in the middle of a run only the last one is kept; choose another version",
-        )
-        .with("state", "not kept")
-    })?;
+    let content = content.ok_or_else(not_kept)?;
     drop(db);
     // No audit, no secret.
     let mut tx = app.store.begin(caller, place.scope, &RequestKey { request_id: None, digest: [0; 32] }).await?;
@@ -275,6 +269,63 @@ pub async fn import(
     .await
 }
 
+/// Fails unless a version of the state can be written again.
+pub(crate) async fn expect_restorable(db: &mut Session, place: &Place, deployment: &Deployment, serial: i64) -> Result<()> {
+    let newest = deployment.state_serial;
+    if serial < 1 || serial >= newest {
+        return Err(Error::field("serial", format!("an earlier version than the newest, which is {newest}")));
+    }
+    if !payloads::exists(db, place.scope, deployment.meta.uid, Kind::State, serial).await? {
+        return Err(not_kept());
+    }
+    Ok(())
+}
+
+/// Writes the state that a repair goes back to as the next version, with a serial that no program has seen; answers what becomes of
+/// the run.
+pub(crate) async fn restore(app: &App, tx: &mut Tx, place: &Place, run: &Run) -> Result<RunEvent> {
+    let uid = run.deployment;
+    let version = deployments::get_state(tx, place.scope, uid, run.target_state).await?;
+    let content = app.open(tx, place, uid, Kind::State, run.target_state).await?;
+    let (Some(version), Some(mut content)) = (version, content) else {
+        let why = format!("version {} of the state is not kept any more", run.target_state);
+        return Ok(RunEvent::Refused(RunError::new("state-missing", why, "choose another version", false)));
+    };
+    tx.lift(Dimension::StorageBytes);
+    // States of other engines have no serial of their own.
+    if let Ok(state) = TerraformState::read(&content) {
+        let serial = highest(app, tx, place, uid, state.serial).await? + 1;
+        content = TerraformState::with_serial(&content, serial)
+            .ok_or_else(|| Error::internal(format!("version {} of the state has no serial", run.target_state)))?;
+        put_outputs(app, tx, place, uid, &state).await?;
+    }
+    let state = NewState { resources: version.resources, bytes: content };
+    write_state(app, tx, place, uid, &state, &Writer::Run(run)).await?;
+    Ok(RunEvent::Restored)
+}
+
+/// The highest serial that a program has given to a state that is kept, or this one.
+async fn highest(app: &App, tx: &mut Tx, place: &Place, uid: Uid, serial: u64) -> Result<u64> {
+    let newest = deployments::get_by_uid(tx, place.scope, uid).await?.map_or(0, |deployment| deployment.state_serial);
+    let newest = app.open(tx, place, uid, Kind::State, newest).await?;
+    let newest = newest.and_then(|newest| TerraformState::read(&newest).ok()).map_or(0, |newest| newest.serial);
+    Ok(newest.max(serial))
+}
+
+/// Keeps the outputs of a state as those of the deployment.
+async fn put_outputs(app: &App, tx: &mut Tx, place: &Place, uid: Uid, state: &TerraformState) -> Result<()> {
+    let output = |output: &TerraformOutput| json!({ "value": output.value, "sensitive": output.sensitive });
+    let outputs: serde_json::Map<String, Value> =
+        state.outputs.iter().map(|(name, value)| (name.clone(), output(value))).collect();
+    let outputs = serde_json::to_vec(&outputs).map_err(Error::internal)?;
+    app.put(tx, place, uid, Kind::Outputs, 0, &outputs).await
+}
+
+fn not_kept() -> Error {
+    let why = "of the states in the middle of a run only the last one is kept; choose another version";
+    Error::new(Reason::StateNotAllowed, why).with("state", "not kept")
+}
+
 /// One change of a deployment in the hands of a person, with its event.
 async fn change<T: Serialize + serde::de::DeserializeOwned>(
     app: &App,
@@ -345,16 +396,10 @@ async fn put(
             return Err(refused(why + ": each one that is written has a higher one; read the state again and repeat the change"));
         }
     }
-    let outputs: serde_json::Map<String, Value> = state
-        .outputs
-        .iter()
-        .map(|(name, output)| (name.clone(), json!({ "value": output.value, "sensitive": output.sensitive })))
-        .collect();
     let new = NewState { resources: state.managed(), bytes: content };
     let uid = deployment.meta.uid;
-    let version = insert(app, tx, place, deployment, &new, &Writer::Person(&caller.principal), state.lineage).await?;
-    let outputs = serde_json::to_vec(&outputs).map_err(Error::internal)?;
-    app.put(tx, place, uid, Kind::Outputs, 0, &outputs).await?;
+    let version = insert(app, tx, place, deployment, &new, &Writer::Person(&caller.principal), state.lineage.clone()).await?;
+    put_outputs(app, tx, place, uid, &state).await?;
     deployment.state_serial = version.serial;
     // Whether it is what the blueprint says, the next plan tells.
     let unknown = deployment.state == DeploymentState::Quarantined;

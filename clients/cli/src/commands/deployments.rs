@@ -189,7 +189,7 @@ pub struct Start {
     yes: bool,
     /// Why, for whoever reads the history
     #[arg(long, short, value_name = "TEXT")]
-    message: Option<String>,
+    pub(crate) message: Option<String>,
     /// Only starts the run: it plans, and then waits for `freehold run approve`
     #[arg(long, conflicts_with_all = ["yes", "timeout"])]
     no_wait: bool,
@@ -199,7 +199,7 @@ pub struct Start {
 
 impl Start {
     /// Before anything is begun: a run that nobody can decide on would only be in the way.
-    fn check(&self, screen: &Screen) -> Result<(), Failure> {
+    pub(crate) fn check(&self, screen: &Screen) -> Result<(), Failure> {
         if self.yes || self.no_wait || screen.can_ask() {
             return Ok(());
         }
@@ -209,7 +209,7 @@ impl Start {
     }
 
     /// Sees the run through, as far as it is wanted.
-    async fn see_through(self, run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
+    pub(crate) async fn see_through(self, run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
         if self.no_wait { started(run.run(), screen) } else { decide_and_apply(run, self.yes, self.patience, screen).await }
     }
 }

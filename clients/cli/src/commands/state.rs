@@ -10,7 +10,7 @@ use std::{
 use clap::{Subcommand, ValueEnum};
 use freehold::{Client, GraphFormat};
 
-use super::{Listing, set};
+use super::{Listing, deployments::Start, set};
 use crate::{failure::Failure, input::bytes, screen::Screen};
 
 /// What can be done with states.
@@ -79,6 +79,15 @@ pub enum StateCommand {
         /// Does not ask
         #[arg(long, short)]
         yes: bool,
+    },
+    /// Plans with an earlier version of the state, shows the plan, asks, and writes that version again; nothing real is changed
+    Restore {
+        /// The deployment
+        name: String,
+        /// Number of the version
+        serial: i64,
+        #[command(flatten)]
+        start: Start,
     },
     /// Lists what the newest state holds
     Resources {
@@ -149,6 +158,12 @@ impl StateCommand {
                     (Some(lock), None) => format!("the lock {} of {} is broken\n", lock.id, lock.principal),
                     (_, Some(run)) => format!("{run} is given up as lost; make sure that its programs have ended\n"),
                 })
+            }
+            Self::Restore { name, serial, start } => {
+                start.check(screen)?;
+                let mut request = client.runs().restore_state(name, serial);
+                set!(request.message(start.message.clone()));
+                start.see_through(request.send().await?, screen).await
             }
             Self::Resources { name, listing } => listing.show(state.resources(name), screen).await,
             Self::Graph { name, format } => {

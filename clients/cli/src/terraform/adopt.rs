@@ -152,3 +152,71 @@ fn literal(value: Value) -> Value {
         plain => plain,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::document;
+
+    const MODULE: &str = r#"
+variable "plain" { type = string }
+variable "Big-Name" {
+  type        = set(number)
+  description = <<-TEXT
+    Two
+    lines
+  TEXT
+}
+variable "optional" {
+  type    = map(string)
+  default = null
+}
+variable "nested" {
+  type = object({ cpu = number, tags = optional(list(string), []) })
+}
+variable "secret" {
+  type      = string
+  sensitive = true
+  default   = "changeme"
+}
+variable "pair" {
+  type    = tuple([string, number])
+  default = ["a", 1]
+}
+variable "guess" { default = -1 }
+"#;
+
+    #[test]
+    fn each_variable_finds_its_place() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("a file");
+        write("main.tf", MODULE);
+        write("terraform.tfvars", "plain = 5\nnested = { cpu = \"2\", more = 1 }\npair = [\"$${x}\", 2]\n");
+        write("b.auto.tfvars.json", r#"{"Big-Name": ["1", 2], "plain": "from json"}"#);
+        let vars = [("guess".to_owned(), "7".to_owned())];
+        let adopted = RootModule::read(dir.path()).expect("a module").adopt(&[], &vars).expect("a blueprint");
+        let inputs = json!({
+            "big_name": [1, 2], "guess": "7", "nested": { "cpu": 2 }, "plain": "from json", "secret": "changeme",
+        });
+        assert_eq!(Value::Object(adopted.inputs.clone()), inputs);
+        let document = document::read(std::str::from_utf8(adopted.document()).expect("text")).expect("YAML");
+        let variables = json!({
+            "Big-Name": "${inputs.big_name}", "guess": "${inputs.guess}", "nested": "${inputs.nested}",
+            "optional": "${has(inputs.optional) ? inputs.optional : null}", "pair": ["$${x}", 2],
+            "plain": "${inputs.plain}", "secret": "${inputs.secret}",
+        });
+        assert_eq!(document["module"], json!({ "path": ".", "variables": variables }));
+        assert_eq!(document["inputs"]["required"], json!(["big_name", "nested", "plain", "secret"]));
+        let of = |name: &str| document["inputs"]["properties"][name].clone();
+        assert_eq!(of("big_name"), json!({ "type": "array", "items": { "type": "number" }, "description": "Two\nlines\n" }));
+        assert_eq!(of("secret"), json!({ "type": "string", "sensitive": true }));
+        assert_eq!(of("optional"), json!({ "type": "object", "additionalProperties": { "type": "string" } }));
+        assert!(!adopted.files.iter().any(|file| file.path.contains("tfvars")));
+
+        write("c.auto.tfvars", "plain = file(\"x\")\n");
+        let refused = RootModule::read(dir.path()).expect("a module").adopt(&[], &[]).err().expect("no constant");
+        assert!(refused.to_string().contains("c.auto.tfvars"), "{refused}");
+    }
+}

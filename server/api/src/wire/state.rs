@@ -6,14 +6,19 @@ use freehold_domain::{
     Error, Reason, Result,
     deployments::{ManagedResource, StateVersion},
     names::DeploymentName,
+    runs::RunKind,
     state::{GraphFormat, StateLock},
 };
 use freehold_proto::deployments::v1 as pb;
-use freehold_service::state;
+use freehold_service::{runs, state};
 use futures::{Stream, stream};
 use tonic::{Request, Response, Status};
 
-use super::{Wire, parse, render, write};
+use super::{
+    Wire, parse, render,
+    runs::{message, start},
+    write,
+};
 
 /// Bytes of one piece of a state.
 const PIECE: usize = 256 << 10;
@@ -156,6 +161,21 @@ impl pb::state_service_server::StateService for Wire {
             let parent = parse::name("parent", &body.parent)?;
             state::unlock(&self.app, &caller, &parent, &body.lock_id, &write).await?;
             Ok(pb::UnlockStateResponse {})
+        })
+        .await
+    }
+
+    async fn restore_state(
+        &self,
+        request: Request<pb::RestoreStateRequest>,
+    ) -> Result<Response<pb::RestoreStateResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let (write, cmd) = parse::both(
+                write(&body, &body.request_id, false, ""),
+                start(&body.parent, RunKind::Repair, body.serial, body.auto_apply, body.keep_queued, body.message),
+            )?;
+            let run = runs::start(&self.app, &caller, cmd, &write).await?;
+            Ok(pb::RestoreStateResponse { run: Some(message(&run)) })
         })
         .await
     }
