@@ -388,7 +388,7 @@ async fn terraform_keeps_its_state_here(database: Database) {
     let ada = Https::of(&world, "acme-ada");
     assert_eq!(ada.lock("of-ada").await.status, 200);
     let (well, said) = by_hand.run("apply -input=false -auto-approve").await;
-    assert!(!well && said.contains("Error acquiring the state lock") && said.contains("users/ada"), "{said}");
+    assert!(!well && said.contains("Error acquiring the state lock") && said.contains("ID=of-ada"), "{said}");
     by_hand.ok("force-unlock -force of-ada").await;
     assert_eq!(ada.write("of-ada", &content(99, "l", "")).await.status, 409);
     by_hand.ok("apply -input=false -auto-approve").await;

@@ -240,7 +240,7 @@ async fn a_run_whose_lock_is_broken_ends_and_writes_no_more(database: Database) 
     assert_eq!((broken.run.as_deref(), run.outcome), (Some(run.name.as_str()), Some(RunOutcome::Lost)), "{run:?}");
     assert_eq!(run.error.as_ref().map(|error| error.code.as_str()), Some("lock-broken"));
     assert_eq!(state_of(&middle.world).await, DeploymentState::Partial);
-    assert!(run.steps.iter().any(|step| step.address == "terraform_data.slow" && step.state == StepState::Unknown));
+    assert!(run.steps.iter().any(|step| step.address == "terraform_data.slow" && step.state == StepState::Unclear));
 
     // Its runner finds out, and takes the next one; what it did meanwhile is not taken for true.
     let versions = || async { state.list_versions("shop/dev/web").collect_up_to(500).await.expect("versions").len() };
