@@ -256,8 +256,10 @@ fn locked(status: &Status) -> Refusal {
     let details = status.get_error_details();
     let facts = details.error_info().map(|info| info.metadata.clone()).unwrap_or_default();
     let fact = |name: &str| facts.get(name).cloned().unwrap_or_default();
+    // Of all this the program shows the id, so a run is told by it, too.
+    let id = Some(fact("lock_id")).filter(|id| !id.is_empty()).unwrap_or_else(|| fact("operation"));
     let holder = json!({
-        "ID": fact("lock_id"), "Operation": fact("operation"), "Info": status.message(), "Who": fact("principal"),
+        "ID": id, "Operation": fact("operation"), "Info": status.message(), "Who": fact("principal"),
         "Version": "", "Created": fact("create_time"), "Path": "",
     });
     Box::new(json_body(StatusCode::LOCKED, holder.to_string().into_bytes()))

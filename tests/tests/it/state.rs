@@ -212,7 +212,15 @@ async fn a_state_is_written_by_its_holder_only(database: Database) {
         assert_eq!(may_not.status, 403, "{method} without the permission: {may_not:?}");
     }
 
-    // One at a time.
+    // One at a time, whoever races.
+    let racing = ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7"];
+    let answers = futures::future::join_all(racing.map(|id| ci.lock(id))).await;
+    let won: Vec<&str> = racing.iter().zip(&answers).filter(|(_, answer)| answer.status == 200).map(|(id, _)| *id).collect();
+    let [winner] = won[..] else { panic!("{answers:?}") };
+    for lost in answers.iter().filter(|answer| answer.status != 200) {
+        assert_eq!((lost.status, lost.json()["ID"].as_str()), (423, Some(winner)), "{lost:?}");
+    }
+    assert_eq!(ci.unlock(winner).await.status, 200);
     assert_eq!(ci.lock("one").await.status, 200);
     assert_eq!(ci.lock("one").await.status, 200, "a repeat is the same");
     let second = ada.lock("two").await;

@@ -233,6 +233,7 @@ both_databases!(a_runner_that_was_frozen_takes_its_apply_up_again);
 async fn a_run_whose_lock_is_broken_ends_and_writes_no_more(database: Database) {
     let middle = Middle::new(database).await;
     let state = middle.world.admin.state();
+    assert!(state.lock("shop/dev/web").send().await.expect_err("the run has it").is_aborted());
     let other = state.break_lock("shop/dev/web", "a mistake").only("another").send().await.expect("nothing to break");
     assert_eq!((other.lock.is_none(), other.run), (true, None));
     let broken = state.break_lock("shop/dev/web", "its machine burns").send().await.expect("broken");
