@@ -132,7 +132,7 @@ pub use runner_pools::{
     ResumeRunner, RevokeRegistrationToken, Runner, RunnerPool, RunnerPools, RunnerState, SandboxLevel, UpdateRunnerPool,
 };
 pub use runs::{
-    ApplyRun, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan, PlanDeployment, RejectRun,
+    ApplyRun, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan, PlanDeployment, RejectRun, RestoreState,
     RollbackDeployment, Run, RunError, RunKind, RunOutcome, RunPhase, Runs, WaitingOn, WaitingReason, WithdrawApproval,
 };
 pub use server_info::{GetServerInfo, ServerInfo};
@@ -141,8 +141,8 @@ pub use service_accounts::{
     ServiceAccount, ServiceAccounts, WorkloadIdentity,
 };
 pub use state::{
-    BreakStateLock, DeploymentOutput, DownloadState, GetResourceGraph, GetStateVersion, GraphFormat, ImportState, ListOutputs,
-    LockState, ManagedResource, State, StateLock, StateVersion, UnlockState, WriteState,
+    BreakStateLock, BrokenLock, DeploymentOutput, DownloadState, GetResourceGraph, GetStateVersion, GraphFormat, ImportState,
+    ListOutputs, LockState, ManagedResource, State, StateLock, StateVersion, UnlockState, WriteState,
 };
 pub use steps::{RunStep, StepState};
 pub use stub::Stub;

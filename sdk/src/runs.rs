@@ -38,6 +38,8 @@ resource! {
         blueprint_version: String,
         /// The revision a rollback goes back to.
         target_revision: Option<i64>,
+        /// Version of the state that a repair writes again; absent for other kinds.
+        target_state_serial: Option<i64>,
         /// Applies without approval where none is needed.
         auto_apply: bool,
         /// Digest of the plan, `sha256:…`; absent before there is one.
@@ -116,6 +118,8 @@ values! {
         Rollback = 4 "ROLLBACK",
         /// Looks whether reality still is as it was made.
         Drift = 5 "DRIFT",
+        /// Writes an earlier version of the state again.
+        Repair = 6 "REPAIR",
     }
 }
 
@@ -302,6 +306,18 @@ impl Runs {
         let request = pb::RollbackDeploymentRequest { revision, request_id: new_id(), ..Default::default() };
         let call = Call::new(&self.core, request);
         RollbackDeployment { call: call.name(Kind::Deployment, deployment.as_ref(), |request, name| request.name = name) }
+    }
+
+    /// Starts a run that writes an earlier version of the state again, with a plan that says what an apply would do with it, and its own
+    /// approval. Nothing that is real is changed.
+    ///
+    /// # Errors
+    /// [`is_invalid_argument`](crate::Error::is_invalid_argument) when there is no such version, or it is the newest one,
+    /// [`is_failed_precondition`](crate::Error::is_failed_precondition) when its content is not kept.
+    pub fn restore_state(&self, deployment: impl AsRef<str>, serial: i64) -> RestoreState {
+        let request = pb::RestoreStateRequest { serial, request_id: new_id(), ..Default::default() };
+        let call = Call::new(&self.core, request);
+        RestoreState { call: call.name(Kind::Deployment, deployment.as_ref(), |request, name| request.parent = name) }
     }
 
     /// Starts a run that looks whether reality still is as it was made; it changes nothing.
@@ -503,7 +519,14 @@ run_request! {
         "/freehold.deployments.v1.RunService/RollbackDeployment", pb::RollbackDeploymentResponse
 }
 options!(RollbackDeployment: request_id);
-start_options!(PlanDeployment, DestroyDeployment, RollbackDeployment);
+
+run_request! {
+    /// A run to start; see [`Runs::restore_state`].
+    RestoreState(pb::RestoreStateRequest) =
+        "/freehold.deployments.v1.StateService/RestoreState", pb::RestoreStateResponse
+}
+options!(RestoreState: request_id);
+start_options!(PlanDeployment, DestroyDeployment, RollbackDeployment, RestoreState);
 
 run_request! {
     /// A run to start; see [`Runs::detect_drift`].

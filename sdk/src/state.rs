@@ -170,12 +170,12 @@ impl State {
         ImportState { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
     }
 
-    /// Takes the hold on a state, to change it by hand: the id is of your choice, for example a UUID, and a repeat with it succeeds.
+    /// Takes the hold on a state, to change it by hand; the answer has the id of the lock, which is a new one unless you choose it.
     ///
     /// # Errors
     /// [`is_aborted`](crate::Error::is_aborted) while a run or somebody else holds it.
-    pub fn lock(&self, deployment: impl AsRef<str>, id: impl Into<String>) -> LockState {
-        let lock = pb::StateLock { id: id.into(), ..Default::default() };
+    pub fn lock(&self, deployment: impl AsRef<str>) -> LockState {
+        let lock = pb::StateLock { id: new_id(), ..Default::default() };
         let request = pb::LockStateRequest { lock: Some(lock), request_id: new_id(), ..Default::default() };
         let call = Call::new(&self.core, request);
         LockState { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
@@ -202,7 +202,8 @@ impl State {
         WriteState { call: call.name(Kind::Deployment, deployment.as_ref(), |request, parent| request.parent = parent) }
     }
 
-    /// Takes the hold on a state from whoever has it: what that one still writes is refused.
+    /// Takes the hold on a state from whoever has it: what that one still writes is refused. A run that is changing the deployment
+    /// loses its lease, and ends as lost.
     ///
     /// # Errors
     /// [`is_permission_denied`](crate::Error::is_permission_denied).
@@ -231,6 +232,14 @@ request! {
         "/freehold.deployments.v1.StateService/LockState", pb::LockStateResponse { lock }
 }
 
+impl LockState {
+    /// With this id, of up to 128 printable characters; a repeat with it succeeds.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.call.request.lock.get_or_insert_default().id = id.into();
+        self
+    }
+}
+
 request! {
     /// A hold to let go; see [`State::unlock`].
     UnlockState(pb::UnlockStateRequest) -> () =
@@ -243,11 +252,28 @@ request! {
         "/freehold.deployments.v1.StateService/WriteState", pb::WriteStateResponse { state_version }
 }
 
+resource! {
+    /// What was taken from whoever had it.
+    BrokenLock = pb::BreakStateLockResponse {
+        /// The lock; absent when nobody held one.
+        lock: Option<StateLock>,
+        /// The run that was ended; absent when none was changing the deployment.
+        run: Option<String>,
+    }
+}
+
 request! {
     /// A hold to break; see [`State::break_lock`].
-    BreakStateLock(pb::BreakStateLockRequest) -> Option<StateLock> =
-        "/freehold.deployments.v1.StateService/BreakStateLock",
-        |answer: pb::BreakStateLockResponse| Ok(answer.lock.map(Lift::lift))
+    BreakStateLock(pb::BreakStateLockRequest) -> BrokenLock =
+        "/freehold.deployments.v1.StateService/BreakStateLock", |answer: pb::BreakStateLockResponse| Ok(answer.lift())
+}
+
+impl BreakStateLock {
+    /// Only the lock with this id, and no run.
+    pub fn only(mut self, lock_id: impl Into<String>) -> Self {
+        self.call.request.lock_id = lock_id.into();
+        self
+    }
 }
 
 /// A state to download; see [`State::download`].

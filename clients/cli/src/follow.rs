@@ -46,7 +46,7 @@ async fn decide(run: RunHandle, yes: bool, screen: &mut Screen) -> Result<Option
     }
     let waits = run.run().phase == RunPhase::AwaitingApproval;
     let others = waits && run.run().approval_required && !may_approve_own(run.run());
-    screen.aside(&plan(&run.plan().await?), !yes && !others)?;
+    screen.aside(&text(run.run(), &run.plan().await?), !yes && !others)?;
     if others {
         let name = short(&run.run().name);
         screen.text(run.run(), || {
@@ -68,6 +68,24 @@ async fn decide(run: RunHandle, yes: bool, screen: &mut Screen) -> Result<Option
     }
     let written = lines_so_far(&run).await?;
     Ok(Some((run.apply().send().await?, written)))
+}
+
+/// Follows a run to its plan, and answers it if there is nothing to do. Otherwise the plan is shown, and the run is cancelled: it is a
+/// failure. So is Ctrl-C.
+pub(crate) async fn expect_nothing_to_do(run: RunHandle, patience: Patience, screen: &mut Screen) -> Result<RunHandle, Failure> {
+    screen.note(&format!("run {}", short(&run.run().name)));
+    let name = run.run().name.clone();
+    let planned = match attend(&name, patience.until(), follow_until(run.clone(), RunPhase::AwaitingApproval, screen)).await {
+        Err(Failure::Interrupted(_)) => return Err(Failure::Interrupted(give_up(&run).await)),
+        planned => planned?,
+    };
+    if planned.run().is_done() {
+        planned.clone().into_result()?;
+        return Ok(planned);
+    }
+    screen.aside(&plan(&planned.plan().await?), false)?;
+    let what = give_up(&planned).await;
+    Err(Failure::Found(format!("the plan is not empty, it says what differs; {what}")))
 }
 
 /// Whether the author of a run may approve it. Where the server does not say, trying tells.
@@ -202,7 +220,17 @@ pub(crate) async fn look(run: RunHandle, patience: Patience, screen: &mut Screen
 
 /// What a run would do, or what it found.
 pub(crate) fn text(run: &Run, found: &RunPlan) -> String {
-    if run.kind == RunKind::Drift { drift(found) } else { plan(found) }
+    match run.kind {
+        RunKind::Drift => drift(found),
+        RunKind::Repair => {
+            let serial = run.target_state_serial.unwrap_or_default();
+            format!(
+                "Version {serial} of the state is written again, and nothing else is done. With it, this is to be done next:\n\n{}",
+                plan(found)
+            )
+        }
+        _ => plan(found),
+    }
 }
 
 /// Follows phases, and the log after the lines that were `written` before, to the end.
@@ -285,6 +313,9 @@ fn summary(run: &Run) -> String {
     let plan = run.plan_summary.unwrap_or_default();
     match run.outcome {
         Some(RunOutcome::NoChanges) => "No changes. What is there is as it should be.\n".to_owned(),
+        Some(RunOutcome::Succeeded) if run.kind == RunKind::Repair => {
+            "The state is restored; plan to go on from it.\n".to_owned()
+        }
         Some(RunOutcome::Succeeded) => {
             let (created, destroyed) = (plan.create + plan.replace, plan.delete + plan.replace);
             format!("Done: {created} created, {} changed, {destroyed} destroyed.\n", plan.update)

@@ -56,6 +56,14 @@ pub(crate) fn text(path: &Path) -> Result<String, Failure> {
     text.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
+/// The bytes of a file, or of standard input for `-`.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read =
+        if path == Path::new("-") { io::Read::read_to_end(&mut io::stdin(), &mut bytes).map(|_| bytes) } else { fs::read(path) };
+    read.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+}
+
 fn object(path: &Path) -> Result<Map<String, Value>, Failure> {
     let wrong = |why: String| Failure::usage(format!("{}: {why}", path.display()));
     match document::read(&text(path)?).map_err(|error| wrong(format!("neither JSON nor YAML with the inputs: {error}")))? {
@@ -81,15 +89,35 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 /// Most files and bytes that a blueprint may have.
 const MOST: (usize, usize) = (200, 1 << 20);
 
-/// Reads the files of a blueprint: all of a directory but hidden ones and links, in the order of their paths.
+/// The file that describes a blueprint.
+pub(crate) const DOCUMENT: &str = "blueprint.yaml";
+
+/// The hidden file that is part of a blueprint: checksums of the providers of a module of Terraform.
+const PROVIDERS: &str = ".terraform.lock.hcl";
+
+/// Reads the files of a blueprint; see [`files_of`].
 pub(crate) fn blueprint_files(dir: &Path) -> Result<Vec<BlueprintFile>, Failure> {
-    let mut files = Vec::new();
-    let mut bytes = 0;
-    collect(dir, "", &mut files, &mut bytes)?;
-    if !files.iter().any(|file| file.path == "blueprint.yaml") {
+    let files = files_of(dir)?;
+    if !files.iter().any(|file| file.path == DOCUMENT) {
         return Err(Failure::usage(format!("{} holds no blueprint.yaml; name the directory of a blueprint", dir.display())));
     }
     Ok(files)
+}
+
+/// Reads all files of a directory in the order of their paths, but for hidden ones, links, and what Terraform keeps beside a module:
+/// its states, and files of values, which are inputs of each deployment and may be secret.
+pub(crate) fn files_of(dir: &Path) -> Result<Vec<BlueprintFile>, Failure> {
+    let mut files = Vec::new();
+    let mut bytes = 0;
+    collect(dir, "", &mut files, &mut bytes)?;
+    Ok(files)
+}
+
+/// Whether a file or folder is no part of a blueprint, by its name.
+fn is_left_out(name: &str) -> bool {
+    let is_state = name.ends_with(".tfstate") || name.contains(".tfstate.");
+    let is_values = name.ends_with(".tfvars") || name.ends_with(".tfvars.json");
+    name != PROVIDERS && (name.starts_with('.') || is_state || is_values)
 }
 
 fn collect(dir: &Path, prefix: &str, files: &mut Vec<BlueprintFile>, bytes: &mut usize) -> Result<(), Failure> {
@@ -98,7 +126,7 @@ fn collect(dir: &Path, prefix: &str, files: &mut Vec<BlueprintFile>, bytes: &mut
     let mut entries: Vec<_> =
         entries.into_iter().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry)).collect();
     entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-    for (name, entry) in entries.into_iter().filter(|(name, _)| !name.starts_with('.')) {
+    for (name, entry) in entries.into_iter().filter(|(name, _)| !is_left_out(name)) {
         let kind = entry.file_type().map_err(|error| unreadable(&entry.path(), error))?;
         let path = format!("{prefix}{name}");
         if kind.is_dir() {
@@ -155,14 +183,15 @@ mod tests {
     }
 
     #[test]
-    fn a_blueprint_is_its_directory_without_hidden_files() {
+    fn a_blueprint_is_its_directory_without_what_is_hidden_or_terraforms_own() {
         let dir = tempfile::tempdir().expect("a directory");
         assert!(blueprint_files(dir.path()).expect_err("no blueprint").to_string().contains("blueprint.yaml"));
-        for path in ["blueprint.yaml", "files/b.txt", "files/a.txt", ".git/config"] {
+        let left_out = [".git/config", "terraform.tfstate", "terraform.tfstate.backup", "secret.auto.tfvars", ".terraform/x"];
+        for path in ["blueprint.yaml", "files/b.txt", "files/a.txt", ".terraform.lock.hcl"].into_iter().chain(left_out) {
             fs::create_dir_all(dir.path().join(path).parent().expect("a parent")).expect("a directory");
             fs::write(dir.path().join(path), path).expect("a file");
         }
         let paths: Vec<_> = blueprint_files(dir.path()).expect("files").into_iter().map(|file| file.path).collect();
-        assert_eq!(paths, ["blueprint.yaml", "files/a.txt", "files/b.txt"]);
+        assert_eq!(paths, [".terraform.lock.hcl", "blueprint.yaml", "files/a.txt", "files/b.txt"]);
     }
 }

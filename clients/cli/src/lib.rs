@@ -17,6 +17,7 @@ mod plan;
 mod screen;
 mod show;
 mod table;
+mod terraform;
 mod yaml;
 
 pub use clap_complete::Shell;
@@ -30,6 +31,7 @@ use commands::{
     deployments::DeploymentCommand,
     drift::DriftCommand,
     environments::EnvironmentCommand,
+    import::ImportCommand,
     operations::OperationCommand,
     projects::ProjectCommand,
     quotas::QuotaCommand,
@@ -37,6 +39,7 @@ use commands::{
     runner_pools::RunnerPoolCommand,
     runs::RunCommand,
     service_accounts::ServiceAccountCommand,
+    state::StateCommand,
     tenants::TenantCommand,
     users::UserCommand,
 };
@@ -157,6 +160,12 @@ pub enum Command {
     /// What is not as it was made: found on schedule, taken by somebody, put right or accepted
     #[command(subcommand)]
     Drift(DriftCommand),
+    /// What deployments have made: its versions, downloads, locks, resources and their graph
+    #[command(subcommand)]
+    State(StateCommand),
+    /// Brings what was made without Freehold under its care
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Runs of deployments: shop/dev/web/RUN
     #[command(subcommand)]
     Run(RunCommand),

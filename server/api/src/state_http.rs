@@ -8,8 +8,8 @@
 //! |---|---|---|
 //! | `GET` | DownloadState | 200 with the state; 404 when there is none yet |
 //! | `LOCK` | LockState | 200; 423 with who holds it |
-//! | `POST ?ID=lock` | WriteState | 200; 409 when the lock is not held any more, or the state is of another lineage or older |
-//! | `UNLOCK` | UnlockState; without a lock in its body, as `force-unlock` sends it, BreakStateLock | 200; 409 |
+//! | `POST ?ID=lock` | WriteState, if it is what `Content-MD5` says | 200; 409 when the lock is not held any more, or the state is of another lineage or older |
+//! | `UNLOCK` | UnlockState; BreakStateLock for `force-unlock`, which sends no lock, or nothing of it but its id | 200; 409 |
 //!
 //! Who calls says a client certificate, or HTTP Basic with an API key or a token as the password; the name is not looked at.
 
@@ -30,6 +30,7 @@ use freehold_proto::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
+use md5::{Digest as _, Md5};
 use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Code, Status, body::Body};
@@ -87,6 +88,7 @@ async fn answer(stack: Stack, request: Request) -> Result<Response, Refusal> {
         "GET" => call.download(parent).await,
         "POST" => {
             let lock_id = query.split('&').find_map(|pair| pair.strip_prefix("ID=")).unwrap_or_default().to_owned();
+            expect_digest(&call.parts.headers, &body)?;
             let write = WriteStateRequest { parent, lock_id, content: body.to_vec(), request_id: String::new() };
             call.make("WriteState", &write).await.map(|_| done())
         }
@@ -96,16 +98,7 @@ async fn answer(stack: Stack, request: Request) -> Result<Response, Refusal> {
                 .await
                 .map(|_| done())
         }
-        "UNLOCK" if body.is_empty() || &*body == b"null" => {
-            let reason = "force-unlock of Terraform or OpenTofu".to_owned();
-            call.make("BreakStateLock", &BreakStateLockRequest { parent, reason, request_id: String::new() })
-                .await
-                .map(|_| done())
-        }
-        "UNLOCK" => {
-            let unlock = UnlockStateRequest { parent, lock_id: lock_id(&body)?, request_id: String::new() };
-            call.make("UnlockState", &unlock).await.map(|_| done())
-        }
+        "UNLOCK" => call.unlock(parent, &body).await,
         "DELETE" => Err(text(StatusCode::METHOD_NOT_ALLOWED, "a state is not deleted; destroy or delete the deployment")),
         _ => Err(text(StatusCode::METHOD_NOT_ALLOWED, "GET, POST, LOCK and UNLOCK are understood")),
     }
@@ -120,6 +113,22 @@ struct Call {
 impl Call {
     async fn make(&self, method: &str, message: &impl Message) -> Result<Bytes, Refusal> {
         call(&self.stack, &self.parts, &format!("{SERVICE}/{method}"), message).await.map_err(|status| refusal(method, &status))
+    }
+
+    /// Lets go of a lock. Who sends no more of it than its id has not taken it in the same breath: that is `force-unlock`, which wants
+    /// it gone whosever it is.
+    async fn unlock(&self, parent: String, body: &[u8]) -> Result<Response, Refusal> {
+        let lock_id = if body.is_empty() || body == b"null" { String::new() } else { lock_id(body)? };
+        if !lock_id.is_empty() {
+            let unlock = UnlockStateRequest { parent: parent.clone(), lock_id: lock_id.clone(), request_id: String::new() };
+            match self.make("UnlockState", &unlock).await {
+                Err(refused) if refused.status() == StatusCode::CONFLICT && !names_holder(body) => {}
+                done_or_refused => return done_or_refused.map(|_| done()),
+            }
+        }
+        let reason = "force-unlock of Terraform or OpenTofu".to_owned();
+        let broken = BreakStateLockRequest { parent, reason, lock_id, request_id: String::new() };
+        self.make("BreakStateLock", &broken).await.map(|_| done())
     }
 
     async fn download(&self, parent: String) -> Result<Response, Refusal> {
@@ -206,6 +215,24 @@ fn lock_id(body: &[u8]) -> Result<String, Refusal> {
     id.map(str::to_owned).ok_or_else(|| text(StatusCode::BAD_REQUEST, "the body is the JSON of a lock, with its ID"))
 }
 
+/// Whether a lock says who took it.
+fn names_holder(body: &[u8]) -> bool {
+    let lock: Value = serde_json::from_slice(body).unwrap_or_default();
+    ["Operation", "Who"].iter().any(|field| lock.get(field).and_then(Value::as_str).is_some_and(|text| !text.is_empty()))
+}
+
+/// Fails unless the body is what `Content-MD5` says, where it says something (RFC 1864): a state that was damaged on its way would
+/// be kept for good.
+fn expect_digest(headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
+    match headers.get("content-md5") {
+        Some(told) if told.as_bytes() != STANDARD.encode(Md5::digest(body)).as_bytes() => Err(text(
+            StatusCode::BAD_REQUEST,
+            "the state is not what its Content-MD5 says: it was damaged on its way; send it again",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// A refusal as the program understands it.
 fn refusal(method: &str, status: &Status) -> Refusal {
     let code = match status.code() {
@@ -229,8 +256,10 @@ fn locked(status: &Status) -> Refusal {
     let details = status.get_error_details();
     let facts = details.error_info().map(|info| info.metadata.clone()).unwrap_or_default();
     let fact = |name: &str| facts.get(name).cloned().unwrap_or_default();
+    // Of all this the program shows the id, so a run is told by it, too.
+    let id = Some(fact("lock_id")).filter(|id| !id.is_empty()).unwrap_or_else(|| fact("operation"));
     let holder = json!({
-        "ID": fact("lock_id"), "Operation": fact("operation"), "Info": status.message(), "Who": fact("principal"),
+        "ID": id, "Operation": fact("operation"), "Info": status.message(), "Who": fact("principal"),
         "Version": "", "Created": fact("create_time"), "Path": "",
     });
     Box::new(json_body(StatusCode::LOCKED, holder.to_string().into_bytes()))

@@ -225,6 +225,7 @@ pub static TENANT_PERMISSIONS: &[&str] = &[
     "deployments.state.import",
     "deployments.state.list",
     "deployments.state.lock",
+    "deployments.state.restore",
     "deployments.state.write",
     "iam.apiKeys.create",
     "iam.apiKeys.list",

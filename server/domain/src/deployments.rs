@@ -49,6 +49,9 @@ pub struct Deployment {
     /// Who holds its state to change it by hand.
     #[serde(default)]
     pub state_lock: Option<StateLock>,
+    /// Id of the hold that was broken last; nobody takes one with it again.
+    #[serde(default)]
+    pub broken_lock: Option<String>,
     /// What it needs beside the deployments whose outputs are its inputs.
     #[serde(default)]
     pub depends_on: Vec<DeploymentName>,
@@ -154,6 +157,7 @@ impl Deployment {
             auto_apply: false,
             state_serial: 0,
             state_lock: None,
+            broken_lock: None,
             drift: DriftStatus::default(),
             drift_policy: None,
             depends_on: Vec::new(),
@@ -213,7 +217,7 @@ impl Deployment {
                 .with("allowed_states", "an end that is still to come"));
         }
         let (why, allowed) = match self.state {
-            DeploymentState::Quarantined => (
+            DeploymentState::Quarantined if kind != RunKind::Repair => (
                 "its state is missing or is not what was written, so nobody knows what exists; restore or import the state, or \
                  abandon the deployment",
                 "NEW, ACTIVE, PARTIAL, DESTROYED",

@@ -185,7 +185,7 @@ impl Explanation {
                 BlockerKind::Principal,
                 &lock.principal,
                 format!("it holds the state since {} with the lock {}", lock.create_time, lock.id),
-                format!("freehold state unlock {deployment} --force --reason TEXT"),
+                format!("freehold state break-lock {deployment} --lock {} --reason TEXT", lock.id),
             ),
             Hindrance::Protected(deployment) => self.protected(deployment),
         }
@@ -360,6 +360,7 @@ fn next(facts: &Facts) -> String {
     let planned = match run.kind {
         RunKind::Plan => "and it ends with the plan",
         RunKind::Drift => "and it ends with what was found",
+        RunKind::Repair => "which somebody has to agree to before the state is written",
         _ if run.auto_apply && !run.needs_approval() => "which is then applied unless there is nothing to do",
         _ if run.needs_approval() => "which waits for an approval unless there is nothing to do",
         _ => "which somebody has to have applied unless there is nothing to do",

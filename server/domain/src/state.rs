@@ -8,6 +8,7 @@ use crate::{
     access::Principal,
     deployments::{Deployment, DeploymentState, ManagedResource},
     error::{Error, Reason, Result},
+    fault,
     time::Timestamp,
 };
 
@@ -17,8 +18,8 @@ pub const MAX_LOCK_INFO: usize = 4096;
 /// Somebody's hold on a state, to change it by hand. Runs wait for its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateLock {
-    /// Chosen by the holder; whoever has it may write and let go. It is what a write is fenced by: after the lock was broken,
-    /// writes with it are refused.
+    /// Chosen by the holder. It is what a write is fenced by: after the lock was broken, writes with it are refused, and so is
+    /// taking it again. It is no secret, so only its holder may use it.
     pub id: String,
     /// What the holder says of itself: JSON, as Terraform sends it.
     pub info: String,
@@ -42,8 +43,14 @@ impl Deployment {
         }
         self.expect_no_run()?;
         match &self.state_lock {
-            Some(held) if held.id == lock.id && held.principal == lock.principal => Ok(()),
+            Some(held) if held.is(&lock.id, &lock.principal) => Ok(()),
             Some(held) => Err(held.refusal()),
+            // A request to take it that was overtaken by the break would bring back what was broken.
+            None if self.broken_lock.as_ref() == Some(&lock.id) => Err(Error::new(
+                Reason::StateNotAllowed,
+                "the lock with this id was broken; read the state again and take a lock with another id",
+            )
+            .with("state", "broken")),
             None => {
                 self.state_lock = Some(lock);
                 Ok(())
@@ -53,10 +60,10 @@ impl Deployment {
 
     /// Lets go of the state. Letting go of what nobody holds succeeds, so that a repeat does.
     ///
-    /// Fails with `OPERATION_IN_PROGRESS` when somebody else holds it.
-    pub fn unlock_state(&mut self, id: &str) -> Result<()> {
+    /// Fails with `OPERATION_IN_PROGRESS` when somebody else holds it, or another lock is held.
+    pub fn unlock_state(&mut self, id: &str, by: &Principal) -> Result<()> {
         match &self.state_lock {
-            Some(held) if held.id != id => Err(held.refusal()),
+            Some(held) if !held.is(id, by) => Err(held.refusal()),
             _ => {
                 self.state_lock = None;
                 Ok(())
@@ -64,11 +71,30 @@ impl Deployment {
         }
     }
 
-    /// Fails unless a write with this lock may be made.
-    pub fn expect_state_lock(&self, id: &str) -> Result<()> {
+    /// Takes the hold from whoever has it; answers whose it was. With an id, only if it is that one.
+    ///
+    /// Fails with `OPERATION_IN_PROGRESS` when another lock is held than the one with this id.
+    pub fn break_state_lock(&mut self, id: &str) -> Result<Option<StateLock>> {
+        match &self.state_lock {
+            Some(held) if !id.is_empty() && held.id != id => Err(held.refusal()),
+            _ => {
+                let broken = self.state_lock.take();
+                if let Some(lock) = &broken {
+                    self.broken_lock = Some(lock.id.clone());
+                }
+                Ok(broken)
+            }
+        }
+    }
+
+    /// Fails unless this caller may make a write with this lock.
+    pub fn expect_state_lock(&self, id: &str, by: &Principal) -> Result<()> {
+        if fault::mutant("state-lock") {
+            return Ok(());
+        }
         self.expect_no_run()?;
         match &self.state_lock {
-            Some(held) if held.id == id => Ok(()),
+            Some(held) if held.is(id, by) => Ok(()),
             Some(held) => Err(held.refusal()),
             None => Err(Error::new(
                 Reason::StateNotAllowed,
@@ -105,6 +131,10 @@ impl Deployment {
 }
 
 impl StateLock {
+    fn is(&self, id: &str, by: &Principal) -> bool {
+        self.id == id && self.principal == *by
+    }
+
     fn refusal(&self) -> Error {
         let Self { id, principal, create_time, .. } = self;
         Error::new(

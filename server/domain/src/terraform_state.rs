@@ -83,6 +83,35 @@ impl TerraformState {
         Ok(state)
     }
 
+    /// The same state with another serial; nothing else of it is touched, since what this does not know may matter.
+    pub fn with_serial(bytes: &[u8], serial: u64) -> Option<Vec<u8>> {
+        let (mut depth, mut in_text, mut escaped, mut begin) = (0_u32, false, false, 0);
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if in_text => escaped = true,
+                b'"' => {
+                    in_text = !in_text;
+                    if in_text {
+                        begin = at;
+                    }
+                }
+                _ if in_text => {}
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.checked_sub(1)?,
+                b':' if depth == 1 && bytes.get(begin..)?.starts_with(b"\"serial\"") => {
+                    let rest = bytes.get(at + 1..)?;
+                    let from = rest.iter().position(|byte| !byte.is_ascii_whitespace())?;
+                    let digits = rest.get(from..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                    let (before, after) = (bytes.get(..at + 1 + from)?, rest.get(from + digits..)?);
+                    return (digits > 0).then(|| [before, serial.to_string().as_bytes(), after].concat());
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
     /// The managed resources in it, in the order of their addresses.
     pub fn managed(&self) -> Vec<ManagedResource> {
         let managed = self.resources.iter().filter(|resource| resource.mode == "managed");
@@ -147,6 +176,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn only_the_serial_of_the_state_itself_is_another() {
+        let text = r#"{"lineage": "\"serial\": 1", "outputs": {"serial": 2}, "serial" : 17, "x": 1.10}"#;
+        let changed = TerraformState::with_serial(text.as_bytes(), 99).expect("it has one");
+        assert_eq!(String::from_utf8(changed).expect("text"), text.replace("17", "99"));
+        for text in ["{}", r#"{"a": {"serial": 1}}"#, r#"{"serial": "1"}"#, "}", "[1"] {
+            assert_eq!(TerraformState::with_serial(text.as_bytes(), 99), None, "{text}");
+        }
+    }
 
     #[test]
     fn addresses_outputs_and_secrets_are_found() {

@@ -36,7 +36,7 @@ use crate::{
     runners::expect_fit,
     runs::{advance, advance_with, deployment_of, find, woken},
     seal::SealedPlace,
-    state::{NewState, Writer, write_state},
+    state::{self, NewState, Writer, write_state},
 };
 
 /// Lines of log that are kept of one run.
@@ -204,6 +204,12 @@ pub(crate) async fn claim(
     if refusal.is_none() && deployment.is_some() {
         refusal = approvals::hindrance(app, &mut tx, place, &run).await?;
     }
+    let mut deployment = deployment;
+    if refusal.is_none() && run.kind == RunKind::Repair && deployment.is_some() {
+        // There is nothing to do outside, so no runner is needed for it.
+        refusal = Some(state::restore(app, &mut tx, place, &run).await?);
+        deployment = Some(deployment_of(&mut tx, place, &run).await?);
+    }
     let waits = matches!(refusal, Some(RunEvent::WaitsFor(_)));
     let event = refusal.unwrap_or_else(|| RunEvent::Claimed { runner: runner.clone(), ask });
     let claimed = matches!(event, RunEvent::Claimed { .. });
@@ -247,7 +253,8 @@ async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job
         let deployment = deployment_of(db, place, &run).await?;
         let version = blueprint_versions::get(db, place.scope, &run.blueprint_version).await?;
         let version = version.ok_or_else(|| Error::internal(format!("{} is gone", run.blueprint_version)))?;
-        let state = app.open(db, place, run.deployment, Kind::State, deployment.state_serial).await?;
+        let base = if run.kind == RunKind::Repair { run.target_state } else { deployment.state_serial };
+        let state = app.open(db, place, run.deployment, Kind::State, base).await?;
         Work::Plan(Box::new(PlanWork {
             destroy: run.kind == RunKind::Destroy,
             files: blueprints::encoded_files(app, db, place, version.uid()).await?,

@@ -209,7 +209,7 @@ async fn expire(app: &App, tx: &mut Tx, place: &Place, deployment: &mut Deployme
     let cmd = StartRun {
         name: deployment.name.clone(),
         kind: RunKind::Destroy,
-        revision: 0,
+        target: 0,
         auto_apply: true,
         keep_queued: false,
         message: format!("its time to live has ended at {end}"),

@@ -105,7 +105,11 @@ async fn outlook(app: &App, db: &mut Session, place: &Place, run: &Run) -> Resul
         let refused = RunError::new("not-runnable", error.message(), "", false);
         return Ok(Outlook::Ends(RunEvent::Refused(refused)));
     }
-    if own.state_serial > 0 && !payloads::exists(db, place.scope, run.deployment, Kind::State, own.state_serial).await? {
+    let repairs = run.kind == RunKind::Repair;
+    if !repairs
+        && own.state_serial > 0
+        && !payloads::exists(db, place.scope, run.deployment, Kind::State, own.state_serial).await?
+    {
         let why = format!("version {} of the state is missing, so nobody knows what exists", own.state_serial);
         let hint = "restore or import the state, or abandon the deployment";
         return Ok(Outlook::Ends(RunEvent::StateLost(RunError::new("state-missing", why, hint, false))));

@@ -24,6 +24,7 @@ use crate::{
     app::{App, Place, Write},
     approvals, dependencies, deployments as desired, drift, explain, receipts,
     resolution::{self, Made},
+    state,
 };
 
 /// How a run is begun.
@@ -32,8 +33,8 @@ use crate::{
 pub struct StartRun {
     pub name: DeploymentName,
     pub kind: RunKind,
-    /// For a rollback: the revision to go back to.
-    pub revision: i64,
+    /// For a rollback the revision to go back to, for a repair the version of the state.
+    pub target: i64,
     pub auto_apply: bool,
     /// Leaves older runs that wait where they are, instead of taking their place.
     pub keep_queued: bool,
@@ -53,6 +54,9 @@ pub async fn start(app: &App, caller: &Caller, cmd: StartRun, write: &Write) -> 
     let deployment = desired::find(&mut tx, &place, &cmd.name).await?;
     if cmd.kind == RunKind::Destroy {
         dependencies::expect_no_dependants(&mut tx, &place, &deployment, "destroy").await?;
+    }
+    if cmd.kind == RunKind::Repair {
+        state::expect_restorable(&mut tx, &place, &deployment, cmd.target).await?;
     }
     let environment = environment_of(&mut tx, &place, &cmd.name).await?;
     let beginning = Beginning { cmd, creator: caller.principal.clone(), mends: None };
@@ -116,7 +120,7 @@ pub(crate) async fn begin(
             blueprint_version_uid: version.uid(),
             inputs: subject.shown,
             engine: version.engine,
-            target_revision: cmd.revision,
+            target_revision: if cmd.kind == RunKind::Rollback { cmd.target } else { 0 },
             generation: deployment.generation,
             auto_apply: cmd.auto_apply || deployment.auto_apply && cmd.kind == RunKind::Apply && mends.is_none(),
             demand: Demand::of(environment),
@@ -128,6 +132,9 @@ pub(crate) async fn begin(
         now,
     );
     run.limited_to = mends;
+    if run.kind == RunKind::Repair {
+        run.target_state = cmd.target;
+    }
     // The deployment comes before its runs, as everywhere: who holds the one and wants the other never waits in a circle.
     deployment.last_run = Some(uid);
     if run.creator != Principal::Server && cmd.kind != RunKind::Drift {
@@ -185,12 +192,12 @@ struct Subject {
 async fn subject(app: &App, tx: &mut Tx, place: &Place, deployment: &Deployment, cmd: &StartRun, mends: bool) -> Result<Subject> {
     let number = match cmd.kind {
         RunKind::Apply | RunKind::Plan => mends.then_some(deployment.observed_revision),
-        RunKind::Rollback => Some(cmd.revision),
+        RunKind::Rollback => Some(cmd.target),
         RunKind::Destroy => {
             deployment.expect_unprotected()?;
             Some(deployment.observed_revision)
         }
-        RunKind::Drift => Some(deployment.observed_revision),
+        RunKind::Drift | RunKind::Repair => Some(deployment.observed_revision),
     };
     let revision = match number {
         Some(number) => deployments::get_revision(tx, place.scope, deployment.meta.uid, number).await?,

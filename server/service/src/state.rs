@@ -5,23 +5,26 @@ use freehold_domain::{
     access::{Caller, Principal},
     audit::Event,
     deployments::{Deployment, DeploymentState, ManagedResource, OutputValue, Outputs, StateVersion},
-    names::{DeploymentName, StateVersionName},
+    names::{DeploymentName, RunName, StateVersionName},
     quotas::Dimension,
-    runs::Run,
+    runs::{Run, RunError, RunEvent},
     state::{GraphFormat, StateLock, graph},
-    terraform_state::TerraformState,
+    terraform_state::{TerraformOutput, TerraformState},
     time::Uid,
 };
 use freehold_store::{
     RequestKey, Session, Tx, blueprint_versions, deployments, managed_resources,
     payloads::{self, Kind},
+    runs,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     app::{App, Place, Write},
     approvals::sha256,
     deployments as desired,
+    runs::{advance_with, woken},
 };
 
 /// The engine whose states are given and taken as they are.
@@ -123,13 +126,7 @@ pub async fn download(
     let gone = || Error::not_found(format!("{parent}/stateVersions/{serial}"));
     let version = deployments::get_state(&mut db, place.scope, deployment.meta.uid, serial).await?.ok_or_else(gone)?;
     let content = app.open(&mut db, &place, deployment.meta.uid, Kind::State, serial).await?;
-    let content = content.ok_or_else(|| {
-        Error::new(
-            Reason::StateNotAllowed,
-            "of the states in the middle of a run only the last one is kept; choose another version",
-        )
-        .with("state", "not kept")
-    })?;
+    let content = content.ok_or_else(not_kept)?;
     drop(db);
     // No audit, no secret.
     let mut tx = app.store.begin(caller, place.scope, &RequestKey { request_id: None, digest: [0; 32] }).await?;
@@ -172,26 +169,66 @@ pub async fn lock(
 
 /// Lets go of a state.
 pub async fn unlock(app: &App, caller: &Caller, parent: &DeploymentName, id: &str, write: &Write) -> Result<()> {
-    change(app, caller, parent, write, "deployment.state-unlocked", async |_, _, deployment| deployment.unlock_state(id)).await
+    change(app, caller, parent, write, "deployment.state-unlocked", async |_, _, deployment| {
+        deployment.unlock_state(id, &caller.principal)
+    })
+    .await
 }
 
-/// Takes the hold on a state from whoever has it: what that one still writes is refused. Answers whose it was.
+/// What was taken from whoever had it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Broken {
+    /// The hold of a person.
+    pub lock: Option<StateLock>,
+    /// The run that was changing the deployment.
+    pub run: Option<RunName>,
+}
+
+/// Takes the hold on a state from whoever has it, or only the one with this id: what that one still writes is refused. A run loses
+/// its lease, and ends.
 pub async fn break_lock(
     app: &App,
     caller: &Caller,
     parent: &DeploymentName,
+    id: &str,
     reason: &str,
     write: &Write,
-) -> Result<Option<StateLock>> {
-    change(app, caller, parent, write, "deployment.state-lock-broken", async |tx, _, deployment| {
-        let held = deployment.state_lock.take();
-        let data = json!({ "reason": reason, "principal": held.as_ref().map(|held| held.principal.to_string()) });
-        tx.announce(
-            Event::new("deployment.state-lock-reason", parent, deployment.meta.uid, deployment.meta.version + 1).with(data),
-        );
-        Ok(held)
-    })
-    .await
+) -> Result<Broken> {
+    let place = app.enter(caller, &parent.tenant_name(), &parent.to_string()).await?;
+    let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
+    if let Some(done) = tx.replayed()? {
+        return Ok(done);
+    }
+    let mut deployment = desired::find(&mut tx, &place, parent).await?;
+    deployment.expect_kept()?;
+    let mut broken = Broken { lock: deployment.break_state_lock(id)?, run: None };
+    let mut version = deployment.meta.version;
+    if broken.lock.is_some() {
+        deployment.meta.touch(tx.now());
+        deployments::update(&mut tx, place.scope, &deployment).await?;
+        version = deployment.meta.version;
+    }
+    let held_by = deployment.active_run.filter(|_| id.is_empty());
+    let mut ended = None;
+    if let Some(run) = held_by
+        && let Some(run) = runs::get(&mut tx, place.scope, run).await?
+    {
+        let (now, event) = (tx.now(), RunEvent::LockBroken(caller.principal.clone()));
+        let run = advance_with(app, &mut tx, &place, run, Some(deployment.clone()), event, now, None).await?;
+        broken.run = Some(run.name.clone());
+        ended = Some(run);
+        version += 1;
+    }
+    if broken.lock.is_some() || broken.run.is_some() {
+        let whose = broken.lock.as_ref().map(|lock| lock.principal.to_string());
+        let data = json!({ "reason": reason, "principal": whose, "run": broken.run.as_ref().map(ToString::to_string) });
+        tx.announce(Event::new("deployment.state-lock-broken", parent, deployment.meta.uid, version).with(data));
+    }
+    app.finish(tx, write, &broken).await?;
+    if let Some(run) = &ended {
+        woken(app, run);
+    }
+    Ok(broken)
 }
 
 /// Writes a state by hand, under the lock with this id.
@@ -205,7 +242,7 @@ pub async fn write(
 ) -> Result<StateVersion> {
     change(app, caller, parent, write, "deployment.state-written", async |tx, place, deployment| {
         expect_terraform(tx, place, deployment).await?;
-        deployment.expect_state_lock(lock_id)?;
+        deployment.expect_state_lock(lock_id, &caller.principal)?;
         put(app, tx, place, caller, deployment, content).await
     })
     .await
@@ -221,14 +258,76 @@ pub async fn import(
 ) -> Result<StateVersion> {
     change(app, caller, parent, write, "deployment.state-imported", async |tx, place, deployment| {
         expect_terraform(tx, place, deployment).await?;
+        // The same one again: whoever imports in several steps may repeat all of them.
+        let newest = deployments::get_state(tx, place.scope, deployment.meta.uid, deployment.state_serial).await?;
+        if let Some(newest) = newest.filter(|newest| newest.digest == sha256(&content)) {
+            return Ok(newest);
+        }
         deployment.expect_importable()?;
         put(app, tx, place, caller, deployment, content).await
     })
     .await
 }
 
+/// Fails unless a version of the state can be written again.
+pub(crate) async fn expect_restorable(db: &mut Session, place: &Place, deployment: &Deployment, serial: i64) -> Result<()> {
+    let newest = deployment.state_serial;
+    if serial < 1 || serial >= newest {
+        return Err(Error::field("serial", format!("an earlier version than the newest, which is {newest}")));
+    }
+    if !payloads::exists(db, place.scope, deployment.meta.uid, Kind::State, serial).await? {
+        return Err(not_kept());
+    }
+    Ok(())
+}
+
+/// Writes the state that a repair goes back to as the next version, with a serial that no program has seen; answers what becomes of
+/// the run.
+pub(crate) async fn restore(app: &App, tx: &mut Tx, place: &Place, run: &Run) -> Result<RunEvent> {
+    let uid = run.deployment;
+    let version = deployments::get_state(tx, place.scope, uid, run.target_state).await?;
+    let content = app.open(tx, place, uid, Kind::State, run.target_state).await?;
+    let (Some(version), Some(mut content)) = (version, content) else {
+        let why = format!("version {} of the state is not kept any more", run.target_state);
+        return Ok(RunEvent::Refused(RunError::new("state-missing", why, "choose another version", false)));
+    };
+    tx.lift(Dimension::StorageBytes);
+    // States of other engines have no serial of their own.
+    if let Ok(state) = TerraformState::read(&content) {
+        let serial = highest(app, tx, place, uid, state.serial).await? + 1;
+        content = TerraformState::with_serial(&content, serial)
+            .ok_or_else(|| Error::internal(format!("version {} of the state has no serial", run.target_state)))?;
+        put_outputs(app, tx, place, uid, &state).await?;
+    }
+    let state = NewState { resources: version.resources, bytes: content };
+    write_state(app, tx, place, uid, &state, &Writer::Run(run)).await?;
+    Ok(RunEvent::Restored)
+}
+
+/// The highest serial that a program has given to a state that is kept, or this one.
+async fn highest(app: &App, tx: &mut Tx, place: &Place, uid: Uid, serial: u64) -> Result<u64> {
+    let newest = deployments::get_by_uid(tx, place.scope, uid).await?.map_or(0, |deployment| deployment.state_serial);
+    let newest = app.open(tx, place, uid, Kind::State, newest).await?;
+    let newest = newest.and_then(|newest| TerraformState::read(&newest).ok()).map_or(0, |newest| newest.serial);
+    Ok(newest.max(serial))
+}
+
+/// Keeps the outputs of a state as those of the deployment.
+async fn put_outputs(app: &App, tx: &mut Tx, place: &Place, uid: Uid, state: &TerraformState) -> Result<()> {
+    let output = |output: &TerraformOutput| json!({ "value": output.value, "sensitive": output.sensitive });
+    let outputs: serde_json::Map<String, Value> =
+        state.outputs.iter().map(|(name, value)| (name.clone(), output(value))).collect();
+    let outputs = serde_json::to_vec(&outputs).map_err(Error::internal)?;
+    app.put(tx, place, uid, Kind::Outputs, 0, &outputs).await
+}
+
+fn not_kept() -> Error {
+    let why = "of the states in the middle of a run only the last one is kept; choose another version";
+    Error::new(Reason::StateNotAllowed, why).with("state", "not kept")
+}
+
 /// One change of a deployment in the hands of a person, with its event.
-async fn change<T: serde::Serialize + serde::de::DeserializeOwned>(
+async fn change<T: Serialize + serde::de::DeserializeOwned>(
     app: &App,
     caller: &Caller,
     parent: &DeploymentName,
@@ -277,6 +376,11 @@ async fn put(
     content: Vec<u8>,
 ) -> Result<StateVersion> {
     let state = TerraformState::read(&content).map_err(|why| Error::field("content", why))?;
+    let newest = deployments::get_state(tx, place.scope, deployment.meta.uid, deployment.state_serial).await?;
+    // The answer to the first try was lost on its way.
+    if let Some(newest) = newest.filter(|newest| newest.digest == sha256(&content)) {
+        return Ok(newest);
+    }
     if let Some(before) = app.open(tx, place, deployment.meta.uid, Kind::State, deployment.state_serial).await? {
         let before = TerraformState::read(&before).map_err(Error::internal)?;
         let refused = |why: String| Error::new(Reason::StateNotAllowed, why).with("state", "diverged");
@@ -287,25 +391,20 @@ async fn put(
             );
             return Err(refused(why));
         }
-        if state.serial < before.serial {
-            let why = format!("the state has the serial {}, and the one before it {}: it is older", state.serial, before.serial);
-            return Err(refused(why));
+        if state.serial <= before.serial {
+            let why = format!("the state has the serial {}, and the one before it {}", state.serial, before.serial);
+            return Err(refused(why + ": each one that is written has a higher one; read the state again and repeat the change"));
         }
     }
-    let outputs: serde_json::Map<String, Value> = state
-        .outputs
-        .iter()
-        .map(|(name, output)| (name.clone(), json!({ "value": output.value, "sensitive": output.sensitive })))
-        .collect();
     let new = NewState { resources: state.managed(), bytes: content };
     let uid = deployment.meta.uid;
-    let version = insert(app, tx, place, deployment, &new, &Writer::Person(&caller.principal), state.lineage).await?;
-    let outputs = serde_json::to_vec(&outputs).map_err(Error::internal)?;
-    app.put(tx, place, uid, Kind::Outputs, 0, &outputs).await?;
+    let version = insert(app, tx, place, deployment, &new, &Writer::Person(&caller.principal), state.lineage.clone()).await?;
+    put_outputs(app, tx, place, uid, &state).await?;
     deployment.state_serial = version.serial;
     // Whether it is what the blueprint says, the next plan tells.
     let unknown = deployment.state == DeploymentState::Quarantined;
-    if unknown || deployment.state == DeploymentState::New && !version.resources.is_empty() {
+    let nothing = matches!(deployment.state, DeploymentState::New | DeploymentState::Destroyed);
+    if unknown || nothing && !version.resources.is_empty() {
         deployment.state = DeploymentState::Partial;
     }
     Ok(version)

@@ -60,7 +60,7 @@ pub async fn destroy(app: &App, caller: &Caller, cmd: DestroyEnvironment, write:
         let cmd = StartRun {
             name: deployment.name.clone(),
             kind: RunKind::Destroy,
-            revision: 0,
+            target: 0,
             auto_apply: cmd.auto_apply,
             keep_queued: false,
             message: cmd.message.clone(),

@@ -132,7 +132,7 @@ async fn follow_one(app: &App, place: &Place, uid: Uid, waits: bool) -> Result<b
                 let cmd = StartRun {
                     name: deployment.name.clone(),
                     kind: RunKind::Apply,
-                    revision: 0,
+                    target: 0,
                     auto_apply: true,
                     keep_queued: false,
                     message: format!("outputs of {} have changed", listed(&names)),

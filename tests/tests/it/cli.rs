@@ -13,20 +13,20 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::Value;
 
 /// A person at a shell: variables, and everything the program ever said to them.
-struct Shell {
+pub struct Shell {
     variables: Vec<(&'static str, String)>,
     said: RefCell<String>,
 }
 
 /// What one command did.
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 impl Shell {
-    fn of(world: &World, certificate: &str) -> Self {
+    pub fn of(world: &World, certificate: &str) -> Self {
         let file = |name: &str| world.installation.pki.path(name).display().to_string();
         let variables = vec![
             ("FREEHOLD_ENDPOINT", endpoint(world.replica.api)),
@@ -38,6 +38,11 @@ impl Shell {
         Self { variables, said: RefCell::default() }
     }
 
+    /// Their variables.
+    pub fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.variables.iter().cloned()
+    }
+
     /// A command line; words are parted by spaces.
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(binary());
@@ -46,7 +51,7 @@ impl Shell {
     }
 
     /// Runs a command line.
-    fn run(&self, line: &str) -> Ran {
+    pub fn run(&self, line: &str) -> Ran {
         let mut command = self.command(line);
         let Output { status, stdout, stderr } = command.output().expect("it starts");
         let text = |bytes| String::from_utf8(bytes).expect("it speaks UTF-8");
@@ -59,19 +64,24 @@ impl Shell {
     }
 
     /// Runs a command line that must work; answers what it printed.
-    fn ok(&self, line: &str) -> String {
+    pub fn ok(&self, line: &str) -> String {
         let ran = self.run(line);
         assert_eq!(ran.code, Some(0), "{line}: {}{}", ran.out, ran.err);
         ran.out
     }
 
     /// Runs a command line that must fail with this code and say these words, and nothing where results go.
-    fn fails(&self, line: &str, code: i32, words: &[&str]) {
+    pub fn fails(&self, line: &str, code: i32, words: &[&str]) {
         let ran = self.run(line);
         assert_eq!(ran.code, Some(code), "{line}: {}{}", ran.out, ran.err);
         for word in words {
             assert!(ran.err.contains(word), "`{word}` is missing: {line}: {}", ran.err);
         }
+    }
+
+    /// Nothing that the program ever said has this in it.
+    pub fn never_said(&self, secret: &str) {
+        assert!(!self.said.borrow().contains(secret), "{secret} was said");
     }
 
     /// The same with another value of a variable, or without it.
@@ -189,8 +199,8 @@ async fn a_password_is_shown_to_who_asks_for_it_and_nowhere_else() {
             "deployment get shop/dev/hello",
             "deployment plan shop/dev/hello",
             "deployment outputs shop/dev/hello",
-            "deployment state shop/dev/hello",
-            "deployment state shop/dev/hello --serial 1",
+            "state versions shop/dev/hello",
+            "state get shop/dev/hello 1",
             "deployment revisions shop/dev/hello",
             "audit list",
             &format!("run get {run}"),

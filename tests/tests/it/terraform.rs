@@ -65,7 +65,7 @@ async fn world(database: Database, text: &str) -> World {
     world
 }
 
-async fn ended(run: RunHandle) -> Run {
+pub async fn ended(run: RunHandle) -> Run {
     let ended = timeout(Duration::from_secs(60), run.wait_done()).await.expect("it ends");
     ended.expect("it can be followed").into_run()
 }
@@ -231,6 +231,31 @@ async fn a_runner_that_was_frozen_takes_its_apply_up_again(database: Database) {
 }
 
 both_databases!(a_runner_that_was_frozen_takes_its_apply_up_again);
+
+async fn a_run_whose_lock_is_broken_ends_and_writes_no_more(database: Database) {
+    let middle = Middle::new(database).await;
+    let state = middle.world.admin.state();
+    assert!(state.lock("shop/dev/web").send().await.expect_err("the run has it").is_aborted());
+    let other = state.break_lock("shop/dev/web", "a mistake").only("another").send().await.expect("nothing to break");
+    assert_eq!((other.lock.is_none(), other.run), (true, None));
+    let broken = state.break_lock("shop/dev/web", "its machine burns").send().await.expect("broken");
+    let run = ended(middle.run.clone()).await;
+    assert_eq!((broken.run.as_deref(), run.outcome), (Some(run.name.as_str()), Some(RunOutcome::Lost)), "{run:?}");
+    assert_eq!(run.error.as_ref().map(|error| error.code.as_str()), Some("lock-broken"));
+    assert_eq!(state_of(&middle.world).await, DeploymentState::Partial);
+    assert!(run.steps.iter().any(|step| step.address == "terraform_data.slow" && step.state == StepState::Unclear));
+
+    // Its runner finds out, and takes the next one; what it did meanwhile is not taken for true.
+    let versions = || async { state.list_versions("shop/dev/web").collect_up_to(500).await.expect("versions").len() };
+    let before = versions().await;
+    middle.open();
+    let next = middle.world.admin.runs().plan("shop/dev/web").send().await.expect("the next run");
+    let next = timeout(Duration::from_secs(60), next.wait_until(RunPhase::AwaitingApproval)).await.expect("in time");
+    assert_eq!(next.expect("it is planned").run().plan_summary.as_ref().map(|summary| summary.create), Some(2));
+    assert_eq!(versions().await, before);
+}
+
+both_databases!(a_run_whose_lock_is_broken_ends_and_writes_no_more);
 
 async fn an_apply_that_is_cut_off_ends_in_a_true_word(database: Database) {
     let mut middle = Middle::new(database).await;

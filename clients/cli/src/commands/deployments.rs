@@ -179,16 +179,6 @@ pub enum DeploymentCommand {
         #[command(flatten)]
         listing: Listing,
     },
-    /// Lists the versions of the state, or shows one
-    State {
-        /// Its name
-        name: String,
-        /// Number of the version to show
-        #[arg(long, value_name = "N")]
-        serial: Option<i64>,
-        #[command(flatten)]
-        listing: Listing,
-    },
 }
 
 /// How a run is started.
@@ -199,7 +189,7 @@ pub struct Start {
     yes: bool,
     /// Why, for whoever reads the history
     #[arg(long, short, value_name = "TEXT")]
-    message: Option<String>,
+    pub(crate) message: Option<String>,
     /// Only starts the run: it plans, and then waits for `freehold run approve`
     #[arg(long, conflicts_with_all = ["yes", "timeout"])]
     no_wait: bool,
@@ -209,7 +199,7 @@ pub struct Start {
 
 impl Start {
     /// Before anything is begun: a run that nobody can decide on would only be in the way.
-    fn check(&self, screen: &Screen) -> Result<(), Failure> {
+    pub(crate) fn check(&self, screen: &Screen) -> Result<(), Failure> {
         if self.yes || self.no_wait || screen.can_ask() {
             return Ok(());
         }
@@ -219,7 +209,7 @@ impl Start {
     }
 
     /// Sees the run through, as far as it is wanted.
-    async fn see_through(self, run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
+    pub(crate) async fn see_through(self, run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
         if self.no_wait { started(run.run(), screen) } else { decide_and_apply(run, self.yes, self.patience, screen).await }
     }
 }
@@ -311,15 +301,6 @@ impl DeploymentCommand {
                 screen.list(&request.send().await?)
             }
             Self::Revisions { name, listing } => listing.show(deployments.list_revisions(name), screen).await,
-            Self::State { name, serial: Some(serial), .. } => {
-                let name = if name.starts_with("tenants/") {
-                    format!("{name}/stateVersions/{serial}")
-                } else {
-                    format!("{name}/{serial}")
-                };
-                screen.item(&state.get_version(name).send().await?)
-            }
-            Self::State { name, serial: None, listing } => listing.show(state.list_versions(name), screen).await,
         }
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod dependencies;
 pub(crate) mod deployments;
 pub(crate) mod drift;
 pub(crate) mod environments;
+pub(crate) mod import;
 pub(crate) mod operations;
 pub(crate) mod projects;
 pub(crate) mod quotas;
@@ -24,6 +25,7 @@ pub(crate) mod receipts;
 pub(crate) mod runner_pools;
 pub(crate) mod runs;
 pub(crate) mod service_accounts;
+pub(crate) mod state;
 pub(crate) mod tenants;
 pub(crate) mod users;
 
@@ -41,6 +43,8 @@ pub(crate) async fn run(command: Command, client: &Client, screen: &mut Screen) 
         Command::Blueprint(command) => command.run(client, screen).await,
         Command::Deployment(command) => command.run(client, screen).await,
         Command::Drift(command) => command.run(client, screen).await,
+        Command::State(command) => command.run(client, screen).await,
+        Command::Import(command) => command.run(client, screen).await,
         Command::Run(command) => command.run(client, screen).await,
         Command::ApprovalPolicy(command) => command.run(client, screen).await,
         Command::Receipt(command) => command.run(client, screen).await,

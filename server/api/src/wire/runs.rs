@@ -287,11 +287,19 @@ fn tail(app: Arc<App>, caller: Arc<Caller>, name: RunName, offset: i64, follow: 
     }))
 }
 
-fn start(name: &str, kind: RunKind, revision: i64, auto_apply: bool, keep_queued: bool, message: String) -> Result<StartRun> {
+/// A run to start; the target is the revision of a rollback, and the version of the state of a repair.
+pub(super) fn start(
+    name: &str,
+    kind: RunKind,
+    target: i64,
+    auto_apply: bool,
+    keep_queued: bool,
+    message: String,
+) -> Result<StartRun> {
     let mut fields = parse::Fields::new();
     let name = fields.text("name", name);
     let message = fields.prose("message", message, 500);
-    fields.finish(|| Some(StartRun { name: name?, kind, revision, auto_apply, keep_queued, message }))
+    fields.finish(|| Some(StartRun { name: name?, kind, target, auto_apply, keep_queued, message }))
 }
 
 fn review(name: &str, plan_digest: String, review_digest: &str, comment: String) -> Result<(RunName, Review)> {
@@ -331,6 +339,7 @@ pub(super) fn message(run: &Run) -> pb::Run {
         RunKind::Destroy => pb::RunKind::Destroy,
         RunKind::Rollback => pb::RunKind::Rollback,
         RunKind::Drift => pb::RunKind::Drift,
+        RunKind::Repair => pb::RunKind::Repair,
     };
     let phase = PHASES.iter().find(|(phase, _)| *phase == run.phase).map_or(pb::RunPhase::Unspecified, |(_, message)| *message);
     let outcome = match run.outcome {
@@ -356,6 +365,7 @@ pub(super) fn message(run: &Run) -> pb::Run {
         waiting_on: run.waiting_on.as_ref().map(waiting_on),
         blueprint_version: run.blueprint_version.to_string(),
         target_revision: run.target_revision,
+        target_state_serial: run.target_state,
         auto_apply: run.auto_apply,
         plan_digest: run.plan.as_ref().map(|plan| plan.digest.clone()).unwrap_or_default(),
         plan_summary: run.plan.as_ref().map(|plan| pb::PlanSummary {

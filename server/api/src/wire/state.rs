@@ -6,14 +6,19 @@ use freehold_domain::{
     Error, Reason, Result,
     deployments::{ManagedResource, StateVersion},
     names::DeploymentName,
+    runs::RunKind,
     state::{GraphFormat, StateLock},
 };
 use freehold_proto::deployments::v1 as pb;
-use freehold_service::state;
+use freehold_service::{runs, state};
 use futures::{Stream, stream};
 use tonic::{Request, Response, Status};
 
-use super::{Wire, parse, render, write};
+use super::{
+    Wire, parse, render,
+    runs::{message, start},
+    write,
+};
 
 /// Bytes of one piece of a state.
 const PIECE: usize = 256 << 10;
@@ -160,6 +165,21 @@ impl pb::state_service_server::StateService for Wire {
         .await
     }
 
+    async fn restore_state(
+        &self,
+        request: Request<pb::RestoreStateRequest>,
+    ) -> Result<Response<pb::RestoreStateResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let (write, cmd) = parse::both(
+                write(&body, &body.request_id, false, ""),
+                start(&body.parent, RunKind::Repair, body.serial, body.auto_apply, body.keep_queued, body.message),
+            )?;
+            let run = runs::start(&self.app, &caller, cmd, &write).await?;
+            Ok(pb::RestoreStateResponse { run: Some(message(&run)) })
+        })
+        .await
+    }
+
     async fn break_state_lock(
         &self,
         request: Request<pb::BreakStateLockRequest>,
@@ -173,8 +193,9 @@ impl pb::state_service_server::StateService for Wire {
             }
             let reason = fields.prose("reason", body.reason, 500);
             let parent = fields.finish(|| parent)?;
-            let lock = state::break_lock(&self.app, &caller, &parent, &reason, &write).await?;
-            Ok(pb::BreakStateLockResponse { lock: lock.map(lock_message) })
+            let broken = state::break_lock(&self.app, &caller, &parent, &body.lock_id, &reason, &write).await?;
+            let run = broken.run.map(|run| run.to_string()).unwrap_or_default();
+            Ok(pb::BreakStateLockResponse { lock: broken.lock.map(lock_message), run })
         })
         .await
     }

@@ -70,6 +70,9 @@ pub struct Run {
     pub engine: String,
     /// The revision that a rollback goes back to; 0 for other kinds.
     pub target_revision: i64,
+    /// The version of the state that a repair writes again; 0 for other kinds.
+    #[serde(default)]
+    pub target_state: i64,
     /// Generation of the deployment when the run was begun.
     #[serde(default)]
     pub generation: i64,
@@ -155,6 +158,8 @@ pub enum RunKind {
     Rollback,
     /// Looks whether reality still is as it was made.
     Drift,
+    /// Writes an earlier version of the state again.
+    Repair,
 }
 
 impl RunKind {
@@ -166,12 +171,13 @@ impl RunKind {
             Self::Destroy => "DESTROY",
             Self::Rollback => "ROLLBACK",
             Self::Drift => "DRIFT",
+            Self::Repair => "REPAIR",
         }
     }
 
-    /// Whether it is to change something real in the end.
+    /// Whether it is to change something real in the end, or what is known of it.
     pub const fn mutates(self) -> bool {
-        matches!(self, Self::Apply | Self::Destroy | Self::Rollback)
+        matches!(self, Self::Apply | Self::Destroy | Self::Rollback | Self::Repair)
     }
 
     /// What a new run of this kind does to an older one of the same deployment that waits, or, of a check for drift, works.
@@ -505,6 +511,7 @@ impl Run {
             inputs: new.inputs,
             engine: new.engine,
             target_revision: new.target_revision,
+            target_state: 0,
             generation: new.generation,
             auto_apply: new.auto_apply,
             limited_to: None,
@@ -557,7 +564,7 @@ impl Run {
         match self.kind {
             RunKind::Plan => false,
             RunKind::Drift => moved || moving,
-            RunKind::Apply | RunKind::Destroy | RunKind::Rollback => moved || moving && plan.is_empty(),
+            RunKind::Apply | RunKind::Destroy | RunKind::Rollback | RunKind::Repair => moved || moving && plan.is_empty(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{APPLY_TIME, ATTEMPTS, QUEUE_WAIT, Run, RunError, RunOutcome, RunPhase, WaitingOn, WaitingReason, step::Effect};
 use crate::{
+    access::Principal,
     deployments::DeploymentState,
     error::{Error, Reason, Result},
     names::RunnerName,
@@ -76,6 +77,18 @@ impl Run {
         self.epoch += 1;
         self.reported = 0;
         effects.push(Effect::TakeSlot);
+        Ok(())
+    }
+
+    /// Somebody knows better than to wait for what it is doing. Whoever holds its lease is told with its next call.
+    pub(super) fn lock_broken(&mut self, by: &Principal, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
+        self.expect(&[RunPhase::Applying, RunPhase::Verifying, RunPhase::Recovering])?;
+        let why = format!("{by} has broken its lock on the state");
+        let hint = "make sure that its programs have ended; the steps say what is known, and a new plan looks at what is there";
+        self.error = Some(RunError::new("lock-broken", why, hint, true));
+        self.give_up_steps();
+        effects.push(Effect::DeploymentIs(DeploymentState::Partial));
+        self.end(RunOutcome::Lost, now, effects);
         Ok(())
     }
 

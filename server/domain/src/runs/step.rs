@@ -60,6 +60,10 @@ pub enum RunEvent {
     Failed(RunError),
     /// The runner was silent for longer than its lease.
     LeaseExpired,
+    /// Somebody has taken the state from it, in spite of what it may still be doing.
+    LockBroken(Principal),
+    /// The state that it was to write again is written.
+    Restored,
     /// The phase took too long.
     DeadlinePassed,
     /// A newer run took its place.
@@ -186,6 +190,13 @@ impl Run {
             }
             RunEvent::Resumed(runner, epoch) => self.resume(&runner, epoch, now, &mut effects)?,
             RunEvent::LeaseExpired => self.lease_expired(now, &mut effects)?,
+            RunEvent::LockBroken(by) => self.lock_broken(&by, now, &mut effects)?,
+            RunEvent::Restored => {
+                self.expect(if self.kind == RunKind::Repair { &[RunPhase::ApplyQueued] } else { &[] })?;
+                // What is real is as it was; whether it is what that state says, the next plan tells.
+                effects.push(Effect::DeploymentIs(DeploymentState::Partial));
+                self.end(RunOutcome::Succeeded, now, &mut effects);
+            }
             RunEvent::DeadlinePassed => self.deadline_passed(now, &mut effects),
             RunEvent::Superseded => {
                 self.expect(&[RunPhase::Pending, RunPhase::Queued, RunPhase::AwaitingApproval, RunPhase::ApplyQueued])?;
@@ -285,7 +296,7 @@ impl Run {
             };
             changes.iter().all(safe)
         });
-        if self.kind.mutates() {
+        if self.kind.mutates() && self.kind != RunKind::Repair {
             self.steps = changes.into_iter().map(|(address, change)| (address, RunStep::pending(change))).collect();
         }
         match self.kind {
@@ -298,7 +309,8 @@ impl Run {
                 effects.push(Effect::DeploymentIs(DeploymentState::Destroyed));
                 self.end(RunOutcome::NoChanges, now, effects);
             }
-            _ if empty => {
+            // A state that leaves nothing to do is just the one to go back to.
+            _ if empty && self.kind != RunKind::Repair => {
                 effects.push(Effect::DeploymentIs(DeploymentState::Active));
                 effects.push(Effect::ConfirmRevision);
                 self.end(RunOutcome::NoChanges, now, effects);

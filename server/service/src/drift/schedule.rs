@@ -166,7 +166,7 @@ async fn turn(app: &App, tx: &mut Tx, place: &Place, mut deployment: Deployment,
     let cmd = StartRun {
         name: deployment.name.clone(),
         kind: RunKind::Drift,
-        revision: 0,
+        target: 0,
         auto_apply: false,
         keep_queued: false,
         message: "on schedule".to_owned(),
@@ -206,7 +206,7 @@ async fn remedy(
     let cmd = StartRun {
         name: deployment.name.clone(),
         kind: RunKind::Apply,
-        revision: 0,
+        target: 0,
         auto_apply: policy.remediation == Remediation::AutoSafe && safe,
         keep_queued: false,
         message: format!("puts right what drifted: {}", some_of(&mended)),

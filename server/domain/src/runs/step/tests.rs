@@ -162,11 +162,24 @@ fn what_a_plan_leads_to_depends_on_the_kind_of_run() {
         (RunKind::Destroy, 0, RunPhase::Done, Some(RunOutcome::NoChanges)),
         (RunKind::Apply, 1, RunPhase::ApplyQueued, None),
         (RunKind::Rollback, 1, RunPhase::ApplyQueued, None),
+        (RunKind::Repair, 0, RunPhase::ApplyQueued, None),
     ];
     for (kind, create, phase, outcome) in table {
         let (run, _) = follow(run(kind, false, true), [claimed(), planned(create)]);
         assert_eq!((run.phase, run.outcome), (phase, outcome), "{kind:?} with {create}");
     }
+}
+
+#[test]
+fn a_repair_waits_for_an_approval_of_whatever_plan_and_leaves_nothing_held() {
+    let (waiting, _) = follow(run(RunKind::Repair, true, true), [claimed(), planned(0)]);
+    assert_eq!((waiting.phase, waiting.steps.len()), (RunPhase::AwaitingApproval, 0));
+    assert!(waiting.clone().step(RunEvent::Restored, now(9)).is_err(), "nobody has approved it");
+    let (done, effects) = follow(waiting, [RunEvent::Approved(decision("bob", "sha256:one")), RunEvent::Restored]);
+    assert_eq!((done.outcome, done.changed), (Some(RunOutcome::Succeeded), false));
+    assert_eq!(effects, [Effect::DeploymentIs(DeploymentState::Partial)]);
+    let (apply, _) = follow(run(RunKind::Apply, false, true), [claimed(), planned(1)]);
+    assert!(apply.step(RunEvent::Restored, now(9)).is_err(), "only a repair is done with that");
 }
 
 #[test]
