@@ -211,7 +211,8 @@ pub struct SandboxArgs {
     #[arg(long, value_enum, default_value = "preferred")]
     pub sandbox: SandboxMode,
     /// Where programs of engines may connect to, by HTTP proxy: `none`, `all`, or hosts and networks separated by commas:
-    /// registry.opentofu.org, *.amazonaws.com:443, 10.1.0.0/16. Never to addresses of the link, where clouds hand out credentials
+    /// registry.opentofu.org, *.amazonaws.com:443, 10.1.0.0/16. Never to addresses of the link, where clouds hand out credentials. A
+    /// port of this machine, as 127.0.0.1:4566, is there without a proxy, if it is given by its address
     #[arg(long, value_name = "HOSTS", default_value = "all")]
     pub egress: Allowed,
     /// Changes what each program of an engine may take: processes, memory, cpu-time, time, disk, output, open-files; for example

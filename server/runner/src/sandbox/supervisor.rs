@@ -114,12 +114,18 @@ impl Supervised {
     /// Watches the program to its end, and writes that down.
     async fn run(self, record: Record) -> io::Result<()> {
         let Self { order, inside, cgroup, _lock } = self;
-        let Inside { outermost, socket, mut receiver, output: [out, err], way_out, .. } = inside;
+        let Inside { outermost, socket, mut receiver, output: [out, err], way_out, loopback, .. } = inside;
         let (told, words) = mpsc::channel(8);
         thread::spawn(move || while receiver.next().is_ok_and(|word| told.blocking_send(word).is_ok()) {});
-        if let Some(listener) = way_out {
+        let listener = |listener: std::net::TcpListener| {
             listener.set_nonblocking(true)?;
-            tokio::spawn(egress::serve(tokio::net::TcpListener::from_std(listener)?, order.egress.clone()));
+            tokio::net::TcpListener::from_std(listener)
+        };
+        if let Some(way_out) = way_out {
+            tokio::spawn(egress::serve(listener(way_out)?, order.egress.clone()));
+        }
+        for (address, inside) in loopback {
+            tokio::spawn(egress::relay(listener(inside)?, address));
         }
         let output = watch::Sender::new(0);
         let mut copies = Vec::new();
