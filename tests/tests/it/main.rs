@@ -36,6 +36,7 @@ mod foreign_identity;
 mod hidden_output;
 mod hostile_runner;
 mod iam;
+mod infrastructure;
 mod later;
 mod life;
 mod lifetimes;
