@@ -1,6 +1,7 @@
 //! Starts what ships, for tests: the built binary as processes of its own, with real TLS on free ports, on either database.
 
 mod faults;
+pub mod moto;
 mod people;
 mod pki;
 pub mod postgres;

@@ -136,7 +136,9 @@ impl<'a> Session<'a> {
         let fixed: [(&str, OsString); 8] = [
             ("PATH", "/usr/local/bin:/usr/bin:/bin".into()),
             ("HOME", own.clone().into()),
-            ("TMPDIR", own.join("tmp").into()),
+            // In a sandbox it is the program's own. Providers make sockets in it, whose whole path may have 107 bytes (unix(7)),
+            // so it cannot be inside of the folder of a run.
+            ("TMPDIR", "/tmp".into()),
             ("TF_IN_AUTOMATION", "1".into()),
             ("TF_INPUT", "0".into()),
             ("CHECKPOINT_DISABLE", "1".into()),

@@ -36,8 +36,7 @@ impl Workspace {
         let made = remove_tree(&self.root)
             .and_then(|()| make(&self.files()))
             .and_then(|()| make(&self.module()))
-            .and_then(|()| make(&self.own()))
-            .and_then(|()| make(&self.own().join("tmp")));
+            .and_then(|()| make(&self.own()));
         made.map_err(|error| unusable(&self.root, &error))
     }
 

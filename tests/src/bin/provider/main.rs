@@ -9,7 +9,7 @@ mod item;
 mod message;
 mod value;
 
-use std::{convert::Infallible, os::unix::process::parent_id, sync::Arc, time::Duration};
+use std::{convert::Infallible, env, os::unix::process::parent_id, path::PathBuf, process, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -20,7 +20,7 @@ use rustls::{
     ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
-use tokio::net::TcpListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -33,8 +33,11 @@ async fn main() -> Result<(), Failure> {
     let mut tls = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certified.cert.der().clone()], key)?;
     tls.alpn_protocols = vec![b"h2".to_vec()];
     let tls = TlsAcceptor::from(Arc::new(tls));
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("1|6|tcp|{}|grpc|{}", listener.local_addr()?, STANDARD_NO_PAD.encode(certified.cert.der()));
+    // As those that are written in Go: a socket in a folder that the program chose, or in that for temporary files.
+    let folder = env::var_os("PLUGIN_UNIX_SOCKET_DIR").map_or_else(env::temp_dir, PathBuf::from);
+    let socket = folder.join(format!("plugin{}", process::id()));
+    let listener = UnixListener::bind(&socket)?;
+    println!("1|6|unix|{}|grpc|{}", socket.display(), STANDARD_NO_PAD.encode(certified.cert.der()));
     let parent = parent_id();
     let mut look = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -49,7 +52,7 @@ async fn main() -> Result<(), Failure> {
     }
 }
 
-async fn serve(tls: TlsAcceptor, stream: tokio::net::TcpStream) {
+async fn serve(tls: TlsAcceptor, stream: UnixStream) {
     let Ok(stream) = tls.accept(stream).await else { return };
     let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     let _ = served.serve_connection(TokioIo::new(stream), hyper::service::service_fn(answer)).await;
@@ -64,7 +67,7 @@ async fn answer(request: Request<Incoming>) -> Result<Answer, hyper::Error> {
         // Once the answer is on its way.
         tokio::spawn(async {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            std::process::exit(0)
+            process::exit(0)
         });
     }
     let body = request.into_body();
