@@ -1,6 +1,7 @@
 //! Starts what ships, for tests: the built binary as processes of its own, with real TLS on free ports, on either database.
 
 mod faults;
+mod git;
 pub mod moto;
 mod people;
 mod pki;
@@ -14,6 +15,7 @@ mod wait;
 mod witness;
 
 pub use faults::{armed, faults_binary};
+pub use git::GitServer;
 pub use people::furnish;
 pub use pki::Pki;
 pub use process::{Process, binary};

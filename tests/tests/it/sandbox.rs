@@ -89,6 +89,7 @@ impl Lab {
             folder: self.folder(name),
             readable: Vec::new(),
             record: self.path(&format!("{name}.record")),
+            disk: None,
             access: Access::Read,
         }
     }

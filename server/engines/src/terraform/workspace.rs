@@ -63,6 +63,14 @@ impl Workspace {
         self.files().join(".freehold")
     }
 
+    /// Whether the program keeps this file by itself: what it installed, and states. None of it is taken from who wrote the module.
+    pub fn is_kept(&self, path: &str) -> bool {
+        let file = self.files().join(path);
+        path.split('/').any(|part| matches!(part, ".terraform" | ".freehold"))
+            || file == self.state()
+            || file == self.errored_state()
+    }
+
     /// Where the program keeps its state.
     pub fn state(&self) -> PathBuf {
         self.module().join("terraform.tfstate")
