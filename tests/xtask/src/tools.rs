@@ -167,6 +167,7 @@ pub fn doctor() -> Result<(), Failure> {
         ("cargo", version(&mut cargo("--version")), "install Rust 1.95 or newer"),
         ("clippy", version(&mut cargo("clippy --version")), "`rustup component add clippy`"),
         ("rustfmt", version(&mut cargo("fmt --version")), "`rustup component add rustfmt`"),
+        ("git", version(Command::new("git").arg("--version")), "install git; tests of modules in repositories use it"),
         ("cc", version(Command::new("cc").arg("--version")), "install a C compiler; SQLite and ring are built with it"),
     ] {
         println!("{name:12} {}", found.unwrap_or_else(|| format!("MISSING: {advice}")));
