@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use freehold_cli::GlobalArgs;
+use freehold_engines::ModuleSource;
 use freehold_runner::sandbox::{Allowed, Limit, Mode, STAGE, Stage};
 
 use crate::telemetry::LogFormat;
@@ -211,7 +212,8 @@ pub struct SandboxArgs {
     #[arg(long, value_enum, default_value = "preferred")]
     pub sandbox: SandboxMode,
     /// Where programs of engines may connect to, by HTTP proxy: `none`, `all`, or hosts and networks separated by commas:
-    /// registry.opentofu.org, *.amazonaws.com:443, 10.1.0.0/16. Never to addresses of the link, where clouds hand out credentials
+    /// registry.opentofu.org, *.amazonaws.com:443, 10.1.0.0/16. Never to addresses of the link, where clouds hand out credentials. A
+    /// port of this machine, as 127.0.0.1:4566, is there without a proxy, if it is given by its address
     #[arg(long, value_name = "HOSTS", default_value = "all")]
     pub egress: Allowed,
     /// Changes what each program of an engine may take: processes, memory, cpu-time, time, disk, output, open-files; for example
@@ -248,7 +250,7 @@ impl From<SandboxMode> for Mode {
 }
 
 /// Options of the engine `terraform`.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug)]
 pub struct TerraformArgs {
     /// OpenTofu or Terraform; without it `tofu` or else `terraform` of the search path, if there is one
     #[arg(long, value_name = "FILE")]
@@ -257,12 +259,24 @@ pub struct TerraformArgs {
     /// their registries
     #[arg(long, value_name = "DIR")]
     pub provider_mirror: Option<PathBuf>,
-    /// File with lines NAME=VALUE: the environment of programs that plan or look for drift, for example credentials that can read
+    /// Where modules in repositories may come from: beginnings of their addresses, separated by commas, as
+    /// https://git.example.com/platform/. http:// must be named to be allowed
+    #[arg(long, value_name = "URLS", value_delimiter = ',', default_value = "https://")]
+    pub module_source: Vec<ModuleSource>,
+    /// File with lines NAME=VALUE: the environment of programs that plan or look for drift, for example credentials that can read.
+    /// git is given those that begin with GIT_CONFIG_, for repositories that ask for a password
     #[arg(long, value_name = "FILE")]
     pub read_env: Option<PathBuf>,
     /// File with lines NAME=VALUE: the environment of programs that make changes
     #[arg(long, value_name = "FILE")]
     pub write_env: Option<PathBuf>,
+}
+
+impl Default for TerraformArgs {
+    fn default() -> Self {
+        let module_source = vec![ModuleSource::default()];
+        Self { terraform: None, provider_mirror: None, module_source, read_env: None, write_env: None }
+    }
 }
 
 /// What can be done with the built-in authority.

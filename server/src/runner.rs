@@ -10,7 +10,8 @@ use std::{
 use freehold::Client;
 use freehold_cli::GlobalArgs;
 use freehold_engines::{
-    Engine, Engines, NativeEngine, NativeSettings, Rules, TerraformEngine, TerraformProgram, TerraformRules, TerraformSettings,
+    Engine, Engines, Git, NativeEngine, NativeSettings, Rules, TerraformEngine, TerraformProgram, TerraformRules,
+    TerraformSettings,
 };
 use freehold_runner::{
     Folder, Runner,
@@ -122,6 +123,8 @@ pub async fn engines(
                 folder: folder.path().join("terraform"),
                 instance: folder.instance(),
                 provider_mirror: terraform.provider_mirror.as_deref().map(Path::canonicalize).transpose()?,
+                git: Git::find(),
+                module_sources: terraform.module_source.clone(),
                 read_environment: environment(terraform.read_env.as_deref())?,
                 write_environment: environment(terraform.write_env.as_deref())?,
             };

@@ -1,21 +1,28 @@
 //! Starts what ships, for tests: the built binary as processes of its own, with real TLS on free ports, on either database.
 
 mod faults;
+mod git;
+pub mod moto;
 mod people;
 mod pki;
 pub mod postgres;
 mod process;
 mod server;
+pub mod shelf;
+pub mod site;
 mod tools;
 mod wait;
 mod witness;
 
 pub use faults::{armed, faults_binary};
+pub use git::GitServer;
 pub use people::furnish;
 pub use pki::Pki;
 pub use process::{Process, binary};
 pub use server::{Database, Installation, Replica, RunnerProcess, World, endpoint};
-pub use tools::{buf, grpcurl, terraform};
+pub use shelf::Shelf;
+pub use site::Site;
+pub use tools::{buf, grpcurl, terraform, terraforms};
 pub use wait::{eventually, told, until};
 pub use witness::{Effect, Witness};
 

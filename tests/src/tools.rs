@@ -30,6 +30,19 @@ pub fn terraform() -> PathBuf {
         .unwrap_or_else(|| tool("FREEHOLD_TERRAFORM", "tofu", "tofu-"))
 }
 
+/// Both of them where both are there.
+///
+/// # Panics
+/// When there is none.
+pub fn terraforms() -> Vec<PathBuf> {
+    let mut found = vec![terraform()];
+    for name in ["tofu", "terraform"] {
+        let other = found.iter().all(|path| path.file_name().is_none_or(|found| found != name));
+        found.extend(on_path(name).filter(|_| other));
+    }
+    found
+}
+
 fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())

@@ -24,6 +24,8 @@ pub struct Program {
     /// Where its output and its end are kept, so that they outlive the runner. Empty or absent when it is started; the program
     /// itself cannot reach it.
     pub record: PathBuf,
+    /// Bytes that it may write, where they are fewer than any program may.
+    pub disk: Option<u64>,
     /// What it may do to the world.
     pub access: Access,
 }

@@ -23,4 +23,4 @@ pub use launch::{Access, Confinement, Exit, Launcher, Process, Program};
 pub use native::{HostPolicy, NativeEngine, NativeSettings};
 pub use redact::Redactor;
 pub use summary::{Action, AttributeChange, OutputChange, PlanSummary, ResourceChange, Summary};
-pub use terraform::{TerraformEngine, TerraformProgram, TerraformRules, TerraformSettings};
+pub use terraform::{Git, ModuleSource, TerraformEngine, TerraformProgram, TerraformRules, TerraformSettings};

@@ -29,6 +29,7 @@ async fn main() {
         folder: folder.into(),
         readable: Vec::new(),
         record: record.into(),
+        disk: None,
         access: Access::Read,
     };
     let process = sandbox.launch(program).await.expect("a program");

@@ -89,6 +89,7 @@ impl Lab {
             folder: self.folder(name),
             readable: Vec::new(),
             record: self.path(&format!("{name}.record")),
+            disk: None,
             access: Access::Read,
         }
     }
@@ -310,6 +311,10 @@ async fn the_only_way_out_is_where_the_runner_allows_it() {
     let metadata = by_proxy("http://169.254.169.254/latest/meta-data/") + &tunnel("169.254.169.254:80") + &tunnel("[fe80::1]:80");
     let out = open.run("metadata", &metadata).await;
     assert_eq!(out.out.matches("403 Forbidden").count(), 3, "{out:?}");
+
+    let local = Lab::with(small(), &format!("registry.example:443,127.0.0.1:{port}"), ORPHAN).await;
+    let out = local.run("local", &(direct("127.0.0.1", port) + &direct("127.0.0.1", port.wrapping_add(1)))).await;
+    assert_eq!(out.out.matches("reached").count(), 1, "a port of this machine is there as nothing else is: {out:?}");
 
     let listed = Lab::with(small(), "registry.example:443", ORPHAN).await;
     let out = listed.run("unlisted", &(by_proxy(&format!("http://127.0.0.1:{port}/x")) + &tunnel("elsewhere.example:443"))).await;

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     Failure,
-    tools::{self, BUF_CLI, DENY, GRPC_CURL, POSTGRES, TERRAFORM},
+    tools::{self, AWS_PROVIDER, BUF_CLI, DENY, GRPC_CURL, MOTO, POSTGRES, TERRAFORM},
     workspace::{cargo, root, run, shown, target},
 };
 
@@ -49,6 +49,19 @@ pub fn test() -> Result<(), Failure> {
     println!("All checks in {:.0} s.", begun.elapsed().as_secs_f64());
     println!("{} passed, {} failed", count.passed, count.failed);
     count.verdict()
+}
+
+/// The life of something of AWS, told by a program of the tests. Its provider has 700 MB and starts anew for each command, so this
+/// is none of the stories that every change runs.
+pub fn aws() -> Result<(), Failure> {
+    let [terraform, moto, plugins] = tools::ensure([&TERRAFORM, &MOTO, &AWS_PROVIDER])?;
+    run(&mut cargo("build --quiet --bin freehold --bin freehold-aws --package freehold-server --package freehold-tests"))?;
+    let built = |name: &str| target().join("debug").join(name);
+    run(Command::new(built("freehold-aws"))
+        .env("FREEHOLD_BIN", built("freehold"))
+        .env("FREEHOLD_TERRAFORM", terraform)
+        .env("FREEHOLD_MOTO", moto)
+        .env("FREEHOLD_TERRAFORM_PLUGINS", plugins))
 }
 
 /// Measures Freehold and a bare server beside it, both built as they ship, and prints figures and ratios.

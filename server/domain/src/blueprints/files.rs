@@ -43,13 +43,21 @@ impl Files {
     /// # Errors
     /// Every wrong path and every broken limit, with fields `files` and `files[3].path`.
     pub fn new(files: Vec<File>) -> Result<Self, Vec<Violation>> {
+        Self::within(files, MAX_FILES, MAX_BYTES)
+    }
+
+    /// Checks a set of files that may be so many, and have so many bytes together.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn within(files: Vec<File>, max_files: usize, max_bytes: usize) -> Result<Self, Vec<Violation>> {
         let mut violations = Vec::new();
-        if files.len() > MAX_FILES {
-            violations.push(Violation::new("files", format!("{} files; {MAX_FILES} at most", files.len())));
+        if files.len() > max_files {
+            violations.push(Violation::new("files", format!("{} files; {max_files} at most", files.len())));
         }
         let bytes: usize = files.iter().map(|file| file.content.len()).sum();
-        if bytes > MAX_BYTES {
-            violations.push(Violation::new("files", format!("{bytes} bytes in all files; {MAX_BYTES} at most")));
+        if bytes > max_bytes {
+            violations.push(Violation::new("files", format!("{bytes} bytes in all files; {max_bytes} at most")));
         }
         let mut taken = HashMap::new();
         for (index, file) in files.iter().enumerate() {

@@ -33,7 +33,7 @@ pub struct Module {
 /// A repository at a commit, which fixes every byte in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitSource {
-    /// `https://…`, without a user or a password.
+    /// `https://…`, without a user or a password; `http://…` where the runner allows it.
     pub url: String,
     /// Full name of the commit: 40 or 64 hex digits.
     pub commit: String,
@@ -92,9 +92,10 @@ fn read_git(node: &Node, diagnostics: &mut Diagnostics) -> Option<GitSource> {
     let (url, commit) = (fields.require("url", diagnostics), fields.require("commit", diagnostics));
     let url = url.and_then(|node| {
         let url = fields::string(node, diagnostics)?;
-        let host = url.strip_prefix("https://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
-        let plain = url.len() <= MAX_URL && url.bytes().all(|b| b.is_ascii_graphic());
-        if host.is_empty() || host.contains('@') || !plain {
+        let rest = ["https://", "http://"].into_iter().find_map(|scheme| url.strip_prefix(scheme)).unwrap_or_default();
+        let detour = rest.split('/').any(|part| matches!(part, "." | ".."));
+        let plain = url.len() <= MAX_URL && url.bytes().all(|b| b.is_ascii_graphic() && !b"@%?#\\".contains(&b));
+        if rest.is_empty() || rest.starts_with('/') || detour || !plain {
             let message = "an address such as https://example.com/team/modules.git is needed, without a user or a password";
             diagnostics.error("bad-url", node.range, message);
             return None;

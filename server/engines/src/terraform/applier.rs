@@ -105,12 +105,7 @@ impl Work<'_> {
     }
 
     fn material<'m>(&'m self, state: &'m [u8]) -> Material<'m> {
-        Material {
-            files: self.bundle.files.iter().map(|(path, content)| (path.as_str(), content.0.as_slice())).collect(),
-            variables: &self.bundle.variables,
-            lock: &self.bundle.lock.0,
-            state,
-        }
+        Material { files: self.bundle.module_files(), variables: &self.bundle.variables, lock: &self.bundle.lock.0, state }
     }
 
     /// Has the plan carried out.

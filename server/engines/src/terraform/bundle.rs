@@ -28,6 +28,8 @@ pub(super) struct Bundle {
     pub base_serial: u64,
     /// Files of the blueprint.
     pub files: BTreeMap<String, Bytes>,
+    /// Files of the repository that the module is in; absent when it is among those of the blueprint.
+    pub repository: Option<BTreeMap<String, Bytes>>,
     /// Values of the variables.
     pub variables: Map<String, Value>,
     /// The values among them that nobody may see.
@@ -46,7 +48,7 @@ pub(super) struct Bytes(pub Vec<u8>);
 
 impl Bundle {
     /// The form that this version writes and reads.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
 
     /// Reads a bundle.
     ///
@@ -59,6 +61,12 @@ impl Bundle {
             return Err(invalid(format!("the plan has form {}, and this runner reads form {}", bundle.format, Self::FORMAT)));
         }
         Ok(bundle)
+    }
+
+    /// The files that the program works on.
+    pub fn module_files(&self) -> Vec<(&str, &[u8])> {
+        let files = self.repository.as_ref().unwrap_or(&self.files);
+        files.iter().map(|(path, content)| (path.as_str(), content.0.as_slice())).collect()
     }
 
     /// The bundle as JSON; what is approved is the digest of these bytes.

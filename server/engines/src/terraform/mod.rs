@@ -14,6 +14,7 @@ mod program;
 mod reversibility;
 mod rules;
 mod session;
+mod source;
 mod state;
 mod workspace;
 
@@ -24,6 +25,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use crate::{ApplyRequest, Engine, Launcher, MadePlan, Outcome, PlanRequest, Sink, StepError};
 pub use program::TerraformProgram;
 pub use rules::TerraformRules;
+pub use source::{Git, ModuleSource};
 
 /// What a runner gives the engine `terraform`.
 #[derive(Clone, Debug)]
@@ -37,6 +39,10 @@ pub struct TerraformSettings {
     /// Folder with providers in the layout of `terraform providers mirror`, packed or not. With it nothing else is installed and
     /// nothing is fetched; without it providers come from their registries.
     pub provider_mirror: Option<PathBuf>,
+    /// What fetches modules from their repositories; nothing where there is no `git`.
+    pub git: Option<Git>,
+    /// Where modules may come from.
+    pub module_sources: Vec<ModuleSource>,
     /// Environment of programs that prepare and look, for example credentials that can only read.
     pub read_environment: BTreeMap<String, OsString>,
     /// Environment of programs that make changes.

@@ -65,9 +65,10 @@ impl PlanJson {
     /// The plan for people. Values that are marked as secret are left out, and what the redactor knows is replaced wherever else it
     /// stands.
     pub fn summary(&self, base_serial: u64, mode: Mode, redactor: &Redactor) -> Summary {
-        let drifted: BTreeSet<&str> = self.resource_drift.iter().map(|resource| resource.address.as_str()).collect();
-        let shown = if mode == Mode::Drift { &self.resource_drift } else { &self.resource_changes };
-        let managed = shown.iter().filter(|resource| resource.mode == "managed");
+        let drift: Vec<&Resource> = self.resource_drift.iter().filter(|resource| resource.change.differs()).collect();
+        let drifted: BTreeSet<&str> = drift.iter().map(|resource| resource.address.as_str()).collect();
+        let shown = if mode == Mode::Drift { drift } else { self.resource_changes.iter().collect() };
+        let managed = shown.into_iter().filter(|resource| resource.mode == "managed");
         let mut changes: Vec<ResourceChange> =
             managed.map(|resource| resource.shown(drifted.contains(resource.address.as_str()), mode, redactor)).collect();
         changes.sort_by(|a, b| a.address.cmp(&b.address));
@@ -114,6 +115,12 @@ impl PlanJson {
 }
 
 impl Change {
+    /// Whether it is more than a turn from nothing to something empty. Many providers write one and read the other, where nobody
+    /// has changed anything.
+    fn differs(&self) -> bool {
+        bare(&self.before) != bare(&self.after)
+    }
+
     fn action(&self) -> Action {
         let actions: Vec<&str> = self.actions.iter().map(String::as_str).collect();
         match actions.as_slice() {
@@ -154,7 +161,7 @@ impl Resource {
             address: format!("{}{deposed}", self.address),
             kind: self.kind.clone(),
             action,
-            attributes: if action == Action::Noop { Vec::new() } else { self.attributes(redactor) },
+            attributes: if action == Action::Noop { Vec::new() } else { self.attributes(mode, redactor) },
             depends_on: Vec::new(),
             reason: reasons.join("; "),
             drifted,
@@ -162,7 +169,7 @@ impl Resource {
         }
     }
 
-    fn attributes(&self, redactor: &Redactor) -> Vec<AttributeChange> {
+    fn attributes(&self, mode: Mode, redactor: &Redactor) -> Vec<AttributeChange> {
         let Change { before, after, after_unknown, before_sensitive, after_sensitive, replace_paths, .. } = &self.change;
         let mut names: BTreeSet<&str> = BTreeSet::new();
         for value in [before, after, after_unknown] {
@@ -173,7 +180,8 @@ impl Resource {
             let (old, new) = (part(before, name), part(after, name));
             let unknown = part(after_unknown, name);
             let pending = holds_true(unknown);
-            if old == new && !pending {
+            let same = old == new || (mode == Mode::Drift && bare(old) == bare(new));
+            if same && !pending {
                 return None;
             }
             let (old_secret, new_secret) = (part(before_sensitive, name), part(after_sensitive, name));
@@ -192,6 +200,21 @@ impl Resource {
             })
         };
         names.into_iter().filter_map(change).collect()
+    }
+}
+
+/// The value without what is empty.
+fn bare(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.is_empty() => Value::Null,
+        Value::Array(items) if items.is_empty() => Value::Null,
+        Value::Array(items) => items.iter().map(bare).collect(),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, field)| (name.clone(), bare(field)));
+            let fields: Map<String, Value> = fields.filter(|(_, field)| !field.is_null()).collect();
+            if fields.is_empty() { Value::Null } else { Value::Object(fields) }
+        }
+        other => other.clone(),
     }
 }
 
@@ -297,7 +320,9 @@ mod tests {
                 { "address": "data.x.read", "mode": "data", "type": "x", "change": { "actions": ["read"] } },
             ],
             "resource_drift": [
-                { "address": "x.old", "mode": "managed", "type": "x", "change": { "actions": ["update"], "before": { "t": 1 }, "after": { "t": 2 } } },
+                { "address": "x.old", "mode": "managed", "type": "x", "change": { "actions": ["update"], "before": { "t": 1, "d": null }, "after": { "t": 2, "d": "" } } },
+                { "address": "x.same", "mode": "managed", "type": "x", "change": { "actions": ["update"],
+                  "before": { "rules": [{ "note": null, "port": 1 }], "list": [] }, "after": { "rules": [{ "note": "", "port": 1 }], "list": null } } },
             ],
             "output_changes": {
                 "url": { "actions": ["create"], "before": null, "after_unknown": true, "before_sensitive": false, "after_sensitive": false },
@@ -329,7 +354,8 @@ mod tests {
         }
 
         let drift = plan.summary(4, Mode::Drift, &redactor);
-        assert_eq!((drift.changes.len(), drift.counts.drifted, drift.outputs.len()), (1, 1, 0));
+        assert_eq!((drift.changes.len(), drift.counts.drifted, drift.outputs.len()), (1, 1, 0), "empty is like nothing");
+        assert_eq!(drift.changes[0].attributes.len(), 1);
         assert_eq!(
             (drift.changes[0].reason.as_str(), drift.changes[0].attributes[0].after.as_str()),
             ("it was changed outside", "2")

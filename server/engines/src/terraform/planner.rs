@@ -1,5 +1,7 @@
 //! Makes plans.
 
+use std::collections::BTreeMap;
+
 use freehold_domain::blueprints::{DOCUMENT_PATH, Document, Files, Module, Scope, Severity};
 use serde_json::{Map, Value};
 
@@ -7,6 +9,7 @@ use super::{
     TerraformEngine,
     bundle::{Bundle, Bytes},
     session::{Material, Session, module_of},
+    source::fetch,
     state::{learn_secrets, read},
     workspace::Workspace,
 };
@@ -27,7 +30,13 @@ pub(super) async fn plan(engine: &TerraformEngine, request: PlanRequest, sink: &
         learn_secrets(&read(state)?, &mut redactor);
     }
     session.log(Level::Info, &engine.settings.program.version.to_string());
-    let made = make(engine, &request, &session, variables, secrets).await;
+    let made = match &module.git {
+        None => make(engine, &request, &session, None, variables, secrets).await,
+        Some(git) => match fetch(&session, &request.run, git, &module.path).await {
+            Ok(files) => make(engine, &request, &session, Some(files), variables, secrets).await,
+            Err(error) => Err(error),
+        },
+    };
     session.workspace.remove();
     made
 }
@@ -36,11 +45,13 @@ async fn make(
     engine: &TerraformEngine,
     request: &PlanRequest,
     session: &Session<'_>,
+    repository: Option<Files>,
     variables: Map<String, Value>,
     secrets: Vec<Value>,
 ) -> Result<MadePlan, StepError> {
     let state = request.state.clone().unwrap_or_default();
-    let material = Material { files: request.files.iter().collect(), variables: &variables, lock: &[], state: &state };
+    let files = repository.as_ref().unwrap_or(&request.files);
+    let material = Material { files: files.iter().collect(), variables: &variables, lock: &[], state: &state };
     session.prepare(&material).await?;
     let found = session.plan(request.mode).await?;
     let summary = {
@@ -55,7 +66,8 @@ async fn make(
         deployment: request.deployment.clone(),
         mode: request.mode,
         base_serial: request.serial,
-        files: request.files.iter().map(|(path, content)| (path.to_owned(), Bytes(content.to_vec()))).collect(),
+        files: kept(&request.files),
+        repository: repository.as_ref().map(kept),
         variables,
         secrets,
         lock: Bytes(found.lock),
@@ -63,6 +75,10 @@ async fn make(
         plan: Bytes(found.plan),
     };
     Ok(MadePlan { bytes: bundle.to_bytes(), summary })
+}
+
+fn kept(files: &Files) -> BTreeMap<String, Bytes> {
+    files.iter().map(|(path, content)| (path.to_owned(), Bytes(content.to_vec()))).collect()
 }
 
 /// Reads the document of a blueprint.
@@ -92,7 +108,7 @@ fn expect_version(engine: &TerraformEngine, module: &Module) -> Result<(), StepE
 /// Values of the module's variables.
 fn variables(document: &Document, module: &Module, request: &PlanRequest) -> Result<Map<String, Value>, StepError> {
     let Some(written) = &module.variables else { return Ok(request.inputs.clone()) };
-    let (facts, resources) = (request.deployment.facts(), std::collections::BTreeMap::new());
+    let (facts, resources) = (request.deployment.facts(), BTreeMap::new());
     let scope = Scope { inputs: &request.inputs, resources: &resources, deployment: &facts, files: document.files() };
     let (mut values, mut problems) = (Map::new(), Vec::new());
     for (name, template) in written {

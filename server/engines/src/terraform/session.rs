@@ -65,7 +65,7 @@ impl<'a> Session<'a> {
     pub async fn prepare(&self, material: &Material<'_>) -> Result<(), StepError> {
         let workspace = &self.workspace;
         workspace.create()?;
-        for (path, content) in &material.files {
+        for (path, content) in material.files.iter().filter(|(path, _)| !workspace.is_kept(path)) {
             workspace.write(&workspace.files().join(path), content)?;
         }
         let lock = workspace.module().join(".terraform.lock.hcl");
@@ -89,7 +89,7 @@ impl<'a> Session<'a> {
             if lock.exists() {
                 arguments.push("-lockfile=readonly");
             }
-            self.command("init", &arguments, "init-failed").await?;
+            self.command("init", &arguments, "init-failed").await.map_err(|error| self.told_of_providers(error))?;
         }
         Ok(())
     }
@@ -140,13 +140,17 @@ impl<'a> Session<'a> {
             Access::Read => settings.read_environment.clone(),
             Access::Write => settings.write_environment.clone(),
         };
-        let fixed: [(&str, OsString); 8] = [
+        let fixed: [(&str, OsString); 9] = [
             ("PATH", "/usr/local/bin:/usr/bin:/bin".into()),
             ("HOME", own.clone().into()),
-            ("TMPDIR", own.join("tmp").into()),
+            // In a sandbox it is the program's own. Providers make sockets in it, whose whole path may have 107 bytes (unix(7)),
+            // so it cannot be inside of the folder of a run.
+            ("TMPDIR", "/tmp".into()),
             ("TF_IN_AUTOMATION", "1".into()),
             ("TF_INPUT", "0".into()),
             ("CHECKPOINT_DISABLE", "1".into()),
+            // Runs would spoil it for each other: nothing keeps two of them from writing to it at once.
+            ("TF_PLUGIN_CACHE_DIR", "".into()),
             ("TF_CLI_CONFIG_FILE", own.join("cli.tfrc").into()),
             ("LANG", "C.UTF-8".into()),
         ];
@@ -159,6 +163,7 @@ impl<'a> Session<'a> {
             directory: self.workspace.module(),
             readable: settings.provider_mirror.iter().cloned().collect(),
             record: self.workspace.record(name),
+            disk: None,
             access,
         };
         let process = self.engine.launcher.launch(program).await?;
@@ -199,6 +204,20 @@ impl<'a> Session<'a> {
         };
         let redactor = self.redactor.lock().unwrap_or_else(PoisonError::into_inner);
         StepError { message: redactor.redact(&error.message), ..error }
+    }
+
+    /// What to do when something cannot be installed.
+    fn told_of_providers(&self, error: StepError) -> StepError {
+        if error.code != "init-failed" || !error.hint.is_empty() {
+            return error;
+        }
+        error.hint(match &self.engine.settings.provider_mirror {
+            Some(_) => {
+                "this runner installs providers from its mirror alone: have its operator add this one with `providers mirror`, use \
+                 one that is there, or make a new plan if the mirror has changed since this one"
+            }
+            None => "look at what the runner may reach (`--egress`), or give it a folder of providers (`--provider-mirror`)",
+        })
     }
 
     /// Says something in the log of the run.

@@ -36,8 +36,7 @@ impl Workspace {
         let made = remove_tree(&self.root)
             .and_then(|()| make(&self.files()))
             .and_then(|()| make(&self.module()))
-            .and_then(|()| make(&self.own()))
-            .and_then(|()| make(&self.own().join("tmp")));
+            .and_then(|()| make(&self.own()));
         made.map_err(|error| unusable(&self.root, &error))
     }
 
@@ -62,6 +61,14 @@ impl Workspace {
     /// The engine's own files, which the program reads and writes.
     pub fn own(&self) -> PathBuf {
         self.files().join(".freehold")
+    }
+
+    /// Whether the program keeps this file by itself: what it installed, and states. None of it is taken from who wrote the module.
+    pub fn is_kept(&self, path: &str) -> bool {
+        let file = self.files().join(path);
+        path.split('/').any(|part| matches!(part, ".terraform" | ".freehold"))
+            || file == self.state()
+            || file == self.errored_state()
     }
 
     /// Where the program keeps its state.

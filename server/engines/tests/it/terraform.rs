@@ -104,6 +104,8 @@ async fn engine(folder: &tempfile::TempDir, instance: &str) -> TerraformEngine {
         folder: folder.path().to_owned(),
         instance: instance.to_owned(),
         provider_mirror: None,
+        git: None,
+        module_sources: Vec::new(),
         read_environment: BTreeMap::new(),
         write_environment: BTreeMap::new(),
     };

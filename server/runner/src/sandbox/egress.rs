@@ -2,6 +2,8 @@
 //!
 //! Programs find it by `HTTPS_PROXY` and `HTTP_PROXY`. It knows `CONNECT` (RFC 9110, section 9.3.6) and requests with a whole URL
 //! (RFC 9112, section 3.2.2). Names are looked up here, once, and the address that was checked is the one that is connected to.
+//!
+//! For loopback no program asks a proxy. A port of it that is allowed by its address is therefore there inside too: a [`relay`].
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -108,6 +110,19 @@ impl FromStr for Rule {
 }
 
 impl Egress {
+    /// Ports of this machine's loopback that are allowed by their addresses.
+    pub(super) fn loopback(&self) -> Vec<SocketAddr> {
+        let Allowed::Only(rules) = &self.allowed else { return Vec::new() };
+        let port = |rule: &Rule| match rule.to {
+            Target::Network(address, 32 | 128) if address.is_loopback() => Some(SocketAddr::new(address, rule.port?)),
+            _ => None,
+        };
+        let mut ports: Vec<_> = rules.iter().filter_map(port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
     /// The addresses behind a host and port, all of which may be reached.
     async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
         let rules = match &self.allowed {
@@ -157,9 +172,31 @@ impl Rule {
     }
 }
 
-/// Serves connections of the program until it is dropped.
+/// Serves connections of the program to the proxy until it is dropped.
 pub(super) async fn serve(listener: TcpListener, egress: Egress) {
-    let (egress, places) = (Arc::new(egress), Arc::new(Semaphore::new(CONNECTIONS)));
+    let egress = Arc::new(egress);
+    each(listener, move |client| {
+        let egress = Arc::clone(&egress);
+        async move { connect(client, &egress).await }
+    })
+    .await;
+}
+
+/// Passes connections of the program on to an address of this machine until it is dropped.
+pub(super) async fn relay(listener: TcpListener, to: SocketAddr) {
+    each(listener, move |mut client| async move {
+        let mut server = timeout(PATIENCE, TcpStream::connect(to)).await??;
+        copy_bidirectional(&mut client, &mut server).await.map(drop)
+    })
+    .await;
+}
+
+/// Does this with each connection, so many at a time.
+async fn each<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = std::io::Result<()>> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
@@ -169,11 +206,11 @@ pub(super) async fn serve(listener: TcpListener, egress: Egress) {
             continue;
         };
         while connections.try_join_next().is_some() {}
-        let egress = Arc::clone(&egress);
+        let served = serve(client);
         connections.spawn(async move {
             let _place = place;
             // Whatever the program sees of it: it is its connection.
-            let _ = connect(client, &egress).await;
+            let _ = served.await;
         });
     }
 }
@@ -308,6 +345,9 @@ mod tests {
             let found = egress(rules, private).addresses(host, port).await;
             assert_eq!(found.is_ok(), may, "{rules} private={private} {host}:{port}: {found:?}");
         }
+        let loopback =
+            egress("10.0.0.1:80,127.0.0.1:4566,127.0.0.1:4566,127.0.0.1,[::1]:80,127.0.0.0/8,localhost:81", false).loopback();
+        assert_eq!(loopback, ["127.0.0.1:4566".parse().expect("an address"), "[::1]:80".parse().expect("an address")]);
         for wrong in ["", "a b", "10.0.0.0/33", "host:port", "http://x", "a..b"] {
             assert!(wrong.parse::<Allowed>().is_err(), "{wrong}");
         }

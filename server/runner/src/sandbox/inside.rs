@@ -69,10 +69,13 @@ fn enter_by(socket: &UnixStream, receiver: &mut Receiver) -> Result<Child, Strin
     ask(Said::Unshared)?;
     sethostname(b"sandbox").map_err(|errno| format!("the host name cannot be set: {errno}"))?;
     network::loopback_up().map_err(|errno| format!("there is no loopback: {errno}"))?;
-    let (listener, port) = network::listen().map_err(|error| format!("there is no way out: {error}"))?;
+    let loopback = orders.order.egress.loopback();
+    let (listeners, port) = network::listen(&loopback).map_err(|error| format!("there is no way out: {error}"))?;
     ask(Said::WayOut(port))?;
-    network::give(socket, &listener).map_err(|errno| format!("there is no way out: {errno}"))?;
-    drop(listener);
+    for listener in &listeners {
+        network::give(socket, listener).map_err(|errno| format!("there is no way out: {errno}"))?;
+    }
+    drop(listeners);
     view(&orders.order, |view| view.build())?;
     keep_powers().map_err(|errno| format!("its powers cannot be passed on: {errno}"))?;
     let stdin = socket.try_clone().map_err(told)?;

@@ -171,6 +171,7 @@ impl Sandbox {
             folder,
             readable: Vec::new(),
             record,
+            disk: None,
             access: Access::Read,
         };
         let process = self.launch(program).await?;

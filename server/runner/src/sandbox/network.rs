@@ -1,9 +1,9 @@
-//! A network of a program's own: loopback, and one socket on it that leads to the supervisor.
+//! A network of a program's own: loopback, and sockets on it that lead to the supervisor.
 
 use std::{
     io::{IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::net::UnixStream,
@@ -55,11 +55,14 @@ fn link_up(index: i32) -> [u8; 32] {
     message
 }
 
-/// A socket on the loopback of this network namespace. It stays there, whoever accepts its connections.
-pub(super) fn listen() -> std::io::Result<(TcpListener, u16)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let port = listener.local_addr()?.port();
-    Ok((listener, port))
+/// Sockets on the loopback of this network namespace: at each of these addresses, and one more, which is the last, at a free port.
+/// They stay there, whoever accepts their connections.
+pub(super) fn listen(addresses: &[SocketAddr]) -> std::io::Result<(Vec<TcpListener>, u16)> {
+    let mut listeners = addresses.iter().map(TcpListener::bind).collect::<Result<Vec<_>, _>>()?;
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = free.local_addr()?.port();
+    listeners.push(free);
+    Ok((listeners, port))
 }
 
 /// Hands a descriptor to the process at the other end.

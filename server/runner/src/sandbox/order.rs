@@ -38,7 +38,8 @@ pub(super) struct Order {
 
 impl Order {
     pub fn new(program: Program, confine: bool, limits: Limits, egress: Egress, orphan: Duration) -> Self {
-        let Program { path, arguments, environment, directory, folder, readable, record, .. } = program;
+        let Program { path, arguments, environment, directory, folder, readable, record, disk, .. } = program;
+        let limits = Limits { disk: limits.disk.min(disk.unwrap_or(u64::MAX)), ..limits };
         Self { path, arguments, environment, directory, folder, readable, record, confine, limits, egress, orphan }
     }
 }

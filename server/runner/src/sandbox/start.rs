@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::{
         fd::OwnedFd,
         unix::{net::UnixStream, process::CommandExt as _},
@@ -39,7 +39,10 @@ pub(super) struct Inside {
     pub receiver: Receiver,
     /// Standard output and standard error.
     pub output: [io::PipeReader; 2],
+    /// Listens for the proxy.
     pub way_out: Option<TcpListener>,
+    /// Listens where programs look for these addresses of this machine.
+    pub loopback: Vec<(SocketAddr, TcpListener)>,
     pub confinement: Confinement,
 }
 
@@ -72,8 +75,11 @@ pub(super) fn start(order: &Order, cgroup: &Cgroup) -> Result<Inside, String> {
         inside.say(&Tell::Go)?;
         orders.way_out = Some(inside.expect(|said| if let Said::WayOut(port) = said { Some(port) } else { None })?);
         inside.say(&Tell::Go)?;
-        let listener = network::take(&inside.socket).map_err(|errno| format!("there is no way out: {errno}"))?;
-        inside.way_out = Some(listener);
+        let take = |socket| network::take(socket).map_err(|errno| format!("there is no way out: {errno}"));
+        for address in order.egress.loopback() {
+            inside.loopback.push((address, take(&inside.socket)?));
+        }
+        inside.way_out = Some(take(&inside.socket)?);
         let (user, mounts, pids, ipc, uts, network) = (true, true, true, true, true, true);
         inside.confinement = Confinement { user, mounts, pids, ipc, uts, network, ..inside.confinement };
     }
@@ -109,7 +115,7 @@ fn spawn(order: &Order, cgroup: &Cgroup, user: u32, change: bool) -> Result<(Ins
     socket.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
     let receiver = Receiver::new(socket.try_clone().map_err(failed)?);
     let confinement = cgroup.confinement();
-    let inside = Inside { outermost, socket, receiver, output: [out, err], way_out: None, confinement };
+    let inside = Inside { outermost, socket, receiver, output: [out, err], way_out: None, loopback: Vec::new(), confinement };
     entered.map_err(|error| format!("its control group does not take it: {error}"))?;
     let memory_limited = confinement.memory_limited;
     Ok((inside, Orders { order: order.clone(), user, way_out: None, memory_limited }))

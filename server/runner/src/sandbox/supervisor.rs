@@ -114,12 +114,18 @@ impl Supervised {
     /// Watches the program to its end, and writes that down.
     async fn run(self, record: Record) -> io::Result<()> {
         let Self { order, inside, cgroup, _lock } = self;
-        let Inside { outermost, socket, mut receiver, output: [out, err], way_out, .. } = inside;
+        let Inside { outermost, socket, mut receiver, output: [out, err], way_out, loopback, .. } = inside;
         let (told, words) = mpsc::channel(8);
         thread::spawn(move || while receiver.next().is_ok_and(|word| told.blocking_send(word).is_ok()) {});
-        if let Some(listener) = way_out {
+        let listener = |listener: std::net::TcpListener| {
             listener.set_nonblocking(true)?;
-            tokio::spawn(egress::serve(tokio::net::TcpListener::from_std(listener)?, order.egress.clone()));
+            tokio::net::TcpListener::from_std(listener)
+        };
+        if let Some(way_out) = way_out {
+            tokio::spawn(egress::serve(listener(way_out)?, order.egress.clone()));
+        }
+        for (address, inside) in loopback {
+            tokio::spawn(egress::relay(listener(inside)?, address));
         }
         let output = watch::Sender::new(0);
         let mut copies = Vec::new();
@@ -135,6 +141,7 @@ impl Supervised {
             claimed: (record.claimed(), Instant::now()),
             measure_disk_at: Instant::now(),
             interrupted: false,
+            overdue: None,
             limit: None,
             ended: None,
         };
@@ -187,6 +194,8 @@ struct Watcher<'a> {
     claimed: (Option<SystemTime>, Instant),
     measure_disk_at: Instant,
     interrupted: bool,
+    /// The time for which it was asked to end.
+    overdue: Option<String>,
     /// The limit that was reached.
     limit: Option<String>,
     ended: Option<Exit>,
@@ -244,25 +253,26 @@ impl Watcher<'_> {
             self.measure_disk_at = Instant::now() + LOOK.max(now.elapsed() * 10);
         }
         let Limits { time, .. } = self.order.limits;
+        let orphan = self.order.orphan;
         let unclaimed = || {
-            let time = format!("{} s", self.order.orphan.as_secs());
+            let time = format!("{} s", orphan.as_secs());
             format!("no runner claimed it for {time}: the one that started it is gone, or has lost its run")
         };
         let too_long = || reached("time", format!("{} s", time.as_secs()), "it still ran");
-        if let Some(limit) = self.overdue(self.claimed.1, self.order.orphan).then(unclaimed) {
-            self.end(limit);
-        } else if let Some(limit) = self.overdue(self.began, time).then(too_long) {
-            self.end(limit);
-        }
+        self.overdue(self.claimed.1, orphan, unclaimed);
+        self.overdue(self.began, time, too_long);
     }
 
-    /// Whether a time is over. In its last quarter, or minute, the program is asked to end in order.
-    fn overdue(&mut self, since: Instant, most: Duration) -> bool {
+    /// Ends the program when a time is over. In its last quarter, or minute, it is asked to end in order.
+    fn overdue(&mut self, since: Instant, most: Duration, why: impl Fn() -> String) {
         let elapsed = since.elapsed();
         if elapsed + GRACE.min(most / 4) >= most {
+            self.overdue.get_or_insert_with(&why);
             self.interrupt();
         }
-        elapsed >= most
+        if elapsed >= most {
+            self.end(why());
+        }
     }
 
     fn disk_reached(&self) -> Option<String> {
@@ -297,7 +307,7 @@ impl Watcher<'_> {
     fn exit(&self) -> Exit {
         let last = || match self.ended {
             Some(Exit::Code(0)) => None,
-            _ => self.cgroup.reached().or_else(|| self.disk_reached()),
+            _ => self.cgroup.reached().or_else(|| self.disk_reached()).or_else(|| self.overdue.clone()),
         };
         if let Some(limit) = self.limit.clone().or_else(last) {
             return Exit::Limit(limit);
