@@ -260,7 +260,7 @@ pub struct TerraformArgs {
     #[arg(long, value_name = "DIR")]
     pub provider_mirror: Option<PathBuf>,
     /// Where modules in repositories may come from: beginnings of their addresses, separated by commas, as
-    /// https://git.example.com/platform/. http:// must be named to be allowed
+    /// `https://git.example.com/platform/`. What is not encrypted, `http://`, must be named to be allowed
     #[arg(long, value_name = "URLS", value_delimiter = ',', default_value = "https://")]
     pub module_source: Vec<ModuleSource>,
     /// File with lines NAME=VALUE: the environment of programs that plan or look for drift, for example credentials that can read.

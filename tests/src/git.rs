@@ -17,7 +17,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A server of all repositories in a folder. What is asked for below `/moved/` is somewhere else, it says.
+/// What a client must show for what is below `/private/`.
+pub const AUTHORIZATION: &str = "Basic Z2l0OnNlY3JldC1vZi1naXQ=";
+
+/// A server of all repositories in a folder. What is asked for below `/moved/` is somewhere else, it says, and what is below
+/// `/private/` it gives to who shows [`AUTHORIZATION`].
 pub struct GitServer {
     /// Where it is.
     pub address: SocketAddr,
@@ -115,6 +119,12 @@ async fn answer(stream: TcpStream, root: &Path) -> Option<()> {
         let answer = format!("HTTP/1.1 302 Found\r\nlocation: /{there}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         return stream.write_all(answer.as_bytes()).await.ok();
     }
+    let private = target.strip_prefix("/private");
+    if private.is_some() && field("authorization") != AUTHORIZATION {
+        let answer = "HTTP/1.1 401 Who?\r\nwww-authenticate: Basic\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        return stream.write_all(answer.as_bytes()).await.ok();
+    }
+    let target = private.unwrap_or(target);
     let mut body = vec![0; field("content-length").parse().unwrap_or(0)];
     stream.read_exact(&mut body).await.ok()?;
     let (path, query) = target.split_once('?').unwrap_or((target, ""));

@@ -1,7 +1,7 @@
 //! Starts what ships, for tests: the built binary as processes of its own, with real TLS on free ports, on either database.
 
 mod faults;
-mod git;
+pub mod git;
 pub mod moto;
 mod people;
 mod pki;

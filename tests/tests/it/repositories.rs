@@ -1,7 +1,7 @@
 //! Modules in repositories: fetched at a commit by the runner, kept in the plan, and refused with what no module may have.
 
 use freehold::{BlueprintFile, DriftState, RunOutcome};
-use freehold_tests::{Database, GitServer, Site, World};
+use freehold_tests::{Database, GitServer, Site, World, git::AUTHORIZATION};
 
 const SIGN: &str = r#"
 variable "motto" { type = string }
@@ -32,16 +32,22 @@ fn blueprint(url: &str, commit: &str, path: &str) -> Vec<BlueprintFile> {
 }
 
 /// A runner that modules may be fetched by from this server.
-fn runner(world: &World, server: &GitServer, egress: &str) -> freehold_tests::RunnerProcess {
+fn runner(world: &World, server: &GitServer, egress: &str, further: &[&str]) -> freehold_tests::RunnerProcess {
     let source = server.url("");
-    world.installation.runner(&[world.replica.runner], "runner", &["--module-source", &source, "--egress", egress])
+    let options = [&["--module-source", &source, "--egress", egress], further].concat();
+    world.installation.runner(&[world.replica.runner], "runner", &options)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_module_is_what_its_repository_has_at_a_commit() {
     let world = World::new(Database::Sqlite).await.shop().await;
     let server = GitServer::start(&world.installation.path("repositories")).await;
-    let _runner = runner(&world, &server, &server.address.to_string());
+    let password = world.installation.path("git.env");
+    let header =
+        format!("GIT_CONFIG_COUNT=1\nGIT_CONFIG_KEY_0=http.extraHeader\nGIT_CONFIG_VALUE_0=Authorization: {AUTHORIZATION}\n");
+    std::fs::write(&password, header).expect("a file");
+    let password = password.display().to_string();
+    let _runner = runner(&world, &server, &server.address.to_string(), &["--read-env", &password]);
     let sign: [(&str, &[u8]); 3] = [
         ("modules/sign/main.tf", SIGN.as_bytes()),
         ("modules/sign/terraform.tfstate", FORGED.as_bytes()),
@@ -49,7 +55,7 @@ async fn a_module_is_what_its_repository_has_at_a_commit() {
     ];
     let first = server.commit("signs", &sign);
     server.commit("signs", &[("modules/frame/main.tf", FRAME.replace("[${var.text}]", "<${var.text}>").as_bytes())]);
-    world.publish("sign", blueprint(&server.url("signs"), &first, "modules/sign")).await;
+    world.publish("sign", blueprint(&server.url("private/signs"), &first, "modules/sign")).await;
     let site = Site::new(&world, "sign", "sign", &[]).await;
 
     let run = site.planned().await;
@@ -75,7 +81,7 @@ async fn a_module_is_what_its_repository_has_at_a_commit() {
 async fn what_no_module_may_be_is_refused_by_name() {
     let world = World::new(Database::Sqlite).await.shop().await;
     let server = GitServer::start(&world.installation.path("repositories")).await;
-    let runner_process = runner(&world, &server, &server.address.to_string());
+    let open = runner(&world, &server, &server.address.to_string(), &[]);
     let main: (&str, &[u8]) = ("main.tf", b"output \"a\" { value = 1 }");
     let plain = server.commit("plain", &[main]);
     server.git("plain", &["tag", "--annotate", "--message=first", "v1"]);
@@ -100,6 +106,7 @@ async fn what_no_module_may_be_is_refused_by_name() {
     let table = [
         ("commit", server.url("plain"), "0123456789012345678901234567890123456789", "module-fetch-failed", "not our ref"),
         ("repository", server.url("nothing"), &plain, "module-fetch-failed", "not found"),
+        ("private", server.url("private/plain"), &plain, "module-fetch-failed", "Username"),
         ("tag", server.url("plain"), &tag, "module-refused", "something else than a commit"),
         ("folder", server.url("plain"), &plain, "module-refused", "no folder `absent`"),
         ("link", server.url("link"), &link, "module-refused", "a link, secret.tf"),
@@ -116,13 +123,13 @@ async fn what_no_module_may_be_is_refused_by_name() {
         let path = if *id == "folder" { "absent" } else { "." };
         sandbox = refusal(&world, id, blueprint(url, commit, path), code, why).await;
     }
-    drop(runner_process);
+    drop(open);
 
     // Nor does a source that is allowed lead where programs of this runner may not connect to.
     if !sandbox.contains("net") {
         return eprintln!("NOT SHOWN HERE: no way out but the runner's: this machine gives its user no network of its own");
     }
-    let _closed = runner(&world, &server, "registry.example:443");
+    let _closed = runner(&world, &server, "registry.example:443", &[]);
     refusal(&world, "closed", blueprint(&server.url("plain"), &plain, "."), "module-fetch-failed", "403").await;
 }
 

@@ -166,7 +166,11 @@ impl Fetcher<'_> {
         match exit {
             Exit::Code(0) => Ok(()),
             _ if follower.was_interrupted() => Err(StepError::new("cancelled", "somebody asked it to stop")),
-            Exit::Limit(_) => Err(too_large(self.source, &format!("git wrote more than {} MiB to fetch it", DISK >> 20))),
+            // Only this limit is ours; the others are of the runner, and say so.
+            Exit::Limit(limit) if limit.contains("`disk`") => {
+                Err(too_large(self.source, &format!("git wrote more than {} MiB to fetch it", DISK >> 20)))
+            }
+            Exit::Limit(limit) => Err(self.failed(limit)),
             _ => Err(self.failed(follower.last_words.join("\n"))),
         }
     }
