@@ -27,6 +27,23 @@ use crate::{
     runs::{advance_with, woken},
 };
 
+/// How often a change is tried while others change the same deployment.
+const TRIES: u32 = 8;
+
+/// Tries again when somebody else was first: who was overtaken wants to know what is true now, which a caller who has read nothing
+/// before cannot be told otherwise.
+macro_rules! retried {
+    ($attempt:expr) => {{
+        let mut tries = 1;
+        loop {
+            match $attempt {
+                Err(error) if error.reason() == Reason::EtagMismatch && tries < TRIES => tries += 1,
+                done => break done,
+            }
+        }
+    }};
+}
+
 /// The engine whose states are given and taken as they are.
 const TERRAFORM: &str = "terraform";
 
@@ -159,20 +176,25 @@ pub async fn lock(
     info: String,
     write: &Write,
 ) -> Result<StateLock> {
-    change(app, caller, parent, write, "deployment.state-locked", async |tx, _, deployment| {
-        let lock = StateLock { id, info, principal: caller.principal.clone(), create_time: tx.now() };
-        deployment.lock_state(lock)?;
-        deployment.state_lock.clone().ok_or_else(|| Error::internal("a lock that was taken is held"))
-    })
-    .await
+    retried!(
+        change(app, caller, parent, write, "deployment.state-locked", async |tx, _, deployment| {
+            let lock =
+                StateLock { id: id.clone(), info: info.clone(), principal: caller.principal.clone(), create_time: tx.now() };
+            deployment.lock_state(lock)?;
+            deployment.state_lock.clone().ok_or_else(|| Error::internal("a lock that was taken is held"))
+        })
+        .await
+    )
 }
 
 /// Lets go of a state.
 pub async fn unlock(app: &App, caller: &Caller, parent: &DeploymentName, id: &str, write: &Write) -> Result<()> {
-    change(app, caller, parent, write, "deployment.state-unlocked", async |_, _, deployment| {
-        deployment.unlock_state(id, &caller.principal)
-    })
-    .await
+    retried!(
+        change(app, caller, parent, write, "deployment.state-unlocked", async |_, _, deployment| {
+            deployment.unlock_state(id, &caller.principal)
+        })
+        .await
+    )
 }
 
 /// What was taken from whoever had it.
@@ -187,6 +209,17 @@ pub struct Broken {
 /// Takes the hold on a state from whoever has it, or only the one with this id: what that one still writes is refused. A run loses
 /// its lease, and ends.
 pub async fn break_lock(
+    app: &App,
+    caller: &Caller,
+    parent: &DeploymentName,
+    id: &str,
+    reason: &str,
+    write: &Write,
+) -> Result<Broken> {
+    retried!(break_once(app, caller, parent, id, reason, write).await)
+}
+
+async fn break_once(
     app: &App,
     caller: &Caller,
     parent: &DeploymentName,
@@ -240,12 +273,14 @@ pub async fn write(
     content: Vec<u8>,
     write: &Write,
 ) -> Result<StateVersion> {
-    change(app, caller, parent, write, "deployment.state-written", async |tx, place, deployment| {
-        expect_terraform(tx, place, deployment).await?;
-        deployment.expect_state_lock(lock_id, &caller.principal)?;
-        put(app, tx, place, caller, deployment, content).await
-    })
-    .await
+    retried!(
+        change(app, caller, parent, write, "deployment.state-written", async |tx, place, deployment| {
+            expect_terraform(tx, place, deployment).await?;
+            deployment.expect_state_lock(lock_id, &caller.principal)?;
+            put(app, tx, place, caller, deployment, content.clone()).await
+        })
+        .await
+    )
 }
 
 /// Gives a state to a deployment that has none: what is in it is managed by the deployment from now on.
@@ -256,17 +291,19 @@ pub async fn import(
     content: Vec<u8>,
     write: &Write,
 ) -> Result<StateVersion> {
-    change(app, caller, parent, write, "deployment.state-imported", async |tx, place, deployment| {
-        expect_terraform(tx, place, deployment).await?;
-        // The same one again: whoever imports in several steps may repeat all of them.
-        let newest = deployments::get_state(tx, place.scope, deployment.meta.uid, deployment.state_serial).await?;
-        if let Some(newest) = newest.filter(|newest| newest.digest == sha256(&content)) {
-            return Ok(newest);
-        }
-        deployment.expect_importable()?;
-        put(app, tx, place, caller, deployment, content).await
-    })
-    .await
+    retried!(
+        change(app, caller, parent, write, "deployment.state-imported", async |tx, place, deployment| {
+            expect_terraform(tx, place, deployment).await?;
+            // The same one again: whoever imports in several steps may repeat all of them.
+            let newest = deployments::get_state(tx, place.scope, deployment.meta.uid, deployment.state_serial).await?;
+            if let Some(newest) = newest.filter(|newest| newest.digest == sha256(&content)) {
+                return Ok(newest);
+            }
+            deployment.expect_importable()?;
+            put(app, tx, place, caller, deployment, content.clone()).await
+        })
+        .await
+    )
 }
 
 /// Fails unless a version of the state can be written again.
