@@ -137,12 +137,11 @@ impl Installation {
         let files = self.path("files");
         let endpoints: Vec<String> = servers.iter().map(|address| format!("https://{address}")).collect();
         let mut command = Command::new(binary());
-        command
-            .arg("runner")
-            .arg("--terraform")
-            .arg(crate::terraform())
-            .args(["--endpoint", &endpoints.join(","), "--allow-private", "--file-root"])
-            .arg(&files);
+        command.arg("runner");
+        if !options.contains(&"--terraform") {
+            command.arg("--terraform").arg(crate::terraform());
+        }
+        command.args(["--endpoint", &endpoints.join(","), "--allow-private", "--file-root"]).arg(&files);
         if !options.contains(&"--data-dir") {
             command.arg("--data-dir").arg(self.path(&format!("runner-{certificate}")));
         }

@@ -193,7 +193,8 @@ pub(crate) async fn claim(
     {
         return Ok(if hindrance.is_of_tenant() { Claim::TenantWaits } else { Claim::Waits });
     }
-    if run.hold(runner, tx.database_now().await?).is_some() {
+    let clock_of_leases = tx.database_now().await?;
+    if run.hold(runner, clock_of_leases).is_some() {
         return Ok(Claim::Waits);
     }
     let seen = run.version;
@@ -207,9 +208,9 @@ pub(crate) async fn claim(
     let waits = matches!(refusal, Some(RunEvent::WaitsFor(_)));
     let event = refusal.unwrap_or_else(|| RunEvent::Claimed { runner: runner.clone(), ask });
     let claimed = matches!(event, RunEvent::Claimed { .. });
-    let lease = tx.database_now().await?.plus(app.lease);
     fault::point("claim.begun");
-    let run = advance_with(app, &mut tx, place, run, deployment, event, now, Some(lease)).await?;
+    let lease = clock_of_leases.plus(app.lease);
+    let run = advance_with(app, &mut tx, place, run, deployment, event, clock_of_leases, Some(lease)).await?;
     if waits {
         // What it waits for is written once, and is no news for runners.
         if run.version != seen {
@@ -528,7 +529,9 @@ async fn move_on(app: &App, scope: freehold_domain::access::TenantScope, uid: Ui
     if event == RunEvent::LeaseExpired && !(over && run.phase.is_leased()) {
         return Ok(false);
     }
-    let (now, seen) = (tx.now(), run.version);
+    // Until when it is held for who lost it is compared with the database's clock, and so is told by that one.
+    let now = if event == RunEvent::LeaseExpired && !fault::mutant("clock") { clock } else { tx.now() };
+    let seen = run.version;
     let moved = advance(app, &mut tx, &place, run, event, now, lease).await;
     match moved {
         Ok(run) if run.version == seen => Ok(false),

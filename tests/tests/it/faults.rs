@@ -185,13 +185,13 @@ impl Trial {
         if newest.addresses.len() != if unanswerable { 2 } else { 4 } {
             return Err(format!("the state holds {:?}", newest.addresses));
         }
-        clean(acme).await
+        clean(acme, "shop/dev/chain").await
     }
 }
 
 /// The next run can start, and nothing that was put aside for a run is left.
-async fn clean(acme: &Client) -> Result<(), String> {
-    let next = acme.runs().plan("shop/dev/chain").send().await.map_err(|error| format!("no next run: {error}"))?;
+pub async fn clean(acme: &Client, deployment: &str) -> Result<(), String> {
+    let next = acme.runs().plan(deployment).send().await.map_err(|error| format!("no next run: {error}"))?;
     let next = timeout(Duration::from_secs(20), next.wait_until(RunPhase::AwaitingApproval)).await;
     let next = next.map_err(|_| "the next run does not get on".to_owned())?.map_err(|error| error.to_string())?;
     if !next.run().is_done() {
@@ -300,7 +300,7 @@ async fn frozen(variables: &[(&str, &str)]) -> Result<Run, String> {
     let run = timeout(Duration::from_secs(40), handle.wait_done()).await;
     let run = run.map_err(|_| format!("it did not end: {}", successor.said()))?.map_err(|error| error.to_string())?.into_run();
     repeats(&witness)?;
-    clean(&admin).await?;
+    clean(&admin, "shop/dev/chain").await?;
     Ok(run)
 }
 

@@ -18,12 +18,14 @@ macro_rules! both_databases {
     };
 }
 
+mod apply_faults;
 mod approval_policies;
 mod approvals;
 mod audit;
 mod bad_luck;
 mod blueprints;
 mod calls_per_day;
+mod canaries;
 mod cancel;
 mod cli;
 mod conformance;
