@@ -193,9 +193,7 @@ async fn canaries_are_found_nowhere_but_where_they_belong(on: Database) {
     secrets.0.last_mut().expect("it was added").1 = master.to_owned();
     fs::write(installation.path("master.key"), master).expect("the folder is there");
     let arguments = Arguments::watch();
-    let mut serve = installation.serve(&[]);
-    serve.env("RUST_LOG", "trace");
-    let mut replica = installation.start(serve).await;
+    let mut replica = installation.start(by_environment(&installation)).await;
     let acme = installation.client(&[replica.api], installation.pki.credentials("admin"), "acme").await;
     acme.tenants().create("acme").send().await.expect("a tenant");
 
@@ -208,10 +206,12 @@ async fn canaries_are_found_nowhere_but_where_they_belong(on: Database) {
     let shown_once = format!("{key:?} {token:?}");
 
     // A runner that joins by the token, with credentials of its own for both kinds of programs.
+    let name = canary("control");
+    controls.know("the name of the runner", &name);
     let label = canary("control");
     controls.know("a label of the runner", &label);
     let mut command = Command::new(binary());
-    command.args(["runner", "--endpoint", &endpoint(replica.runner), "--allow-private", "--name", "one", "--ca"]);
+    command.args(["runner", "--endpoint", &endpoint(replica.runner), "--allow-private", "--name", &name, "--ca"]);
     command.arg(installation.pki.path("ca.crt")).arg("--file-root").arg(installation.path("files"));
     command.arg("--terraform").arg(freehold_tests::terraform()).arg("--label").arg(format!("note={label}"));
     command.arg("--data-dir").arg(installation.path("runner"));
@@ -270,8 +270,8 @@ async fn canaries_are_found_nowhere_but_where_they_belong(on: Database) {
     secrets.know("the server's private key", &private_key(&fs::read(installation.pki.path("server.key")).expect("a key")));
     secrets.know("the authority's private key", &private_key(&fs::read(installation.pki.path("ca.key")).expect("a key")));
     let places: [(&str, Vec<u8>, &[&str]); 5] = [
-        ("the log of the server", replica.process.said().into_bytes(), &["a name"]),
-        ("the log of the runner", runner.said().into_bytes(), &["a label of the runner"]),
+        ("the log of the server", replica.process.said().into_bytes(), &["the name of the runner"]),
+        ("the log of the runner", runner.said().into_bytes(), &["the name of the runner"]),
         (
             "what the API shows",
             shown.join("\n").into_bytes(),
@@ -295,6 +295,17 @@ async fn canaries_are_found_nowhere_but_where_they_belong(on: Database) {
     }
     println!("{} canaries in {} places of {} KiB: found {found}", secrets.0.len(), places.len() + 1, size >> 10);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The server with everything logged, and with its database in its environment: everybody may read arguments.
+fn by_environment(installation: &Installation) -> Command {
+    let serve = installation.serve(&[]);
+    let mut arguments: Vec<_> = serve.get_args().collect();
+    let place = arguments.iter().position(|argument| *argument == "--database-url").expect("an option of every replica");
+    arguments.drain(place..place + 2);
+    let mut command = Command::new(binary());
+    command.args(arguments).env("RUST_LOG", "trace").env("FREEHOLD_DATABASE_URL", &installation.database_url);
+    command
 }
 
 /// The line in the middle of the first private key in these bytes.

@@ -47,6 +47,7 @@ mod queue;
 mod quota_race;
 mod receipts;
 mod registration;
+mod replays;
 mod reports;
 mod requests;
 mod retention;

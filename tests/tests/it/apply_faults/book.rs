@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -105,8 +106,21 @@ impl Stage {
 
     /// A second runner of the pool, with a disk of its own.
     pub fn other_runner(&self, variables: &[(&str, &str)]) -> Process {
+        self.other_runner_of(&freehold_tests::terraform(), variables)
+    }
+
+    /// The same with this program in the place of Terraform.
+    pub fn other_runner_of(&self, program: &Path, variables: &[(&str, &str)]) -> Process {
         self.installation.pki.issue("other", "runnerPools/default/runners/r2");
-        self.runner("other", self.replica.runner, variables)
+        self.runner_of("other", self.replica.runner, program, variables)
+    }
+
+    /// A shell script.
+    pub fn program(&self, script: &str) -> PathBuf {
+        let path = self.beside("program");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("the folder is there");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("own file");
+        path
     }
 
     /// Starts to apply it.
