@@ -43,10 +43,13 @@ async fn log_of(run: RunHandle) -> Vec<String> {
     run.logs_so_far().map(|line| line.expect("a line").text).collect().await
 }
 
+/// Ends a database.
+type End = fn(&Server);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_apply_by_terraform_outlives_its_database() {
     // The ends that Postgres has for such days, and one that it has none for.
-    let ends: [(&str, fn(&Server)); 2] = [("immediate", Server::kill), ("kill -9", Server::cut_off)];
+    let ends: [(&str, End); 2] = [("immediate", Server::kill), ("kill -9", Server::cut_off)];
     join_all(ends.map(|(name, end)| async move {
         let database = tokio::task::spawn_blocking(Server::start).await.expect("a database");
         let url = database.url("postgres");

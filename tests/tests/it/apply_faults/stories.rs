@@ -7,7 +7,10 @@ use freehold_tests::{Cut, Database::Sqlite, Proxy, terraform, until};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 
 use super::book::{GATED, Stage, Violation, What};
-use crate::{faults::Faulty as _, terraform::cut_off};
+use crate::{
+    faults::{Faulty as _, PLACES},
+    terraform::cut_off,
+};
 
 /// Stories side by side.
 const TOGETHER: usize = 4;
@@ -17,8 +20,11 @@ const ORPHAN: (&str, &str) = ("FREEHOLD_TIME", "orphan:4");
 /// A story under sabotage: ends as it should, or with what must never happen.
 type Story = fn(Option<&'static str>) -> BoxFuture<'static, Result<(), Violation>>;
 
-/// Each story with the mutants that it must notice, and what they do.
-const STORIES: [(&str, Story, &[(&str, What)]); 8] = [
+/// Mutants, and what they do.
+type Mutants = &'static [(&'static str, What)];
+
+/// Each story with the mutants that it must notice.
+const STORIES: [(&str, Story, Mutants); 8] = [
     ("a runner is killed in the middle", |mutant| runner_killed(mutant).boxed(), &[("reapply", What::Doubled)]),
     (
         "a machine is lost in the middle",
@@ -44,7 +50,10 @@ async fn an_apply_by_terraform_survives_what_befalls_it_and_every_sabotage_is_no
         std::iter::once((name, story, None)).chain(sabotaged)
     });
     let ended: Vec<_> = stream::iter(trials.collect::<Vec<_>>())
-        .map(|(name, story, mutant)| async move { (name, mutant, story(mutant.map(|(mutant, _)| mutant)).await) })
+        .map(|(name, story, mutant)| async move {
+            let _place = PLACES.acquire().await;
+            (name, mutant, story(mutant.map(|(mutant, _)| mutant)).await)
+        })
         .buffer_unordered(TOGETHER)
         .collect()
         .await;

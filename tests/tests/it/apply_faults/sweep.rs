@@ -10,7 +10,7 @@ use futures::{StreamExt as _, stream};
 use tokio::time::timeout;
 
 use super::book::{STEADY, Stage, Violation, What};
-use crate::faults::Faulty as _;
+use crate::faults::{Faulty as _, PLACES};
 
 /// Trials side by side; each mostly waits for leases and for what it makes.
 const TOGETHER: usize = 6;
@@ -82,7 +82,10 @@ async fn an_apply_by_terraform_is_made_once_and_known_wherever_server_or_runner_
     let trials: Vec<Trial> = all.filter(once).chain(again).collect();
     let count = trials.len();
     let violations: Vec<(Trial, Violation)> = stream::iter(trials)
-        .map(|trial| async move { trial.run().await.map_err(|violation| (trial, violation)) })
+        .map(|trial| async move {
+            let _place = PLACES.acquire().await;
+            trial.run().await.map_err(|violation| (trial, violation))
+        })
         .buffer_unordered(TOGETHER)
         .filter_map(|ended| async move { ended.err() })
         .collect()
