@@ -14,6 +14,8 @@ use crate::faults::{Faulty as _, PLACES};
 
 /// Trials side by side; each mostly waits for leases and for what it makes.
 const TOGETHER: usize = 6;
+/// How long it may take to come to a point.
+const REACHED: Duration = Duration::from_secs(55);
 /// Twice the lease.
 const FROZEN: Duration = Duration::from_secs(2);
 
@@ -110,12 +112,11 @@ impl Trial {
         let victim = if self.victim == Victim::Server { &mut stage.replica.process } else { &mut runner };
         let missed = |why: &str| What::Missed.of(why.to_owned());
         if self.fate == Fate::Freezes {
-            timeout(Duration::from_secs(30), frozen(victim)).await.map_err(|_| missed("it never came to this point"))?;
+            timeout(REACHED, frozen(victim)).await.map_err(|_| missed("it never came to this point"))?;
             tokio::time::sleep(FROZEN).await;
             victim.signal("CONT");
         } else {
-            let status =
-                timeout(Duration::from_secs(30), victim.wait()).await.map_err(|_| missed("it never came to this point"))?;
+            let status = timeout(REACHED, victim.wait()).await.map_err(|_| missed("it never came to this point"))?;
             if status.code().is_some() {
                 return Err(missed(&victim.said()));
             }
