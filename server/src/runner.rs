@@ -9,6 +9,7 @@ use std::{
 
 use freehold::Client;
 use freehold_cli::GlobalArgs;
+use freehold_domain::fault;
 use freehold_engines::{
     Engine, Engines, Git, NativeEngine, NativeSettings, Rules, TerraformEngine, TerraformProgram, TerraformRules,
     TerraformSettings,
@@ -86,7 +87,7 @@ pub async fn sandbox(args: &SandboxArgs, allow_private: bool) -> Result<Arc<Sand
         mode: args.sandbox.into(),
         limits: Limits::default().with(&args.limit),
         egress: Egress { allowed: args.egress.clone(), private: allow_private },
-        orphan: ORPHAN,
+        orphan: fault::time("orphan", ORPHAN),
     };
     Ok(Arc::new(Sandbox::new(settings).await?))
 }

@@ -92,10 +92,34 @@ impl Server {
         }
     }
 
+    /// Ends it with all its processes at once, as a loss of power does.
+    pub fn cut_off(&self) {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let children = children(process.id());
+        process.kill();
+        for child in children {
+            // One that has ended by itself is as good.
+            let _ = Command::new("kill").args(["-KILL", &child]).stderr(Stdio::null()).status();
+        }
+    }
+
     /// Starts it again on its data.
     pub fn start_again(&self) {
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = run(&self.dir, self.port);
     }
+}
+
+/// Processes that this one has started.
+fn children(parent: u32) -> Vec<String> {
+    let stat = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    // After the name, which is in brackets, come the state and the parent.
+    let is_child = |stat: &str| {
+        let parent_of = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+        parent_of == Some(parent.to_string().as_str())
+    };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().into_string().ok());
+    ids.filter(|pid| stat(pid).is_some_and(|stat| is_child(&stat))).collect()
 }
 
 /// Removes a folder when this process has ended, however it does: nobody drops what is static, and nothing is dropped by a kill.

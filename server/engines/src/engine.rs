@@ -146,8 +146,27 @@ pub trait Sink: Send + Sync {
     /// Somebody asked the run to stop: no new step begins, those under way end.
     fn cancelled(&self) -> bool;
 
+    /// Whether the run is still this runner's, as far as it knows.
+    fn hold(&self) -> Hold {
+        Hold::Held
+    }
+
     /// Notes what keeps a program of this run from the rest of the machine. Engines that start programs say so of each.
     fn confined(&self, _confinement: Confinement) {}
+}
+
+/// Whether a run is still the runner's that works on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It is.
+    Held,
+    /// It was not heard of for so long that the run may have been taken back. What was started may go on, for the time that the
+    /// run is held for it, and no longer: nobody else looks before.
+    Unsure,
+    /// It was taken back, and this runner was given it anew: its programs are left to who takes them up.
+    Left,
+    /// It is not; somebody else may be at work on the same things.
+    Lost,
 }
 
 /// Why a step could not be recorded.

@@ -60,6 +60,9 @@ pub trait Process: Send + Sync {
     /// Waits for its end and that of everything it has started. Can be dropped and called again.
     fn ended(&self) -> BoxFuture<'_, Exit>;
 
+    /// Says that somebody wants it. Who looks after it says so again and again; unwanted, it is ended.
+    fn claim(&self);
+
     /// Asks it, and nobody else, once, to end in order: SIGINT to the leader. A repeat does nothing, because a program that gets
     /// two of them drops what it is doing.
     fn interrupt(&self);

@@ -14,8 +14,8 @@ mod summary;
 pub mod terraform;
 
 pub use engine::{
-    ApplyRequest, DeploymentIdentity, Engine, Engines, Level, MadePlan, Mode, Outcome, OutputValue, PlanRequest, Rules, Sink,
-    SinkError, Snapshot,
+    ApplyRequest, DeploymentIdentity, Engine, Engines, Hold, Level, MadePlan, Mode, Outcome, OutputValue, PlanRequest, Rules,
+    Sink, SinkError, Snapshot,
 };
 pub use error::StepError;
 pub use journal::{JournalEntry, JournalState};

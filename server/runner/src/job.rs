@@ -1,6 +1,6 @@
 //! One job, from its payload to the report of its end.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold::raw::proto::{
@@ -25,20 +25,23 @@ use crate::{
     Server,
     sink::{JobSink, resources},
     summary,
+    turns::Turns,
 };
 
 /// Does the job and reports its end, unless the lease is lost; then another runner has it.
-pub(crate) async fn execute(server: &Server, engines: &Engines, job: Job) {
+pub(crate) async fn execute(server: &Server, engines: &Engines, turns: &Turns, job: Job) {
     let run = job.run.clone();
     let engine = engines.get(&job.engine);
     let applies = job.kind() == JobKind::Apply;
     let outlives = engine.filter(|_| applies).and_then(|engine| engine.outlives());
-    let sink = Arc::new(JobSink::new(server.clone(), &job, outlives));
+    let turn = turns.of(&run);
+    let sink = Arc::new(JobSink::new(server.clone(), &job, outlives, Arc::clone(&turn)));
     if applies {
         // Somebody may have asked it to stop while it waited for a runner to finish what another had begun.
         sink.extend_lease().await;
     }
-    let keeper = Keeper(tokio::spawn(Arc::clone(&sink).keep_lease(lease(&job))));
+    let keeper = Keeper(tokio::spawn(Arc::clone(&sink).keep_lease()));
+    let turn = turn.begin().await;
     let flusher = tokio::spawn(Arc::clone(&sink).flush_log());
     let ended = match engine {
         Some(engine) => perform(engine.as_ref(), &sink, job).await,
@@ -57,7 +60,7 @@ pub(crate) async fn execute(server: &Server, engines: &Engines, job: Job) {
     if let Some(engine) = engine.filter(|_| applies && !sink.is_lost()) {
         engine.forget(&uid(&run));
     }
-    drop(keeper);
+    drop((keeper, turn));
     if sink.is_lost() {
         tracing::warn!(run, "the lease was lost; the run is another runner's now");
     }
@@ -70,10 +73,6 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-fn lease(job: &Job) -> Duration {
-    job.lease_duration.and_then(|duration| Duration::try_from(duration).ok()).unwrap_or(Duration::from_secs(30))
 }
 
 async fn perform(engine: &dyn Engine, sink: &JobSink, job: Job) -> Ended {
@@ -120,8 +119,9 @@ async fn plan(engine: &dyn Engine, sink: &JobSink, job: Job, drift: bool) -> Res
         let prepared = ReportJobProgressRequest { run: job.run.clone(), epoch, ..Default::default() };
         async move { server.report_job_progress(prepared).await }
     };
-    // A refusal is noted by the sink; the plan is then nobody's any more.
-    let _ = sink.under_lease(prepared, false).await;
+    if sink.under_lease(prepared, false).await.is_err() {
+        return Err(StepError::new("lease-lost", "the run is not this runner's any more"));
+    }
     let plan = engine.plan(request, sink).await?;
     Ok(Ended::Plan(PlanResult { summary: Some(summary::message(&plan.summary)), plan: plan.bytes }))
 }

@@ -10,6 +10,7 @@ pub mod registration;
 pub mod sandbox;
 mod sink;
 mod summary;
+mod turns;
 
 use std::{
     collections::BTreeMap,
@@ -35,7 +36,10 @@ use freehold_engines::{Confinement, Engines};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::patience::{Patience, Troubles};
+use crate::{
+    patience::{Patience, Troubles},
+    turns::Turns,
+};
 pub use folder::Folder;
 
 /// Largest message of a job: a plan with its state.
@@ -71,6 +75,7 @@ struct Shared {
     confinement: Confinement,
     labels: BTreeMap<String, String>,
     running: Arc<AtomicI32>,
+    turns: Turns,
     troubles: Arc<Troubles>,
     stop: CancellationToken,
 }
@@ -91,6 +96,7 @@ impl Runner {
             confinement: self.confinement,
             labels: self.labels,
             running: Arc::default(),
+            turns: Turns::default(),
             troubles: Arc::default(),
             stop,
         };
@@ -204,7 +210,7 @@ async fn work(mut shared: Shared, place: u16) {
         if let Some(job) = job {
             fault::point("runner.acquired");
             shared.running.fetch_add(1, Ordering::Relaxed);
-            job::execute(&shared.server, &shared.engines, job).await;
+            job::execute(&shared.server, &shared.engines, &shared.turns, job).await;
             shared.running.fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -2,10 +2,10 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use freehold::raw::{
@@ -18,11 +18,11 @@ use freehold::raw::{
     tonic::{Code, Status},
 };
 use freehold_domain::deployments::ManagedResource;
-use freehold_engines::{Confinement, JournalEntry, Level, Sink, SinkError, Snapshot};
+use freehold_engines::{Confinement, Hold, JournalEntry, Level, Sink, SinkError, Snapshot};
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
-use crate::Server;
+use crate::{Server, turns::Turn};
 
 /// Between two tries of a report.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -41,7 +41,12 @@ pub(crate) struct JobSink {
     lease: tokio::sync::Mutex<Lease>,
     /// What the apply has started goes on for so long without this runner, which therefore can take the job up again.
     outlives: Option<Duration>,
-    lost: AtomicBool,
+    /// How long a lease lasts from its extension, and when the last one that succeeded was asked for.
+    lasts: Duration,
+    extended: Mutex<Option<Instant>>,
+    lost: OnceLock<Instant>,
+    /// Others in this runner that were given the same run.
+    turn: Arc<Turn>,
     cancelled: AtomicBool,
     /// What kept its programs from this machine.
     confined: Mutex<Option<Confinement>>,
@@ -66,13 +71,16 @@ struct Log {
 
 impl JobSink {
     /// Reports of this job, of which `outlives` says how long what it starts goes on without this runner.
-    pub(crate) fn new(server: Server, job: &Job, outlives: Option<Duration>) -> Self {
+    pub(crate) fn new(server: Server, job: &Job, outlives: Option<Duration>, turn: Arc<Turn>) -> Self {
         Self {
             server,
             run: job.run.clone(),
             lease: tokio::sync::Mutex::new(Lease { epoch: job.epoch, reports: 0 }),
             outlives,
-            lost: AtomicBool::new(false),
+            lasts: lease(job),
+            extended: Mutex::default(),
+            lost: OnceLock::new(),
+            turn,
             cancelled: AtomicBool::new(false),
             confined: Mutex::default(),
             log: Mutex::new(Log { lines: Vec::new(), offset: job.log_offset, dropped: 0, closed: false }),
@@ -90,7 +98,7 @@ impl JobSink {
     }
 
     pub(crate) fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::SeqCst)
+        self.lost.get().is_some()
     }
 
     /// Makes a call under the fence of the lease, until it is answered for good. When the lease was lost, and what this job has
@@ -115,7 +123,7 @@ impl JobSink {
                 Some(epoch) => *lease = Lease { epoch, reports: 0 },
                 None => {
                     tracing::warn!(run = self.run, code = ?refused.code(), message = refused.message(), "a report was refused");
-                    self.lost.store(true, Ordering::SeqCst);
+                    self.lost.get_or_init(Instant::now);
                     return Err(refused);
                 }
             }
@@ -137,9 +145,9 @@ impl JobSink {
     }
 
     /// Extends the lease three times in its life.
-    pub(crate) async fn keep_lease(self: std::sync::Arc<Self>, lease: Duration) {
+    pub(crate) async fn keep_lease(self: Arc<Self>) {
         while !self.is_lost() {
-            tokio::time::sleep(lease / 3).await;
+            tokio::time::sleep(self.lasts / 3).await;
             self.extend_lease().await;
         }
     }
@@ -148,9 +156,12 @@ impl JobSink {
     pub(crate) async fn extend_lease(&self) {
         let extend = |mut server: Server, epoch, _| {
             let ask = ExtendLeaseRequest { run: self.run.clone(), epoch };
-            async move { server.extend_lease(ask).await }
+            // The server counts from a later moment.
+            let asked = Instant::now();
+            async move { Ok((server.extend_lease(ask).await?, asked)) }
         };
-        if let Ok(answer) = self.under_lease(extend, false).await {
+        if let Ok((answer, asked)) = self.under_lease(extend, false).await {
+            *self.extended.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
             self.note_cancel(answer.into_inner().cancel_requested);
         }
     }
@@ -162,7 +173,7 @@ impl JobSink {
     }
 
     /// Sends lines of log until the log is closed and sent.
-    pub(crate) async fn flush_log(self: std::sync::Arc<Self>) {
+    pub(crate) async fn flush_log(self: Arc<Self>) {
         loop {
             let closed = self.log.lock().unwrap_or_else(PoisonError::into_inner).closed;
             if !self.send_lines().await || (closed && self.is_sent()) {
@@ -266,6 +277,21 @@ impl Sink for JobSink {
         self.cancelled.load(Ordering::SeqCst)
     }
 
+    fn hold(&self) -> Hold {
+        if let Some(lost) = self.lost.get() {
+            // This runner may be the one that has it now, and not know yet.
+            return match () {
+                () if self.turn.is_waited_for() => Hold::Left,
+                () if lost.elapsed() < self.lasts => Hold::Unsure,
+                () => Hold::Lost,
+            };
+        }
+        let extended = *self.extended.lock().unwrap_or_else(PoisonError::into_inner);
+        // It distrusts its lease before the server does.
+        let held = extended.is_some_and(|asked| asked.elapsed() < self.lasts * 2 / 3);
+        if held { Hold::Held } else { Hold::Unsure }
+    }
+
     fn confined(&self, confinement: Confinement) {
         let mut confined = self.confined.lock().unwrap_or_else(PoisonError::into_inner);
         // Of several programs, the run is as well confined as the least of them.
@@ -291,6 +317,10 @@ fn message(entry: &JournalEntry) -> Message {
         data: entry.data.clone(),
         error: entry.error.clone(),
     }
+}
+
+fn lease(job: &Job) -> Duration {
+    job.lease_duration.and_then(|duration| Duration::try_from(duration).ok()).unwrap_or(Duration::from_secs(30))
 }
 
 /// Resources as the contract has them.

@@ -193,7 +193,8 @@ pub(crate) async fn claim(
     {
         return Ok(if hindrance.is_of_tenant() { Claim::TenantWaits } else { Claim::Waits });
     }
-    if run.hold(runner, tx.database_now().await?).is_some() {
+    let clock_of_leases = tx.database_now().await?;
+    if run.hold(runner, clock_of_leases).is_some() {
         return Ok(Claim::Waits);
     }
     let seen = run.version;
@@ -213,9 +214,9 @@ pub(crate) async fn claim(
     let waits = matches!(refusal, Some(RunEvent::WaitsFor(_)));
     let event = refusal.unwrap_or_else(|| RunEvent::Claimed { runner: runner.clone(), ask });
     let claimed = matches!(event, RunEvent::Claimed { .. });
-    let lease = tx.database_now().await?.plus(app.lease);
     fault::point("claim.begun");
-    let run = advance_with(app, &mut tx, place, run, deployment, event, now, Some(lease)).await?;
+    let lease = clock_of_leases.plus(app.lease);
+    let run = advance_with(app, &mut tx, place, run, deployment, event, clock_of_leases, Some(lease)).await?;
     if waits {
         // What it waits for is written once, and is no news for runners.
         if run.version != seen {
@@ -321,7 +322,8 @@ pub async fn append_log(
         return Ok(committed);
     }
     let body = serde_json::to_string(&new).map_err(Error::internal)?;
-    if !runs::append_log(&mut tx, place.scope, run.uid(), epoch, committed, count, &body).await? {
+    let taken = runs::append_log(&mut tx, place.scope, run.uid(), epoch, committed, count, &body).await?;
+    if !taken && !fault::mutant("fence") {
         return Err(lease_lost(&run));
     }
     tx.commit(&()).await?;
@@ -541,7 +543,9 @@ async fn move_on(app: &App, scope: freehold_domain::access::TenantScope, uid: Ui
     if event == RunEvent::LeaseExpired && !(over && run.phase.is_leased()) {
         return Ok(false);
     }
-    let (now, seen) = (tx.now(), run.version);
+    // Until when it is held for who lost it is compared with the database's clock, and so is told by that one.
+    let now = if event == RunEvent::LeaseExpired && !fault::mutant("clock") { clock } else { tx.now() };
+    let seen = run.version;
     let moved = advance(app, &mut tx, &place, run, event, now, lease).await;
     match moved {
         Ok(run) if run.version == seen => Ok(false),
@@ -563,7 +567,7 @@ async fn place_of(app: &App, name: &RunName) -> Result<Place> {
 /// The run, if this runner holds or held it. For every other runner it does not exist.
 async fn held_by(tx: &mut Tx, place: &Place, runner: &RunnerName, name: &RunName) -> Result<Run> {
     let run = find(tx, place, name).await?;
-    if run.runner.as_ref() == Some(runner) { Ok(run) } else { Err(Error::not_found(name)) }
+    if run.runner.as_ref() == Some(runner) || fault::mutant("fence") { Ok(run) } else { Err(Error::not_found(name)) }
 }
 
 /// The run under the lease with this fence, and when that ends.

@@ -11,7 +11,7 @@ use freehold_tests::{
     Installation, Process, Replica, Witness, armed, until,
 };
 use futures::{StreamExt as _, stream};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 /// Two files with two things of a REST service between them, one after the other. Only the making of `thing` may be repeated.
 const CHAIN: &str = r#"
@@ -43,6 +43,8 @@ resources:
 const UNREPEATABLE: u32 = 3;
 /// Trials side by side; each mostly waits for leases.
 const TOGETHER: usize = 6;
+/// Places of trials, of all stories together: on a machine with too much to do, short leases end by themselves.
+pub static PLACES: Semaphore = Semaphore::const_new(TOGETHER);
 
 /// Which process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +111,10 @@ async fn sweep(database: Database, chosen: impl Fn(&Trial) -> bool) {
     let trials: Vec<Trial> = all.filter(chosen).collect();
     let count = trials.len();
     let violations: Vec<String> = stream::iter(trials)
-        .map(|trial| async move { trial.run().await.map_err(|violation| format!("{trial:?}: {violation}")) })
+        .map(|trial| async move {
+            let _place = PLACES.acquire().await;
+            trial.run().await.map_err(|violation| format!("{trial:?}: {violation}"))
+        })
         .buffer_unordered(TOGETHER)
         .filter_map(|ended| async move { ended.err() })
         .collect()
@@ -185,13 +190,13 @@ impl Trial {
         if newest.addresses.len() != if unanswerable { 2 } else { 4 } {
             return Err(format!("the state holds {:?}", newest.addresses));
         }
-        clean(acme).await
+        clean(acme, "shop/dev/chain").await
     }
 }
 
 /// The next run can start, and nothing that was put aside for a run is left.
-async fn clean(acme: &Client) -> Result<(), String> {
-    let next = acme.runs().plan("shop/dev/chain").send().await.map_err(|error| format!("no next run: {error}"))?;
+pub async fn clean(acme: &Client, deployment: &str) -> Result<(), String> {
+    let next = acme.runs().plan(deployment).send().await.map_err(|error| format!("no next run: {error}"))?;
     let next = timeout(Duration::from_secs(20), next.wait_until(RunPhase::AwaitingApproval)).await;
     let next = next.map_err(|_| "the next run does not get on".to_owned())?.map_err(|error| error.to_string())?;
     if !next.run().is_done() {
@@ -300,7 +305,7 @@ async fn frozen(variables: &[(&str, &str)]) -> Result<Run, String> {
     let run = timeout(Duration::from_secs(40), handle.wait_done()).await;
     let run = run.map_err(|_| format!("it did not end: {}", successor.said()))?.map_err(|error| error.to_string())?.into_run();
     repeats(&witness)?;
-    clean(&admin).await?;
+    clean(&admin, "shop/dev/chain").await?;
     Ok(run)
 }
 

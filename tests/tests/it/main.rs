@@ -18,12 +18,14 @@ macro_rules! both_databases {
     };
 }
 
+mod apply_faults;
 mod approval_policies;
 mod approvals;
 mod audit;
 mod bad_luck;
 mod blueprints;
 mod calls_per_day;
+mod canaries;
 mod cancel;
 mod cli;
 mod conformance;
@@ -49,6 +51,7 @@ mod queue;
 mod quota_race;
 mod receipts;
 mod registration;
+mod replays;
 mod reports;
 mod repositories;
 mod requests;

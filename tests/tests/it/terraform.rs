@@ -276,7 +276,7 @@ async fn an_apply_that_is_cut_off_ends_in_a_true_word(database: Database) {
 both_databases!(an_apply_that_is_cut_off_ends_in_a_true_word);
 
 /// Ends every process that works in this folder, with all that watch over it, as a loss of power does.
-fn cut_off(folder: &std::path::Path) {
+pub fn cut_off(folder: &std::path::Path) {
     let record = folder.parent().expect("a phase").join("program");
     for entry in std::fs::read_dir("/proc").expect("there are processes").flatten() {
         let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();

@@ -381,6 +381,7 @@ impl Run {
             if self.changed || !end.unknown.is_empty() {
                 effects.push(Effect::DeploymentIs(DeploymentState::Partial));
             }
+            self.give_up_steps();
             self.error = end.error;
             let outcome = if !end.unknown.is_empty() {
                 self.error.get_or_insert_with(|| unknown(&end.unknown));

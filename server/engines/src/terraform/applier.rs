@@ -62,7 +62,7 @@ pub(super) async fn apply(engine: &TerraformEngine, request: ApplyRequest, sink:
     };
     match begun {
         None => work.begin().await,
-        Some(entry) if ours(entry) => match engine.launcher.adopt(work.record()).await {
+        Some(entry) if ours(entry) && !fault::mutant("reapply") => match engine.launcher.adopt(work.record()).await {
             Some(process) => {
                 work.session.log(Level::Warn, "the runner was gone for a while; the program went on without it");
                 work.follow(process).await
@@ -70,6 +70,7 @@ pub(super) async fn apply(engine: &TerraformEngine, request: ApplyRequest, sink:
             // Its start was recorded, and nothing was started.
             None => work.begin().await,
         },
+        Some(_) if fault::mutant("reapply") => work.begin().await,
         Some(_) => work.recover(request.state.unwrap_or_default(), Progress::of(&request.journal)).await,
     }
 }
@@ -160,6 +161,9 @@ impl Work<'_> {
             offsets = [follower.offset(), offsets[0], offsets[1]];
             session.workspace.write(&logged, offsets[2].to_string().as_bytes())?;
         }
+        if follower.was_left() {
+            return Err(stopped(&SinkError::LeaseLost));
+        }
         fault::point("terraform.ended");
         let exit = follower.exit();
         let last = self.last_state()?;
@@ -180,8 +184,10 @@ impl Work<'_> {
     /// The state that the program left; the newer of the two when it could not write one of them to its place.
     fn last_state(&self) -> Result<Option<Vec<u8>>, StepError> {
         let workspace = &self.session.workspace;
-        let (state, errored) = (workspace.read(&workspace.state())?, workspace.read(&workspace.errored_state())?);
-        let Some(errored) = errored else { return Ok(state) };
+        let (state, errored) = (workspace.read(&workspace.state()), workspace.read(&workspace.errored_state())?);
+        let Some(errored) = errored.filter(|_| !fault::mutant("errored")) else { return state };
+        // What kept the program from writing to that place may keep others from reading it.
+        let state = state.unwrap_or_default();
         self.session.log(Level::Error, "the program could not write its state; what it wrote instead is kept");
         let serial = |bytes: &[u8]| read(bytes).map(|state| state.serial).ok();
         let newer = serial(&errored) >= state.as_deref().and_then(serial);
@@ -359,7 +365,7 @@ impl Watched {
 
     /// A state that was not recorded yet, at a moderate pace.
     fn next(&mut self, session: &Session<'_>) -> Option<Snapshot> {
-        if self.recorded.is_some_and(|recorded| recorded.elapsed() < PACE) {
+        if self.recorded.is_some_and(|recorded| recorded.elapsed() < PACE) || fault::mutant("watch") {
             return None;
         }
         let path = session.workspace.state();

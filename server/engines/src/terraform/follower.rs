@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
+use freehold_domain::fault;
 use tokio::time::Instant;
 
 use super::events::{Diagnostic, Event};
-use crate::{Exit, Level, Process, Redactor, Sink};
+use crate::{Exit, Hold, Level, Process, Redactor, Sink};
 
 /// Between two looks at the output.
 const LOOK: Duration = Duration::from_millis(100);
@@ -38,6 +39,7 @@ pub(super) struct Follower<'a> {
     /// When it was asked to end.
     interrupted: Option<Instant>,
     ended: Option<Exit>,
+    left: bool,
 }
 
 impl<'a> Follower<'a> {
@@ -54,6 +56,7 @@ impl<'a> Follower<'a> {
             last_words: Vec::new(),
             interrupted: None,
             ended: None,
+            left: false,
         }
     }
 
@@ -62,8 +65,11 @@ impl<'a> Follower<'a> {
         if self.ended.is_none() {
             tokio::select! {
                 exit = self.process.ended() => self.ended = Some(exit),
-                () = tokio::time::sleep(LOOK) => self.heed_cancel(),
+                () = tokio::time::sleep(LOOK) => self.look_after(),
             }
+        }
+        if self.left {
+            return None;
         }
         let ended = self.ended.is_some();
         let begun = self.output.offset;
@@ -100,6 +106,17 @@ impl<'a> Follower<'a> {
         self.ended.clone().unwrap_or(Exit::Unknown)
     }
 
+    /// Somebody else in this runner follows it from now on, or ends it.
+    pub fn was_left(&self) -> bool {
+        self.left
+    }
+
+    /// Ends it at once, with everything that it has started.
+    pub async fn kill(&self) {
+        self.process.kill();
+        self.process.ended().await;
+    }
+
     /// It was asked to end before it did.
     pub fn was_interrupted(&self) -> bool {
         self.interrupted.is_some()
@@ -110,14 +127,22 @@ impl<'a> Follower<'a> {
         self.output.offset
     }
 
-    fn heed_cancel(&mut self) {
+    /// Keeps the program going as long as the run is this runner's, and asks it to end when it should.
+    fn look_after(&mut self) {
+        let hold = if fault::mutant("claims") { Hold::Held } else { self.sink.hold() };
+        match hold {
+            Hold::Held => self.process.claim(),
+            Hold::Left => return self.left = true,
+            Hold::Unsure | Hold::Lost => {}
+        }
         match self.interrupted {
-            None if self.sink.cancelled() => {
-                self.sink.log(Level::Warn, "", "asked to stop: what is under way is finished, nothing new begins");
+            None if self.sink.cancelled() || hold == Hold::Lost => {
+                let why = if hold == Hold::Lost { "the run was given to another runner" } else { "asked to stop" };
+                self.sink.log(Level::Warn, "", &format!("{why}: what is under way is finished, nothing new begins"));
                 self.process.interrupt();
                 self.interrupted = Some(Instant::now());
             }
-            Some(since) if since.elapsed() > GRACE => {
+            Some(since) if since.elapsed() > fault::time("grace", GRACE) => {
                 self.sink.log(Level::Error, "", "it did not end in time and is ended by force");
                 self.process.kill();
                 self.interrupted = Some(Instant::now());

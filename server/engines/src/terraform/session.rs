@@ -176,6 +176,11 @@ impl<'a> Session<'a> {
         let process = self.launch(name, arguments, Access::Read).await?;
         let mut follower = Follower::new(process, &self.workspace.record(name), self.sink, &self.redactor, 0);
         match follower.finish().await {
+            _ if follower.was_left() => {
+                // It changes nothing, and is in the way of who begins anew.
+                follower.kill().await;
+                Err(StepError::new("lease-lost", "this runner was given the run anew"))
+            }
             Exit::Code(0) => Ok(()),
             _ if follower.was_interrupted() => Err(StepError::new("cancelled", "somebody asked it to stop")),
             exit => Err(self.failure(&follower, &exit, code)),

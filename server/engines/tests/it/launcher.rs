@@ -73,6 +73,9 @@ impl Process for Started {
         .boxed()
     }
 
+    // Nobody ends what is not wanted here.
+    fn claim(&self) {}
+
     fn interrupt(&self) {
         if !self.interrupted.swap(true, Ordering::SeqCst) {
             signal("INT", &self.record, false);

@@ -36,6 +36,7 @@ use std::{
     time::Duration,
 };
 
+use freehold_domain::fault;
 use freehold_engines::{Access, Confinement, Exit, Launcher, Process, Program, StepError};
 use futures::future::BoxFuture;
 use tokio::{io::AsyncWriteExt as _, process::Command};
@@ -215,7 +216,7 @@ impl Sandbox {
 /// program's environment in it, and everybody may read arguments.
 async fn supervise(binary: &Path, order: &Order) -> io::Result<Started> {
     let mut command = Command::new(binary);
-    command.args(Stage::Supervise.arguments(order)).env_clear();
+    command.args(Stage::Supervise.arguments(order)).env_clear().envs(fault::environment());
     // What it fails with is in its answer; a terminal must not be held open by it.
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let order = serde_json::to_vec(order)?;

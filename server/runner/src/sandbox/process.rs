@@ -1,51 +1,46 @@
 //! A program under its supervisor, as its runner sees it: through its record.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use freehold_engines::{Confinement, Exit, Process};
 use futures::future::BoxFuture;
-use tokio::task::JoinHandle;
 
 use super::record::Record;
 
 /// The longest time between two looks at a record.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A program under its supervisor. As long as this value is there, the program is claimed.
+/// A program under its supervisor.
 pub(super) struct Supervised {
     record: Record,
     confinement: Confinement,
-    claims: JoinHandle<()>,
+    /// Between two claims; in time, should the machine be slow.
+    pause: Duration,
+    claims: Mutex<Claims>,
+}
+
+/// What was said of wanting the program.
+#[derive(Default)]
+struct Claims {
+    last: Option<Instant>,
+    /// Nobody does any more.
+    over: bool,
 }
 
 impl Supervised {
     /// The program of this record, which nobody may leave unclaimed for that long.
     pub fn new(record: Record, confinement: Confinement, orphan: Duration) -> Self {
-        // In time, should the machine be slow.
-        let claims = tokio::spawn(claim(record.clone(), orphan / 10));
-        Self { record, confinement, claims }
+        Self { record, confinement, pause: orphan / 10, claims: Mutex::default() }
     }
 
     fn order(&self, word: &str) {
         if let Err(error) = self.record.order(word) {
             tracing::error!(%error, word, "a program cannot be told to end; it will when nobody claims it");
-            self.claims.abort();
+            self.claims.lock().unwrap_or_else(PoisonError::into_inner).over = true;
         }
-    }
-}
-
-impl Drop for Supervised {
-    fn drop(&mut self) {
-        self.claims.abort();
-    }
-}
-
-async fn claim(record: Record, pause: Duration) {
-    while record.exit().is_none() {
-        if let Err(error) = record.claim() {
-            tracing::warn!(%error, "a program cannot be claimed");
-        }
-        tokio::time::sleep(pause).await;
     }
 }
 
@@ -66,6 +61,17 @@ impl Process for Supervised {
                 pause = (pause * 2).min(LOOK);
             }
         })
+    }
+
+    fn claim(&self) {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        if claims.over || claims.last.is_some_and(|last| last.elapsed() < self.pause) {
+            return;
+        }
+        claims.last = Some(Instant::now());
+        if let Err(error) = self.record.claim() {
+            tracing::warn!(%error, "a program cannot be claimed");
+        }
     }
 
     fn interrupt(&self) {

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use freehold_domain::fault;
 use freehold_engines::Exit;
 use rustix::{
     fs::{Mode as FileMode, statvfs},
@@ -286,7 +287,7 @@ impl Watcher<'_> {
 
     /// Asks the program to end, once.
     fn interrupt(&mut self) {
-        if !self.interrupted {
+        if !self.interrupted || fault::mutant("interrupt") {
             self.interrupted = true;
             // Refused only when it has ended.
             let _ = send(self.socket, &Tell::Interrupt);
