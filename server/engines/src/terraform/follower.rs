@@ -96,11 +96,6 @@ impl<'a> Follower<'a> {
         self.exit()
     }
 
-    /// Ends it at once.
-    pub fn kill(&self) {
-        self.process.kill();
-    }
-
     /// How it ended; [`Exit::Unknown`] before.
     pub fn exit(&self) -> Exit {
         self.ended.clone().unwrap_or(Exit::Unknown)

@@ -159,11 +159,14 @@ impl Fetcher<'_> {
         let record = self.workspace.record("git-fetch");
         let mut follower = Follower::new(process, &record, session.sink, &session.redactor, 0);
         let Ok(exit) = timeout(PATIENCE, follower.finish()).await else {
-            follower.kill();
-            follower.finish().await;
+            follower.kill().await;
             return Err(self.failed(format!("it took longer than {} s", PATIENCE.as_secs())));
         };
         match exit {
+            _ if follower.was_left() => {
+                follower.kill().await;
+                Err(StepError::new("lease-lost", "this runner was given the run anew"))
+            }
             Exit::Code(0) => Ok(()),
             _ if follower.was_interrupted() => Err(StepError::new("cancelled", "somebody asked it to stop")),
             // Only this limit is ours; the others are of the runner, and say so.
