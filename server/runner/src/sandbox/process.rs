@@ -10,13 +10,16 @@ use futures::future::BoxFuture;
 
 use super::record::Record;
 
-/// The longest time between two looks at a record.
-const LOOK: Duration = Duration::from_millis(100);
+/// The shortest and the longest time between two looks at a record. In between it is a share of the time that the program has
+/// taken, so that a short one is not made longer, and a long one is not looked at all the time.
+const LOOK: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
+const SHARE: u32 = 20;
 
 /// A program under its supervisor.
 pub(super) struct Supervised {
     record: Record,
     confinement: Confinement,
+    since: Instant,
     /// Between two claims; in time, should the machine be slow.
     pause: Duration,
     claims: Mutex<Claims>,
@@ -33,7 +36,7 @@ struct Claims {
 impl Supervised {
     /// The program of this record, which nobody may leave unclaimed for that long.
     pub fn new(record: Record, confinement: Confinement, orphan: Duration) -> Self {
-        Self { record, confinement, pause: orphan / 10, claims: Mutex::default() }
+        Self { record, confinement, since: Instant::now(), pause: orphan / 10, claims: Mutex::default() }
     }
 
     fn order(&self, word: &str) {
@@ -47,7 +50,6 @@ impl Supervised {
 impl Process for Supervised {
     fn ended(&self) -> BoxFuture<'_, Exit> {
         Box::pin(async move {
-            let mut pause = Duration::from_millis(5);
             loop {
                 // In this order: a supervisor writes the end down and then lets go.
                 let supervised = self.record.is_supervised();
@@ -57,8 +59,8 @@ impl Process for Supervised {
                 if !supervised {
                     return Exit::Unknown;
                 }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LOOK);
+                let [shortest, longest] = LOOK;
+                tokio::time::sleep((self.since.elapsed() / SHARE).clamp(shortest, longest)).await;
             }
         })
     }

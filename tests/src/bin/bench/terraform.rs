@@ -110,6 +110,8 @@ async fn by_hand(dir: &Path) -> Result<Duration, Failure> {
         let mut program = Command::new(terraform());
         program.args(command.split(' '));
         program.current_dir(folder.path()).env("CHECKPOINT_DISABLE", "1").stdin(Stdio::null()).stdout(Stdio::null());
+        // As the runner starts it: without a configuration of the person at the keyboard.
+        program.env_remove("TF_CLI_CONFIG_FILE");
         let status = program.status().await?;
         if !status.success() {
             return Err(format!("`{command}` ended with {status}").into());
