@@ -37,7 +37,9 @@ impl Bench {
             let capacity = AT_ONCE.to_string();
             let _runner = world.installation.runner(&[world.replica.runner], "runner", &["--capacity", &capacity]);
             let acme = &world.admin;
-            acme.quotas().set_limit("deployments", None).send().await?;
+            for quota in ["deployments", "concurrent_runs"] {
+                acme.quotas().set_limit(quota, None).send().await?;
+            }
             // What is done for the first time is not what is measured.
             run(acme, "shop/dev/warm").await?;
             by_hand(self.dir.path()).await?;
