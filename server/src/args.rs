@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use freehold_cli::GlobalArgs;
 use freehold_engines::ModuleSource;
-use freehold_runner::sandbox::{Allowed, Limit, Mode, STAGE, Stage};
+use freehold_runner::sandbox::{Allowed, Limit, Mode};
 
 use crate::telemetry::LogFormat;
 
@@ -35,14 +35,6 @@ pub enum Command {
     /// Certificates of the built-in authority
     #[command(subcommand)]
     Admin(AdminCommand),
-    /// A process of a sandbox; runners start it
-    #[command(name = STAGE, hide = true)]
-    SandboxStage {
-        /// What it does
-        stage: Stage,
-        /// The record of its program, for people who look at the list of processes
-        record: PathBuf,
-    },
     /// The commands of the client.
     #[command(flatten)]
     Client(freehold_cli::Command),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use freehold_cli::Command as ClientCommand;
+use freehold_runner::sandbox::Stage;
 use freehold_server::{
     Failure, Mistake, admin,
     args::{Command, Program},
@@ -11,11 +12,12 @@ use freehold_server::{
 };
 
 fn main() -> ExitCode {
-    let program = Program::parse();
-    if let Command::SandboxStage { stage, .. } = program.command {
-        // Before there is a second thread: namespaces are made by processes that have one.
+    // Before there is a second thread: namespaces are made by processes that have one. Before anything else, too: every program
+    // that a runner starts waits for three of these.
+    if let Some(stage) = Stage::of(std::env::args_os()) {
         return ended(stage.run().map_err(Failure::from));
     }
+    let program = Program::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return ended(Err(error.into())),
@@ -34,7 +36,6 @@ fn main() -> ExitCode {
                 init_telemetry(args.log);
                 ended(runner::run(&program.global, args).await)
             }
-            Command::SandboxStage { .. } => unreachable!("done above"),
             Command::Migrate(args) => told(admin::migrate(args).await),
             Command::Admin(command) => told(admin::run(command)),
             Command::Client(ClientCommand::Completions { shell }) => {

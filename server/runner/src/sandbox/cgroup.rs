@@ -189,11 +189,16 @@ fn kill(dir: &Path) {
 }
 
 fn remove(dir: &Path) {
-    kill(dir);
+    // Most are empty by now.
+    let mut pause = Duration::from_micros(200);
     for _ in 0..200 {
         // Refused until the last process has been reaped.
         match fs::remove_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => thread::sleep(Duration::from_millis(5)),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                kill(dir);
+                thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(5));
+            }
             _ => return,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A runner starts a supervisor for each program: a process of its own session, which outlives the runner, keeps the program's
 //! output and end in its record, and ends it when nobody wants it any more. All its parts are the binary `freehold` again, called
-//! with [`STAGE`] and the name of a [`Stage`]:
+//! with the name of a [`Stage`]:
 //!
 //! ```text
 //! runner ── supervisor ── enter ── init ── program and what it starts
@@ -32,7 +32,6 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::Stdio,
-    str::FromStr,
     time::Duration,
 };
 
@@ -48,8 +47,9 @@ use order::{Order, Started};
 use process::Supervised;
 use record::Record;
 
-/// The first argument of a process of a sandbox; its second is the name of a [`Stage`], its third the record of its program.
-pub const STAGE: &str = "sandbox-stage";
+/// The first argument of a process of a sandbox; its second is the name of a [`Stage`], its third the record of its program, for
+/// people who look at the list of processes.
+const STAGE: &str = "sandbox-stage";
 /// How long a program may go on without a runner that claims it.
 pub const ORPHAN: Duration = Duration::from_secs(15 * 60);
 
@@ -72,6 +72,13 @@ impl Stage {
         [STAGE.into(), self.name().into(), order.record.clone().into()]
     }
 
+    /// What a process that was started with these, its own name first, has to do here; nothing when it is none of a sandbox.
+    pub fn of(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
+        let mut arguments = arguments.into_iter().skip(1);
+        let name = arguments.next().filter(|first| first == STAGE).and_then(|_| arguments.next())?;
+        Self::ALL.into_iter().find(|stage| name == stage.name())
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Supervise => "supervise",
@@ -90,14 +97,6 @@ impl Stage {
             Self::Enter => inside::enter(),
             Self::Init => inside::init(),
         }
-    }
-}
-
-impl FromStr for Stage {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|stage| stage.name() == text).ok_or_else(|| "supervise, enter or init".to_owned())
     }
 }
 

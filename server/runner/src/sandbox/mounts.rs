@@ -64,11 +64,12 @@ impl View<'_> {
         mount_change("/", private).map_err(failed("mounts cannot be made private"))?;
         mount("tmpfs", self.root, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=755,size=1m,nr_inodes=4096")
             .map_err(failed("no file system can be made"))?;
+        let mut seen = Vec::new();
         for dir in SYSTEM {
-            self.show(Path::new(dir))?;
+            self.show(Path::new(dir), &mut seen)?;
         }
         for name in ETC {
-            self.show(&Path::new("/etc").join(name))?;
+            self.show(&Path::new("/etc").join(name), &mut seen)?;
         }
         self.devices()?;
         make_dir(&self.inside(Path::new("/proc")))?;
@@ -80,14 +81,14 @@ impl View<'_> {
         own.sort_unstable();
         for (path, writable) in own {
             match writable {
-                None => self.show(path)?,
+                None => self.show(path, &mut seen)?,
                 Some(from) => {
                     self.bind(from, path)?;
-                    self.restrict(path, MountFlags::empty())?;
+                    seen.push((self.inside(path), MountFlags::empty()));
                 }
             }
         }
-        Ok(())
+        self.restrict(&seen)
     }
 
     /// Makes the view that was built the whole file system of this process, which is the first of its process namespace.
@@ -108,8 +109,8 @@ impl View<'_> {
         enter().map_err(failed("the root cannot be changed"))
     }
 
-    /// Shows a file or folder of the machine, if there is one, at its own place to be read.
-    fn show(&self, path: &Path) -> Result<(), String> {
+    /// Shows a file or folder of the machine, if there is one, at its own place to be read; notes where.
+    fn show(&self, path: &Path, seen: &mut Vec<(PathBuf, MountFlags)>) -> Result<(), String> {
         let Ok(target) = path.canonicalize() else { return Ok(()) };
         let to = self.inside(path);
         // Some of these are inside of others that are shown already.
@@ -122,7 +123,8 @@ impl View<'_> {
             return symlink(&target, &to).map_err(|error| format!("{} cannot be linked: {error}", path.display()));
         }
         self.bind(&target, path)?;
-        self.restrict(path, MountFlags::RDONLY)
+        seen.push((to, MountFlags::RDONLY));
+        Ok(())
     }
 
     fn bind(&self, from: &Path, path: &Path) -> Result<(), String> {
@@ -140,10 +142,14 @@ impl View<'_> {
         mount_bind_recursive(from, &to).map_err(failed(&format!("{} cannot be shown", path.display())))
     }
 
-    /// Forbids more on what is mounted at this place and below it; what was forbidden stays so, as the kernel demands.
-    fn restrict(&self, path: &Path, flags: MountFlags) -> Result<(), String> {
-        for (point, kept) in mounts_below(&self.inside(path))? {
-            let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV | flags | kept;
+    /// Forbids these on what is mounted at these places and below them, where the innermost place counts; what was forbidden stays
+    /// so, as the kernel demands. The list of mounts is read once: the kernel takes its time for it.
+    fn restrict(&self, seen: &[(PathBuf, MountFlags)]) -> Result<(), String> {
+        let table = fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("mounts cannot be listed: {error}"))?;
+        for (point, kept) in parse(&table) {
+            let places = seen.iter().filter(|(place, _)| point.starts_with(place));
+            let Some((_, flags)) = places.max_by_key(|(place, _)| place.as_os_str().len()) else { continue };
+            let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV | *flags | kept;
             mount_remount(&point, flags, "").map_err(failed(&format!("{} cannot be made safe", point.display())))?;
         }
         Ok(())
@@ -181,12 +187,7 @@ fn same_file(one: &Path, other: &Path) -> bool {
     id(one).is_some() && id(one) == id(other)
 }
 
-/// What is mounted at this place and below it, outermost first, with the flags that forbid something.
-fn mounts_below(place: &Path) -> Result<Vec<(PathBuf, MountFlags)>, String> {
-    let table = fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("mounts cannot be listed: {error}"))?;
-    Ok(parse(&table).into_iter().filter(|(point, _)| point.starts_with(place)).collect())
-}
-
+/// What is mounted where, outermost first, with the flags that forbid something.
 fn parse(table: &str) -> Vec<(PathBuf, MountFlags)> {
     let mount = |line: &str| {
         let mut fields = line.split(' ').skip(4);

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use freehold_engines::{Confinement, Program};
+use freehold_engines::{Access, Confinement, Program};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{egress::Egress, limits::Limits};
@@ -34,13 +34,16 @@ pub(super) struct Order {
     pub egress: Egress,
     /// How long nobody may claim it.
     pub orphan: Duration,
+    /// Whether its record outlasts a loss of power. What only looks is begun anew after one.
+    pub durable: bool,
 }
 
 impl Order {
     pub fn new(program: Program, confine: bool, limits: Limits, egress: Egress, orphan: Duration) -> Self {
-        let Program { path, arguments, environment, directory, folder, readable, record, disk, .. } = program;
+        let Program { path, arguments, environment, directory, folder, readable, record, disk, access } = program;
         let limits = Limits { disk: limits.disk.min(disk.unwrap_or(u64::MAX)), ..limits };
-        Self { path, arguments, environment, directory, folder, readable, record, confine, limits, egress, orphan }
+        let durable = access == Access::Write;
+        Self { path, arguments, environment, directory, folder, readable, record, confine, limits, egress, orphan, durable }
     }
 }
 

@@ -47,8 +47,8 @@ impl Record {
         self.path("supervisor.json").exists()
     }
 
-    pub fn write_supervisor(&self, confinement: &Confinement) -> io::Result<()> {
-        self.write("supervisor.json", &serde_json::to_vec(confinement)?)
+    pub fn write_supervisor(&self, confinement: &Confinement, durable: bool) -> io::Result<()> {
+        self.write("supervisor.json", &serde_json::to_vec(confinement)?, durable)
     }
 
     /// How the program is confined, once it was started.
@@ -56,8 +56,8 @@ impl Record {
         serde_json::from_slice(&fs::read(self.path("supervisor.json")).ok()?).ok()
     }
 
-    pub fn write_exit(&self, exit: &Exit) -> io::Result<()> {
-        self.write("exit.json", &serde_json::to_vec(exit)?)
+    pub fn write_exit(&self, exit: &Exit, durable: bool) -> io::Result<()> {
+        self.write("exit.json", &serde_json::to_vec(exit)?, durable)
     }
 
     /// How the program ended, once it has.
@@ -94,13 +94,15 @@ impl Record {
         }
     }
 
-    /// Writes a file so that it is whole or not there, also after a loss of power.
-    fn write(&self, file: &str, content: &[u8]) -> io::Result<()> {
+    /// Writes a file so that it is whole or not there; a durable one also after a loss of power.
+    fn write(&self, file: &str, content: &[u8], durable: bool) -> io::Result<()> {
         let new = self.path(&format!("{file}.new"));
         let mut written = File::create(&new)?;
         written.write_all(content)?;
-        written.sync_all()?;
+        if durable {
+            written.sync_all()?;
+        }
         fs::rename(&new, self.path(file))?;
-        File::open(&self.0)?.sync_all()
+        if durable { File::open(&self.0)?.sync_all() } else { Ok(()) }
     }
 }

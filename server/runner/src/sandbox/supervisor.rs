@@ -20,7 +20,7 @@ use rustix::{
     stdio::dup2_stdout,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::AsyncReadExt as _,
     net::unix::pipe,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
@@ -98,7 +98,7 @@ fn begin(order: Order, record: &Record) -> Result<Supervised, String> {
             fs::create_dir_all(record.path(dir)).map_err(unusable)?;
         }
         let inside = start(&order, &cgroup)?;
-        record.write_supervisor(&inside.confinement).map_err(unusable)?;
+        record.write_supervisor(&inside.confinement, order.durable).map_err(unusable)?;
         Ok(inside)
     };
     match begun() {
@@ -131,7 +131,7 @@ impl Supervised {
         let output = watch::Sender::new(0);
         let mut copies = Vec::new();
         for (pipe, name) in [(out, "stdout"), (err, "stderr")] {
-            copies.push(copy(pipe, File::create(record.path(name))?, output.clone(), order.limits.output)?);
+            copies.push(copy(pipe, File::create(record.path(name))?, output.clone(), &order)?);
         }
         let mut watcher = Watcher {
             record: &record,
@@ -148,9 +148,9 @@ impl Supervised {
         };
         watcher.watch(words, output.subscribe()).await?;
 
+        drop(outermost);
         // What the first process did not take with it.
         cgroup.kill();
-        drop(outermost);
         for mut copy in copies {
             // Somebody outside of every group may still hold the pipe; what it says is no output of this program.
             let _ = timeout(LAST_WORDS, &mut copy).await;
@@ -161,24 +161,30 @@ impl Supervised {
         for dir in ["root", "tmp"] {
             let _ = fs::remove_dir_all(record.path(dir));
         }
-        record.write_exit(&exit)
+        record.write_exit(&exit, order.durable)
     }
 }
 
 /// Keeps what comes out of a pipe, up to the limit of all output together.
-fn copy(pipe: io::PipeReader, file: File, output: watch::Sender<u64>, most: u64) -> io::Result<JoinHandle<io::Result<()>>> {
+fn copy(
+    pipe: io::PipeReader,
+    mut file: File,
+    output: watch::Sender<u64>,
+    order: &Order,
+) -> io::Result<JoinHandle<io::Result<()>>> {
     let mut pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(pipe))?;
-    let mut file = tokio::fs::File::from_std(file);
+    let (most, durable) = (order.limits.output, order.durable);
     Ok(tokio::spawn(async move {
         let mut buffer = vec![0; 64 << 10];
         loop {
             let length = pipe.read(&mut buffer).await?;
             let room = most.saturating_sub(*output.borrow());
             let kept = length.min(usize::try_from(room).unwrap_or(usize::MAX));
-            file.write_all(&buffer[..kept]).await?;
+            // This process has nothing else to do that could not wait for the disk, and a thread for each piece would take longer.
+            file.write_all(&buffer[..kept])?;
             output.send_modify(|bytes| *bytes += length as u64);
             if length == 0 || kept < length {
-                return file.sync_all().await;
+                return if durable { file.sync_all() } else { Ok(()) };
             }
         }
     }))
