@@ -36,7 +36,7 @@ pub(crate) async fn execute(server: &Server, engines: &Engines, turns: &Turns, j
     let outlives = engine.filter(|_| applies).and_then(|engine| engine.outlives());
     let turn = turns.of(&run);
     let sink = Arc::new(JobSink::new(server.clone(), &job, outlives, Arc::clone(&turn)));
-    if applies {
+    if applies && job.attempt > 1 {
         // Somebody may have asked it to stop while it waited for a runner to finish what another had begun.
         sink.extend_lease().await;
     }
@@ -119,10 +119,12 @@ async fn plan(engine: &dyn Engine, sink: &JobSink, job: Job, drift: bool) -> Res
         let prepared = ReportJobProgressRequest { run: job.run.clone(), epoch, ..Default::default() };
         async move { server.report_job_progress(prepared).await }
     };
-    if sink.under_lease(prepared, false).await.is_err() {
+    // What the server is told of this is for people who watch; the engine need not wait for it.
+    let (told, plan) = tokio::join!(sink.under_lease(prepared, false), engine.plan(request, sink));
+    if told.is_err() {
         return Err(StepError::new("lease-lost", "the run is not this runner's any more"));
     }
-    let plan = engine.plan(request, sink).await?;
+    let plan = plan?;
     Ok(Ended::Plan(PlanResult { summary: Some(summary::message(&plan.summary)), plan: plan.bytes }))
 }
 

@@ -21,6 +21,7 @@ use serde::Serialize;
 use crate::{
     audit::Denials,
     cache::Recent,
+    looks::Looks,
     metrics::Metrics,
     seal::{DataKey, MasterKey, SealedPlace},
     wakeups::Wakeups,
@@ -87,6 +88,7 @@ pub struct App {
     /// Whether a runner was removed for good.
     pub(crate) removed_runners: Recent<RunnerName, bool>,
     pub(crate) wakeups: Wakeups,
+    pub(crate) looks: Looks,
     pub(crate) metrics: Metrics,
     pub(crate) parsed: crate::blueprints::Parsed,
     tenants: Mutex<HashMap<TenantName, (Instant, Place)>>,
@@ -142,6 +144,7 @@ impl App {
             issuer,
             removed_runners: Recent::new(),
             wakeups: Wakeups::new(),
+            looks: Looks::default(),
             metrics: Metrics::new(),
             parsed: crate::blueprints::Parsed::default(),
             tenants: Mutex::default(),

@@ -155,14 +155,18 @@ pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Ui
     }
     expect_fit(app, runner).await?;
     let pool = runner.runner_pool_name().to_string();
-    let look = || async {
+    let looks = app.looks.of(runner);
+    let look = async || {
+        let Some(look) = looks.begin().await else { return Ok(None) };
         if runners::get(&mut app.store.read().await?, runner).await?.is_some_and(|runner| runner.draining) {
             return Ok(None);
         }
-        match queue::take(app, &pool, runner, engines, ask).await? {
-            Some((place, run)) => job(app, &mut app.store.read().await?, &place, run).await.map(Some),
-            None => Ok(None),
-        }
+        let Some((place, run)) = queue::take(app, &pool, runner, engines, ask).await? else {
+            look.found_nothing();
+            return Ok(None);
+        };
+        drop(look);
+        job(app, &mut app.store.read().await?, &place, run).await.map(Some)
     };
     app.wakeups.wait_for(pool.clone(), end, look).await
 }

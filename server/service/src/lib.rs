@@ -17,6 +17,7 @@ pub mod explain;
 pub mod identify;
 pub mod jobs;
 pub mod lifetimes;
+mod looks;
 pub mod master_key;
 pub mod metrics;
 pub mod operations;

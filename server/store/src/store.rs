@@ -71,6 +71,8 @@ impl Store {
                     .journal_mode(SqliteJournalMode::Wal)
                     .synchronous(SqliteSynchronous::Full)
                     .foreign_keys(true)
+                    // Each turn of a writer is a savepoint, for which a file would be made otherwise.
+                    .pragma("temp_store", "MEMORY")
                     .busy_timeout(Duration::from_secs(5))
                     .statement_cache_capacity(256)
                     .disable_statement_logging();

@@ -7,6 +7,7 @@ use std::{
 };
 
 use freehold_domain::fault;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -21,8 +22,8 @@ use super::{
     workspace::Workspace,
 };
 use crate::{
-    Access, Action, ApplyRequest, Exit, JournalEntry, JournalState, Level, Mode, Outcome, Process, Sink, SinkError, Snapshot,
-    StepError,
+    Access, Action, ApplyRequest, Confinement, Exit, Hold, JournalEntry, JournalState, Level, Mode, Outcome, Process, Sink,
+    SinkError, Snapshot, StepError,
 };
 
 /// Between two states that are recorded while the program works.
@@ -71,7 +72,7 @@ pub(super) async fn apply(engine: &TerraformEngine, request: ApplyRequest, sink:
             None => work.begin().await,
         },
         Some(_) if fault::mutant("reapply") => work.begin().await,
-        Some(_) => work.recover(request.state.unwrap_or_default(), Progress::of(&request.journal)).await,
+        Some(_) => work.recover(request.state.unwrap_or_default(), Progress::of(&request.journal), End::default()).await,
     }
 }
 
@@ -166,19 +167,20 @@ impl Work<'_> {
         }
         fault::point("terraform.ended");
         let exit = follower.exit();
-        let last = self.last_state()?;
-        let unknown = progress.started();
-        if matches!(exit, Exit::Unknown) {
-            let state = last.unwrap_or_else(|| self.bundle.state.0.clone());
-            return self.recover(state, progress).await;
-        }
-        let bytes = last.unwrap_or_else(|| self.bundle.state.0.clone());
-        let changed = progress.changed || bytes != self.bundle.state.0;
+        let state = self.last_state()?.unwrap_or_else(|| self.bundle.state.0.clone());
         let failed = (exit != Exit::Code(0)).then(|| session.failure(&follower, &exit, "apply-failed"));
-        let cancelled = follower.was_interrupted() && failed.is_some();
+        let end = End { cancelled: follower.was_interrupted() && failed.is_some(), failed };
+        let forgot = || progress.forgotten(&state).map(|forgotten| !forgotten.is_empty());
+        match exit {
+            Exit::Unknown => return self.recover(state, progress, End::default()).await,
+            // It had no time to write down what it made.
+            Exit::Signal(_) | Exit::Limit(_) if forgot()? => return self.recover(state, progress, end).await,
+            _ => {}
+        }
+        let changed = progress.changed || state != self.bundle.state.0;
         // A program that came to its own end has said of each resource what became of it.
-        let unknown = if matches!(exit, Exit::Code(_)) { Vec::new() } else { unknown };
-        self.outcome(bytes, changed, failed.filter(|_| !cancelled), unknown, cancelled)
+        let unknown = if matches!(exit, Exit::Code(_)) { Vec::new() } else { progress.started() };
+        self.outcome(state, changed, end, unknown)
     }
 
     /// The state that the program left; the newer of the two when it could not write one of them to its place.
@@ -194,16 +196,17 @@ impl Work<'_> {
         Ok(if newer && serial(&errored).is_some() { Some(errored) } else { state })
     }
 
-    /// Looks at what a program left that was cut off: makes a plan of the same module against the newest state. Changes nothing but
-    /// the state, into which comes what was made.
-    async fn recover(self, mut state: Vec<u8>, progress: Progress) -> Result<Outcome, StepError> {
+    /// Looks at what a program left that was cut off, whose end is this as far as it is known: makes a plan of the same module against
+    /// the newest state. Changes nothing but the state, into which comes what was made.
+    async fn recover(self, mut state: Vec<u8>, progress: Progress, end: End) -> Result<Outcome, StepError> {
         let Self { session, bundle, module } = self;
         session.log(Level::Warn, "the program was cut off; looking at what it left");
         // What the next look shows is worth nothing if this is lost.
         record(&session, &state).await?;
         let Session { engine, sink, redactor, .. } = session;
         let workspace = Workspace::new(&engine.settings.folder, &bundle.run, "recover", &module);
-        let work = Work { session: Session { engine, workspace, sink, redactor }, bundle, module };
+        let sink = Persistent(sink);
+        let work = Work { session: Session { engine, workspace, sink: &sink, redactor }, bundle, module };
         work.session.prepare(&work.material(&state)).await?;
         let mut in_flight = progress.started();
         let forgotten = progress.forgotten(&state)?;
@@ -232,33 +235,61 @@ impl Work<'_> {
         let changed = state != work.bundle.state.0;
         if left == 0 {
             work.session.log(Level::Info, "everything that was planned is there");
-            return work.outcome(state, changed, None, Vec::new(), false);
+            return work.outcome(state, changed, End::default(), Vec::new());
         }
-        let message = format!("the program was cut off before its end; {left} changes are still to be made");
-        let mut error = StepError::new("apply-cut-off", message).retryable();
-        error = match in_flight.as_slice() {
-            [] => error.hint("plan again: nothing was under way when it was cut off"),
-            some => {
-                error.hint(format!("look at {} by hand before you plan again: it may exist without being known", some.join(", ")))
-            }
-        };
-        work.outcome(state, changed, Some(error), in_flight, false)
+        let failed = end.failed.unwrap_or_else(|| {
+            let message = format!("the program was cut off before its end; {left} changes are still to be made");
+            let hint = match in_flight.as_slice() {
+                [] => "plan again: nothing was under way when it was cut off".to_owned(),
+                some => format!("look at {} by hand before you plan again: it may exist without being known", some.join(", ")),
+            };
+            StepError::new("apply-cut-off", message).hint(hint).retryable()
+        });
+        work.outcome(state, changed, End { failed: Some(failed), ..end }, in_flight)
     }
 
-    fn outcome(
-        &self,
-        state: Vec<u8>,
-        changed: bool,
-        failed: Option<StepError>,
-        unknown: Vec<String>,
-        cancelled: bool,
-    ) -> Result<Outcome, StepError> {
+    fn outcome(&self, state: Vec<u8>, changed: bool, end: End, unknown: Vec<String>) -> Result<Outcome, StepError> {
+        let End { failed, cancelled } = end;
+        let failed = failed.filter(|_| !cancelled);
         if state.is_empty() {
             let state = Snapshot { bytes: state, resources: Vec::new() };
             return Ok(Outcome { changed, state, outputs: BTreeMap::new(), failed, unknown, cancelled });
         }
         let outputs = outputs(read(&state)?);
         Ok(Outcome { changed, state: snapshot(state)?, outputs, failed, unknown, cancelled })
+    }
+}
+
+/// Why a program did not reach its end.
+#[derive(Default)]
+struct End {
+    failed: Option<StepError>,
+    /// Somebody had asked it to stop.
+    cancelled: bool,
+}
+
+/// Reports of a look at what was left, which comes to its end also when somebody has asked the run to stop.
+struct Persistent<'a>(&'a dyn Sink);
+
+impl Sink for Persistent<'_> {
+    fn record<'a>(&'a self, entries: &'a [JournalEntry], state: Option<&'a Snapshot>) -> BoxFuture<'a, Result<(), SinkError>> {
+        self.0.record(entries, state)
+    }
+
+    fn log(&self, level: Level, address: &str, text: &str) {
+        self.0.log(level, address, text);
+    }
+
+    fn cancelled(&self) -> bool {
+        false
+    }
+
+    fn hold(&self) -> Hold {
+        self.0.hold()
+    }
+
+    fn confined(&self, confinement: Confinement) {
+        self.0.confined(confinement);
     }
 }
 
