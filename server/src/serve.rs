@@ -12,11 +12,11 @@ use freehold_api::{
     health::Readiness,
     layers::Rate,
     listener::{Listener, Security, Settings},
-    metrics_http::Scraped,
+    metrics_http::scraped,
     policy::Surface,
     reflection,
     stack::Edge,
-    state_http::{MAX_STATE, StateBackend},
+    state_http::{MAX_STATE, state_backend},
     tls::{ClientFiles, ServerTls, TlsFiles},
     tokens::TokenKeys,
     wire::{MESSAGE, RUNNER_MESSAGE, Wire},
@@ -259,11 +259,12 @@ impl Server {
                 origins: origins.clone(),
             }
             .stack(routes);
-            match surface {
-                Surface::State => listeners.spawn(listener.serve(StateBackend(stack), stop.clone())),
-                Surface::Admin => listeners.spawn(listener.serve(Scraped { app: Arc::clone(&app), calls: stack }, stop.clone())),
-                Surface::Api | Surface::Web | Surface::Runner => listeners.spawn(listener.serve(stack, stop.clone())),
+            let answers = match surface {
+                Surface::State => state_backend(stack),
+                Surface::Admin => scraped(Arc::clone(&app), stack),
+                Surface::Api | Surface::Web | Surface::Runner => stack,
             };
+            listeners.spawn(listener.serve(answers, stop.clone()));
         }
         let mut duties = JoinSet::new();
         duties.spawn(freehold_worker::run(Arc::clone(&app), listen.lease, stop.clone()));

@@ -1,11 +1,6 @@
 //! `GET /metrics` of the listener `admin`, for Prometheus; everything else are calls.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use freehold_service::{
     App,
@@ -13,40 +8,24 @@ use freehold_service::{
 };
 use http::{HeaderValue, Method, StatusCode, header};
 use tonic::body::Body;
-use tower::{Service, ServiceExt as _};
+use tower::{ServiceExt as _, service_fn};
 
 use crate::{
     layers::{Request, Response},
     stack::Stack,
 };
 
-/// Answers scrapers in front of the layers of the listener `admin`.
-#[derive(Clone)]
-pub struct Scraped {
-    /// Whose metrics.
-    pub app: Arc<App>,
-    /// Answers calls.
-    pub calls: Stack,
-}
-
-impl Service<Request> for Scraped {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let Self { app, calls } = self.clone();
-        Box::pin(async move {
+/// Answers scrapers, with the metrics of this server, in front of the layers of the listener `admin`.
+pub fn scraped(app: Arc<App>, calls: Stack) -> Stack {
+    Stack::new(service_fn(move |request: Request| {
+        let (app, calls) = (Arc::clone(&app), calls.clone());
+        async move {
             if request.uri().path() == "/metrics" && request.method() == Method::GET {
                 return Ok(answer(&app).await);
             }
             calls.oneshot(request).await
-        })
-    }
+        }
+    }))
 }
 
 async fn answer(app: &App) -> Response {

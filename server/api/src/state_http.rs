@@ -13,12 +13,6 @@
 //!
 //! Who calls says a client certificate, or HTTP Basic with an API key or a token as the password; the name is not looked at.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    task::{Context, Poll},
-};
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use freehold_proto::{
@@ -35,7 +29,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt as _;
-use tower::{Service, ServiceExt as _};
+use tower::{ServiceExt as _, service_fn};
 
 use crate::{
     layers::{Request, Response, request_id},
@@ -54,22 +48,11 @@ const EXCHANGE: &str = "/freehold.iam.v1.TokenService/ExchangeToken";
 type Refusal = Box<Response>;
 
 /// Speaks HTTP in front of the layers of the listener `state`.
-#[derive(Clone)]
-pub struct StateBackend(pub Stack);
-
-impl Service<Request> for StateBackend {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let stack = self.0.clone();
-        Box::pin(async move { Ok(answer(stack, request).await.unwrap_or_else(|refusal| *refusal)) })
-    }
+pub fn state_backend(stack: Stack) -> Stack {
+    Stack::new(service_fn(move |request: Request| {
+        let stack = stack.clone();
+        async move { Ok(answer(stack, request).await.unwrap_or_else(|refusal| *refusal)) }
+    }))
 }
 
 async fn answer(stack: Stack, request: Request) -> Result<Response, Refusal> {

@@ -5,7 +5,7 @@
 use freehold_domain::{Result, drift::DriftClass, runs::RunOutcome};
 use freehold_store::managed_resources;
 use prometheus_client::{
-    encoding::text::encode,
+    encoding::text::{encode_eof, encode_registry},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
@@ -17,13 +17,12 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 type Labels<const N: usize> = [(&'static str, String); N];
 
-/// Counters of this replica since its start, and sums over all deployments.
+/// Counters of this replica since its start.
 pub(crate) struct Metrics {
     registry: Registry,
     renders: Family<Labels<2>, Counter>,
     deployments: Family<Labels<2>, Counter>,
     drift: Family<Labels<1>, Counter>,
-    resources: Family<Labels<2>, Gauge>,
 }
 
 impl Metrics {
@@ -35,9 +34,7 @@ impl Metrics {
         registry.register("deployments", "Runs that change deployments, by how they ended", deployments.clone());
         let drift = Family::default();
         registry.register("drift_detected", "Findings of checks for drift, by what is known of them", drift.clone());
-        let resources = Family::default();
-        registry.register("managed_resources", "Resources in the states of all deployments", resources.clone());
-        Self { registry, renders, deployments, drift, resources }
+        Self { registry, renders, deployments, drift }
     }
 
     pub(crate) fn rendered(&self, engine: &str, well: bool) {
@@ -62,14 +59,18 @@ impl Metrics {
 /// # Errors
 /// Fails with `DEPENDENCY_DOWN` when the database does not answer.
 pub async fn text(app: &App) -> Result<String> {
-    let metrics = &app.metrics;
     let totals = managed_resources::totals(&mut app.store.read().await?).await?;
-    metrics.resources.clear();
+    // Made anew for each answer, because scrapers may come at the same time.
+    let mut sums = Registry::default();
+    let resources = Family::<Labels<2>, Gauge>::default();
+    sums.register("managed_resources", "Resources in the states of all deployments", resources.clone());
     for ((engine, group), count) in totals {
-        metrics.resources.get_or_create(&[("engine", engine), ("type_group", group)]).set(count);
+        resources.get_or_create(&[("engine", engine), ("type_group", group)]).set(count);
     }
     let mut text = String::new();
     // Nothing that is written to a string fails.
-    let _ = encode(&mut text, &metrics.registry);
+    let _ = encode_registry(&mut text, &app.metrics.registry)
+        .and_then(|()| encode_registry(&mut text, &sums))
+        .and_then(|()| encode_eof(&mut text));
     Ok(text)
 }

@@ -67,7 +67,8 @@ impl fmt::Display for Version {
     }
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+/// The program of this name on the search path.
+pub(super) fn on_path(name: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())
 }

@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    env,
     ffi::OsString,
     fs, io,
     path::PathBuf,
@@ -17,7 +16,7 @@ use std::{
 use freehold_domain::blueprints::{File, Files, GitSource, digest};
 use tokio::time::timeout;
 
-use super::{follower::Follower, session::Session, workspace::Workspace};
+use super::{follower::Follower, program::on_path, session::Session, workspace::Workspace};
 use crate::{Access, Exit, Level, Process, Program, StepError};
 
 /// The most files of a repository, and the most bytes in them: the plan holds them all.
@@ -38,8 +37,7 @@ pub struct Git(PathBuf);
 impl Git {
     /// The one on the search path.
     pub fn find() -> Option<Self> {
-        let folders = env::var_os("PATH")?;
-        env::split_paths(&folders).map(|folder| folder.join("git")).find(|path| path.is_file()).map(Self)
+        on_path("git").map(Self)
     }
 }
 

@@ -14,8 +14,6 @@ use crate::{
 
 /// Stories side by side.
 const TOGETHER: usize = 4;
-/// What a mutant breaks shows only when two meet, so it may have several tries to be noticed.
-const TRIES: usize = 5;
 /// A program goes on for so long without a runner.
 const ORPHAN: (&str, &str) = ("FREEHOLD_TIME", "orphan:4");
 
@@ -54,14 +52,7 @@ async fn an_apply_by_terraform_survives_what_befalls_it_and_every_sabotage_is_no
     let ended: Vec<_> = stream::iter(trials.collect::<Vec<_>>())
         .map(|(name, story, mutant)| async move {
             let _place = PLACES.acquire().await;
-            let sabotage = mutant.map(|(mutant, _)| mutant);
-            let mut result = story(sabotage).await;
-            for _ in 1..TRIES {
-                if sabotage.is_none() || result.is_err() {
-                    break;
-                }
-                result = story(sabotage).await;
-            }
+            let result = story(mutant.map(|(mutant, _)| mutant)).await;
             (name, mutant, result)
         })
         .buffer_unordered(TOGETHER)
