@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use super::{
     TerraformEngine,
-    bundle::Bundle,
+    bundle::{Bundle, Bytes},
     events::{Event, Moved},
     follower::Follower,
+    leftover::Kept,
     planner::parse,
     session::{Material, Session, module_of},
     state::{learn_secrets, outputs, read, snapshot},
@@ -27,8 +28,10 @@ use crate::{
 
 /// Between two states that are recorded while the program works.
 const PACE: Duration = Duration::from_secs(1);
-/// The step that stands for the program as a whole.
-const PROGRAM: &str = "program";
+/// The step that stands for the program as a whole, and its record.
+pub(super) const PROGRAM: &str = "program";
+/// Says how far the output of the program is in the log.
+const LOGGED: &str = "logged";
 
 /// What is known of the program before it is started: on whose disk it is.
 #[derive(Serialize, Deserialize)]
@@ -62,14 +65,16 @@ pub(super) async fn apply(engine: &TerraformEngine, request: ApplyRequest, sink:
     };
     match begun {
         None => work.begin().await,
-        Some(entry) if ours(entry) && !fault::mutant("reapply") => match engine.launcher.adopt(work.record()).await {
-            Some(process) => {
-                work.session.log(Level::Warn, "the runner was gone for a while; the program went on without it");
-                work.follow(process).await
+        Some(entry) if ours(entry) && !fault::mutant("reapply") => {
+            match engine.launcher.adopt(work.session.workspace.record(PROGRAM)).await {
+                Some(process) => {
+                    work.session.log(Level::Warn, "the runner was gone for a while; the program went on without it");
+                    work.follow(process).await
+                }
+                // Its start was recorded, and nothing was started.
+                None => work.begin().await,
             }
-            // Its start was recorded, and nothing was started.
-            None => work.begin().await,
-        },
+        }
         Some(_) if fault::mutant("reapply") => work.begin().await,
         Some(_) => work.recover(request.state.unwrap_or_default(), Progress::of(&request.journal)).await,
     }
@@ -87,7 +92,7 @@ fn expect_applicable(engine: &TerraformEngine, bundle: &Bundle) -> Result<(), St
     Ok(())
 }
 
-fn learn(session: &Session<'_>, state: &[u8]) {
+pub(super) fn learn(session: &Session<'_>, state: &[u8]) {
     if let Ok(state) = read(state) {
         learn_secrets(&state, &mut session.redactor.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -101,10 +106,6 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn record(&self) -> std::path::PathBuf {
-        self.session.workspace.record("program")
-    }
-
     fn material<'m>(&'m self, state: &'m [u8]) -> Material<'m> {
         Material { files: self.bundle.module_files(), variables: &self.bundle.variables, lock: &self.bundle.lock.0, state }
     }
@@ -115,6 +116,8 @@ impl Work<'_> {
         session.prepare(&self.material(&self.bundle.state.0)).await?;
         let plan = session.workspace.own().join("plan");
         session.workspace.write(&plan, &self.bundle.plan.0)?;
+        let (module, secrets) = (self.module.clone(), self.bundle.secrets.clone());
+        Kept { module, secrets, state: Bytes(self.bundle.state.0.clone()) }.write(&session.workspace)?;
         let begun = Begun { instance: session.engine.settings.instance.clone() };
         let entry = JournalEntry {
             address: String::new(),
@@ -130,7 +133,7 @@ impl Work<'_> {
         fault::point("terraform.recorded");
         let plan = plan.display().to_string();
         let arguments = ["apply", "-json", "-input=false", "-lock=false", "-backup=-", &plan];
-        let process = session.launch("program", &arguments, Access::Write).await?;
+        let process = session.launch(PROGRAM, &arguments, Access::Write).await?;
         fault::point("terraform.launched");
         self.follow(process).await
     }
@@ -139,9 +142,7 @@ impl Work<'_> {
     async fn follow(self, process: Box<dyn Process>) -> Result<Outcome, StepError> {
         let session = &self.session;
         session.sink.confined(process.confinement());
-        let (record, logged) = (self.record(), session.workspace.record("logged"));
-        let seen = session.workspace.read(&logged)?.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
-        let mut follower = Follower::new(process, &record, session.sink, &session.redactor, seen.unwrap_or(0));
+        let mut follower = taken_up(session, process)?;
         let mut progress = Progress::default();
         let mut state = Watched::new(self.bundle.state.0.clone());
         let mut lost = false;
@@ -159,39 +160,17 @@ impl Work<'_> {
             fault::point("terraform.progress");
             // Lines are sent a little later than they are read; those of the last moments are said again by who comes back.
             offsets = [follower.offset(), offsets[0], offsets[1]];
-            session.workspace.write(&logged, offsets[2].to_string().as_bytes())?;
+            session.workspace.write(&session.workspace.record(LOGGED), offsets[2].to_string().as_bytes())?;
         }
         if follower.was_left() {
             return Err(stopped(&SinkError::LeaseLost));
         }
         fault::point("terraform.ended");
-        let exit = follower.exit();
-        let last = self.last_state()?;
-        let unknown = progress.started();
-        if matches!(exit, Exit::Unknown) {
-            let state = last.unwrap_or_else(|| self.bundle.state.0.clone());
+        if matches!(follower.exit(), Exit::Unknown) {
+            let state = last_state(session)?.unwrap_or_else(|| self.bundle.state.0.clone());
             return self.recover(state, progress).await;
         }
-        let bytes = last.unwrap_or_else(|| self.bundle.state.0.clone());
-        let changed = progress.changed || bytes != self.bundle.state.0;
-        let failed = (exit != Exit::Code(0)).then(|| session.failure(&follower, &exit, "apply-failed"));
-        let cancelled = follower.was_interrupted() && failed.is_some();
-        // A program that came to its own end has said of each resource what became of it.
-        let unknown = if matches!(exit, Exit::Code(_)) { Vec::new() } else { unknown };
-        self.outcome(bytes, changed, failed.filter(|_| !cancelled), unknown, cancelled)
-    }
-
-    /// The state that the program left; the newer of the two when it could not write one of them to its place.
-    fn last_state(&self) -> Result<Option<Vec<u8>>, StepError> {
-        let workspace = &self.session.workspace;
-        let (state, errored) = (workspace.read(&workspace.state()), workspace.read(&workspace.errored_state())?);
-        let Some(errored) = errored.filter(|_| !fault::mutant("errored")) else { return state };
-        // What kept the program from writing to that place may keep others from reading it.
-        let state = state.unwrap_or_default();
-        self.session.log(Level::Error, "the program could not write its state; what it wrote instead is kept");
-        let serial = |bytes: &[u8]| read(bytes).map(|state| state.serial).ok();
-        let newer = serial(&errored) >= state.as_deref().and_then(serial);
-        Ok(if newer && serial(&errored).is_some() { Some(errored) } else { state })
+        ended(session, &follower, &progress, &self.bundle.state.0)
     }
 
     /// Looks at what a program left that was cut off: makes a plan of the same module against the newest state. Changes nothing but
@@ -232,7 +211,7 @@ impl Work<'_> {
         let changed = state != work.bundle.state.0;
         if left == 0 {
             work.session.log(Level::Info, "everything that was planned is there");
-            return work.outcome(state, changed, None, Vec::new(), false);
+            return outcome(state, changed, None, Vec::new(), false);
         }
         let message = format!("the program was cut off before its end; {left} changes are still to be made");
         let mut error = StepError::new("apply-cut-off", message).retryable();
@@ -242,24 +221,60 @@ impl Work<'_> {
                 error.hint(format!("look at {} by hand before you plan again: it may exist without being known", some.join(", ")))
             }
         };
-        work.outcome(state, changed, Some(error), in_flight, false)
+        outcome(state, changed, Some(error), in_flight, false)
     }
+}
 
-    fn outcome(
-        &self,
-        state: Vec<u8>,
-        changed: bool,
-        failed: Option<StepError>,
-        unknown: Vec<String>,
-        cancelled: bool,
-    ) -> Result<Outcome, StepError> {
-        if state.is_empty() {
-            let state = Snapshot { bytes: state, resources: Vec::new() };
-            return Ok(Outcome { changed, state, outputs: BTreeMap::new(), failed, unknown, cancelled });
-        }
-        let outputs = outputs(read(&state)?);
-        Ok(Outcome { changed, state: snapshot(state)?, outputs, failed, unknown, cancelled })
+/// Follows a program of this session, of whose output a part may be in the log already.
+pub(super) fn taken_up<'s>(session: &'s Session<'_>, process: Box<dyn Process>) -> Result<Follower<'s>, StepError> {
+    let workspace = &session.workspace;
+    let logged = workspace.read(&workspace.record(LOGGED))?.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
+    Ok(Follower::new(process, &workspace.record(PROGRAM), session.sink, &session.redactor, logged.unwrap_or(0)))
+}
+
+/// What a program came to that has ended, and had begun with this state.
+pub(super) fn ended(
+    session: &Session<'_>,
+    follower: &Follower<'_>,
+    progress: &Progress,
+    base: &[u8],
+) -> Result<Outcome, StepError> {
+    let exit = follower.exit();
+    let state = last_state(session)?.unwrap_or_else(|| base.to_vec());
+    let changed = progress.changed || state != base;
+    let failed = (exit != Exit::Code(0)).then(|| session.failure(follower, &exit, "apply-failed"));
+    let cancelled = follower.was_interrupted() && failed.is_some();
+    // A program that came to its own end has said of each resource what became of it.
+    let unknown = if matches!(exit, Exit::Code(_)) { Vec::new() } else { progress.started() };
+    outcome(state, changed, failed.filter(|_| !cancelled), unknown, cancelled)
+}
+
+/// The state that the program left; the newer of the two when it could not write one of them to its place.
+fn last_state(session: &Session<'_>) -> Result<Option<Vec<u8>>, StepError> {
+    let workspace = &session.workspace;
+    let (state, errored) = (workspace.read(&workspace.state()), workspace.read(&workspace.errored_state())?);
+    let Some(errored) = errored.filter(|_| !fault::mutant("errored")) else { return state };
+    // What kept the program from writing to that place may keep others from reading it.
+    let state = state.unwrap_or_default();
+    session.log(Level::Error, "the program could not write its state; what it wrote instead is kept");
+    let serial = |bytes: &[u8]| read(bytes).map(|state| state.serial).ok();
+    let newer = serial(&errored) >= state.as_deref().and_then(serial);
+    Ok(if newer && serial(&errored).is_some() { Some(errored) } else { state })
+}
+
+fn outcome(
+    state: Vec<u8>,
+    changed: bool,
+    failed: Option<StepError>,
+    unknown: Vec<String>,
+    cancelled: bool,
+) -> Result<Outcome, StepError> {
+    if state.is_empty() {
+        let state = Snapshot { bytes: state, resources: Vec::new() };
+        return Ok(Outcome { changed, state, outputs: BTreeMap::new(), failed, unknown, cancelled });
     }
+    let outputs = outputs(read(&state)?);
+    Ok(Outcome { changed, state: snapshot(state)?, outputs, failed, unknown, cancelled })
 }
 
 /// Has the server keep a state.
@@ -270,7 +285,7 @@ async fn record(session: &Session<'_>, state: &[u8]) -> Result<(), StepError> {
     session.sink.record(&[], Some(&snapshot(state.to_vec())?)).await.map_err(|error| stopped(&error))
 }
 
-fn stopped(error: &SinkError) -> StepError {
+pub(super) fn stopped(error: &SinkError) -> StepError {
     match error {
         SinkError::LeaseLost => StepError::new("lease-lost", "another runner has taken over this run").hint("look at the run"),
         SinkError::Unavailable(why) => StepError::new("journal-unavailable", format!("steps cannot be recorded: {why}"))
@@ -281,7 +296,7 @@ fn stopped(error: &SinkError) -> StepError {
 
 /// How far each resource is.
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     resources: BTreeMap<String, JournalState>,
     /// What providers call those that were made.
     made: BTreeMap<String, String>,
@@ -317,7 +332,7 @@ impl Progress {
     }
 
     /// What these events say of resources.
-    fn take(&mut self, events: &[Event]) -> Vec<JournalEntry> {
+    pub fn take(&mut self, events: &[Event]) -> Vec<JournalEntry> {
         let mut entries = Vec::new();
         for event in events {
             let Some(moved) = event.moved() else { continue };
@@ -353,19 +368,19 @@ impl Progress {
 }
 
 /// The state in the folder, as it changes.
-struct Watched {
+pub(super) struct Watched {
     newest: Vec<u8>,
     modified: Option<SystemTime>,
     recorded: Option<Instant>,
 }
 
 impl Watched {
-    fn new(base: Vec<u8>) -> Self {
+    pub fn new(base: Vec<u8>) -> Self {
         Self { newest: base, modified: None, recorded: None }
     }
 
-    /// A state that was not recorded yet, at a moderate pace.
-    fn next(&mut self, session: &Session<'_>) -> Option<Snapshot> {
+    /// A state that was not recorded yet, at a moderate pace; its secrets are known from then on.
+    pub fn next(&mut self, session: &Session<'_>) -> Option<Snapshot> {
         if self.recorded.is_some_and(|recorded| recorded.elapsed() < PACE) || fault::mutant("watch") {
             return None;
         }

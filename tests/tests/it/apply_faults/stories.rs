@@ -282,6 +282,10 @@ async fn out_of_reach(mutant: Option<&'static str>) -> Result<(), Violation> {
     if mutant.is_none() && !kept.contains("\"second\"") {
         return Err(What::Lost.of(format!("the late state is gone: {kept}")));
     }
+    let late = run.late_results.first();
+    if mutant.is_none() && !late.is_some_and(|late| late.unrecorded.iter().any(|one| one.address == "terraform_data.second")) {
+        return Err(What::Lost.of(format!("nobody is told what was made late: {run:?}")));
+    }
     drop(runner);
     if run.error.as_ref().is_none_or(|error| error.code != "apply-cut-off") {
         return Err(What::Untrue.of(format!("it was ended by who had lost it: {run:?}")));
