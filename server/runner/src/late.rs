@@ -14,6 +14,7 @@ use freehold::raw::{
     },
     tonic::{Code, Status},
 };
+use freehold_domain::fault;
 use freehold_engines::{Engine, Engines, Hold, JournalEntry, Level, Sink, SinkError, Snapshot};
 use futures::future::BoxFuture;
 
@@ -46,6 +47,7 @@ pub(crate) async fn offer(
     let offered = ask(server, OfferLateResultRequest { run, epoch, apply: Some(apply), lines: last(lines) }).await;
     match offered {
         Ok(run_done) => {
+            fault::point("runner.offered");
             tracing::info!(run = held.run, "what it came to after the loss of its lease is kept with the run");
             if run_done {
                 engine.forget(&uid(&held.run));

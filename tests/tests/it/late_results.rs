@@ -9,7 +9,7 @@ use freehold::{
         runners::v1 as pb,
     },
 };
-use freehold_tests::{Database, Installation, World, armed, furnish, until};
+use freehold_tests::{Database, Installation, Process, World, armed, furnish, until};
 use serde_json::Value;
 use tonic::Code;
 
@@ -112,6 +112,21 @@ async fn a_runner_that_was_restarted_says_what_an_earlier_life_of_it_made(databa
 }
 
 both_databases!(a_runner_that_was_restarted_says_what_an_earlier_life_of_it_made);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_that_dies_of_its_offer_makes_it_once_more_and_has_it_kept_once() {
+    let mut middle = Middle::new(Sqlite).await;
+    middle.runner.kill();
+    middle.world.admin.state().break_lock(WEB, "its machine burns").send().await.expect("broken");
+    let installation = &middle.world.installation;
+    let command = installation.run(&[middle.world.replica.runner], "runner", &[]);
+    let mut dying = Process::start(armed(&command, &[("FREEHOLD_FAULT", "runner.offered:1")]), &installation.path("dying.log"));
+    assert!(!dying.wait().await.success(), "{}", dying.said());
+    assert_eq!(offered(&middle).await.0.late_results.len(), 1);
+    assert!(middle.folder().exists(), "nobody told it that the offer was taken");
+    middle.runner = runner(&middle.world, "runner");
+    is_told(&middle).await;
+}
 
 /// What a runner came to, with one resource.
 fn made(state: &str) -> pb::ApplyResult {
