@@ -49,7 +49,7 @@ pub(crate) async fn offer(
         Ok(run_done) => {
             fault::point("runner.offered");
             tracing::info!(run = held.run, "what it came to after the loss of its lease is kept with the run");
-            if run_done {
+            if run_done || fault::mutant("forget") {
                 engine.forget(&uid(&held.run));
                 folder.forget_apply(&held.run);
             }
