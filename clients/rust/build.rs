@@ -34,6 +34,7 @@ fn main() -> Result<(), Failure> {
 
 /// Messages that carry a secret: their `Debug` is written by hand and shows none of it.
 const SECRET: &[&str] = &[
+    ".freehold.deployments.v1.DownloadLateResultResponse",
     ".freehold.deployments.v1.DownloadStateResponse",
     ".freehold.deployments.v1.ImportStateRequest",
     ".freehold.deployments.v1.WriteStateRequest",

@@ -56,6 +56,7 @@ mod drift_policy;
 mod environments;
 mod error;
 mod explanation;
+mod late_results;
 mod list;
 mod logs;
 mod names;
@@ -117,6 +118,7 @@ pub use environments::{
 pub use error::{Code, Error, Result, Violation};
 pub use explanation::{Blocker, BlockerKind, ExplainRun, RunExplanation};
 pub use jiff::Timestamp;
+pub use late_results::{DownloadLateResult, LateContent, LateResult, UnrecordedResource};
 pub use list::{Answers, List, Page};
 pub use logs::{LogLevel, LogLine};
 pub use operations::{GetOperation, Operation, OperationError, Operations};

@@ -9,6 +9,7 @@ use crate::{
     call::{Call, options, present, request, service},
     channel::new_id,
     drift::DriftCheck,
+    late_results::LateResult,
     list::{List, list},
     names::Kind,
     plans::RunPlan,
@@ -89,6 +90,8 @@ resource! {
         dependencies: Vec<RunDependency>,
         /// What a look for drift came to; absent for another kind of run, and before its end.
         drift_check: Option<DriftCheck>,
+        /// What runners that had lost its apply by then offered of it, oldest first.
+        late_results: Vec<LateResult>,
     }
 }
 

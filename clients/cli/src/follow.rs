@@ -2,7 +2,7 @@
 
 use std::future::{pending, ready};
 
-use freehold::{LogLevel, LogLine, Run, RunHandle, RunKind, RunOutcome, RunPhase, RunPlan};
+use freehold::{LateResult, LogLevel, LogLine, Run, RunHandle, RunKind, RunOutcome, RunPhase, RunPlan};
 use futures::{StreamExt as _, TryStreamExt as _, future::Either, stream};
 use tokio::time::{Instant, sleep_until};
 
@@ -304,8 +304,38 @@ fn end(run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
     if matches!(last.outcome, Some(RunOutcome::Failed | RunOutcome::Lost)) {
         screen.note(&format!("See its log: freehold run logs {}", short(&last.name)));
     }
+    note_late(last, screen);
     run.into_result()?;
     Ok(())
+}
+
+/// Says what runners made of the run that had lost it.
+pub(crate) fn note_late(run: &Run, screen: &mut Screen) {
+    for late in &run.late_results {
+        let see = format!("freehold run late-result {} --epoch {}", short(&run.name), late.epoch);
+        screen.note(&format!("{}\nSee it: {see}", late_text(late)));
+    }
+}
+
+/// What a runner made of a run that it had lost.
+pub(crate) fn late_text(late: &LateResult) -> String {
+    let named: Vec<_> = late.unrecorded.iter().take(10).map(|resource| clean(&resource.address)).collect();
+    let more = if late.unrecorded_count as usize > named.len() { ", …" } else { "" };
+    let mut text = format!("{}, which had lost the run, offered later what it had made", short(&late.runner));
+    match late.unrecorded_count {
+        0 => text.push_str(": nothing that was not known."),
+        count => text.push_str(&format!(": {count} that the newest state did not have: {}{more}.", named.join(", "))),
+    }
+    if !late.unknown_addresses.is_empty() {
+        let unknown: Vec<_> = late.unknown_addresses.iter().map(|address| clean(address)).collect();
+        text.push_str(&format!(" It could not tell what became of {}.", unknown.join(", ")));
+    }
+    match &late.error {
+        Some(error) => text.push_str(&format!(" It failed: {}", clean(&error.message))),
+        None if late.cancelled => text.push_str(" It was stopped before its end."),
+        None => {}
+    }
+    text
 }
 
 /// What the run has done; what went wrong is told as the error.

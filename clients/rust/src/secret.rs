@@ -11,6 +11,7 @@ macro_rules! hidden {
 }
 
 hidden!(
+    crate::deployments::v1::DownloadLateResultResponse,
     crate::deployments::v1::DownloadStateResponse,
     crate::deployments::v1::ImportStateRequest,
     crate::deployments::v1::WriteStateRequest,

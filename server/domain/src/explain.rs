@@ -384,6 +384,11 @@ fn next(facts: &Facts) -> String {
 }
 
 fn ended(run: &Run) -> String {
+    let late = run.late_word().map(|late| format!("; {late}")).unwrap_or_default();
+    outcome(run) + &late
+}
+
+fn outcome(run: &Run) -> String {
     let hint = run.error.as_ref().map(|error| error.hint.as_str()).filter(|hint| !hint.is_empty());
     match run.outcome {
         Some(RunOutcome::Succeeded | RunOutcome::NoChanges) | None => "nothing: it has ended well".to_owned(),

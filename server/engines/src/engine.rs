@@ -54,6 +54,15 @@ pub trait Engine: Send + Sync {
         None
     }
 
+    /// What the apply of a run that this runner has lost left here, and an earlier life of it began: a program that still runs is
+    /// asked to end, and its end is awaited. Changes nothing else. Nothing when nothing of it is kept here.
+    ///
+    /// # Errors
+    /// `lease-lost` when the sink says that the run was given to this runner anew; others when what is kept cannot be read.
+    fn leftover<'a>(&'a self, _run: &'a str, _sink: &'a dyn Sink) -> BoxFuture<'a, Result<Option<Outcome>, StepError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// The server knows how the apply of this run ended; what was kept for a runner that comes back is not needed any more.
     fn forget(&self, _run: &str) {}
 }

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The folder of one runner, which nobody else uses at the same time.
@@ -24,7 +25,9 @@ impl Folder {
     /// When another process uses it, or it cannot be read and written.
     pub fn open(path: &Path) -> io::Result<Self> {
         let explained = |error: io::Error| io::Error::new(error.kind(), format!("the data folder {}: {error}", path.display()));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path.join("asks")).map_err(explained)?;
+        for folder in ["asks", "applies"] {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(path.join(folder)).map_err(explained)?;
+        }
         let path = path.canonicalize().map_err(explained)?;
         let lock = fs::File::create(path.join("lock")).map_err(explained)?;
         if lock.try_lock().is_err() {
@@ -66,9 +69,58 @@ impl Folder {
         }
     }
 
+    /// Applies that were begun, and whose end the server has not taken yet.
+    pub(crate) fn applies(&self) -> Vec<Apply> {
+        let files = fs::read_dir(self.path.join("applies")).into_iter().flatten().flatten();
+        files.filter_map(|file| read_apply(&file.path())).collect()
+    }
+
+    /// What is known of the apply of this run; nothing when its end was taken, or it was never begun.
+    pub(crate) fn apply(&self, run: &str) -> Option<Apply> {
+        read_apply(&self.of_apply(run)?)
+    }
+
+    /// Remembers an apply before it is begun.
+    pub(crate) fn remember_apply(&self, apply: &Apply) {
+        let Some(path) = self.of_apply(&apply.run) else { return };
+        let text = serde_json::to_string(apply).unwrap_or_default();
+        if let Err(error) = write(&path, &text) {
+            // Without it a later life of this runner cannot tell what this one made of a run that it lost.
+            tracing::warn!(folder = %self.path.display(), %error, "the data folder cannot be written");
+        }
+    }
+
+    /// The server has taken the end of the apply of this run.
+    pub(crate) fn forget_apply(&self, run: &str) {
+        if let Some(path) = self.of_apply(run) {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// The file of an apply. Runs are named by a server, which may mean harm.
+    fn of_apply(&self, run: &str) -> Option<PathBuf> {
+        let uid: Uuid = run.rsplit('/').next()?.parse().ok()?;
+        Some(self.path.join("applies").join(uid.to_string()))
+    }
+
     fn ask(&self, place: u16) -> PathBuf {
         self.path.join("asks").join(place.to_string())
     }
+}
+
+/// An apply that was begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Apply {
+    /// The run, by its resource name.
+    pub run: String,
+    /// The fence of the newest lease under which this runner had it.
+    pub epoch: i64,
+    /// The engine that does it.
+    pub engine: String,
+}
+
+fn read_apply(path: &Path) -> Option<Apply> {
+    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
 }
 
 /// Writes a small file so that it is whole or as before.

@@ -22,26 +22,29 @@ use freehold_engines::{
 use tokio::task::JoinHandle;
 
 use crate::{
-    Server,
+    Folder, Server, late,
     sink::{JobSink, resources},
     summary,
     turns::Turns,
 };
 
-/// Does the job and reports its end, unless the lease is lost; then another runner has it.
-pub(crate) async fn execute(server: &Server, engines: &Engines, turns: &Turns, job: Job) {
+/// Does the job and reports its end. When the lease is lost, another runner has it, and what an apply came to is offered as evidence.
+pub(crate) async fn execute(server: &Server, engines: &Engines, turns: &Turns, folder: &Folder, job: Job) {
     let run = job.run.clone();
     let engine = engines.get(&job.engine);
     let applies = job.kind() == JobKind::Apply;
     let outlives = engine.filter(|_| applies).and_then(|engine| engine.outlives());
     let turn = turns.of(&run);
-    let sink = Arc::new(JobSink::new(server.clone(), &job, outlives, Arc::clone(&turn)));
+    let sink = Arc::new(JobSink::new(server.clone(), &job, outlives, Arc::clone(&turn), folder.clone()));
     if applies && job.attempt > 1 {
         // Somebody may have asked it to stop while it waited for a runner to finish what another had begun.
         sink.extend_lease().await;
     }
     let keeper = Keeper(tokio::spawn(Arc::clone(&sink).keep_lease()));
     let turn = turn.begin().await;
+    if applies {
+        sink.begin_apply().await;
+    }
     let flusher = tokio::spawn(Arc::clone(&sink).flush_log());
     let ended = match engine {
         Some(engine) => perform(engine.as_ref(), &sink, job).await,
@@ -53,12 +56,22 @@ pub(crate) async fn execute(server: &Server, engines: &Engines, turns: &Turns, j
     }
     if !sink.is_lost() {
         fault::point("runner.completing");
-        report(&sink, ended).await;
+        report(&sink, &ended).await;
         fault::point("runner.completed");
     }
-    // What the server did not take is kept as evidence of what was done.
-    if let Some(engine) = engine.filter(|_| applies && !sink.is_lost()) {
-        engine.forget(&uid(&run));
+    if let Some(engine) = engine.filter(|_| applies) {
+        match ended {
+            _ if !sink.is_lost() => {
+                engine.forget(&uid(&run));
+                folder.forget_apply(&run);
+            }
+            Ended::Apply(apply) => {
+                let (held, lines) = sink.left().await;
+                late::offer(server, folder, engine.as_ref(), &held, apply, lines).await;
+            }
+            // What there is of it is kept as evidence of what was done.
+            _ => {}
+        }
     }
     drop((keeper, turn));
     if sink.is_lost() {
@@ -148,11 +161,12 @@ async fn apply(engine: &dyn Engine, sink: &JobSink, job: Job) -> Result<Ended, S
 }
 
 /// The uid in the name of a run.
-fn uid(run: &str) -> String {
+pub(crate) fn uid(run: &str) -> String {
     run.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-fn result(outcome: Outcome) -> ApplyResult {
+/// The end of an apply as the contract has it.
+pub(crate) fn result(outcome: Outcome) -> ApplyResult {
     ApplyResult {
         changed: outcome.changed,
         addresses: Vec::new(),
@@ -180,7 +194,7 @@ fn run_error(error: &StepError) -> RunError {
 }
 
 /// Reports the end until the server has it, or says that the lease is lost.
-async fn report(sink: &JobSink, ended: Ended) {
+async fn report(sink: &JobSink, ended: &Ended) {
     let complete = |mut server: Server, epoch, _| {
         let report =
             CompleteJobRequest { run: sink.run().to_owned(), epoch, result: Some(ended.clone()), sandbox: sink.sandbox() };

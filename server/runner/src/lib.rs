@@ -5,6 +5,7 @@
 
 mod folder;
 mod job;
+mod late;
 mod patience;
 pub mod registration;
 pub mod sandbox;
@@ -100,6 +101,8 @@ impl Runner {
             troubles: Arc::default(),
             stop,
         };
+        // What is begun from now on is this life's own.
+        let left = shared.folder.applies();
         let Some(wait) = register(shared.clone()).await? else { return Ok(()) };
         let (engines, sandbox) = (shared.names().join(","), shared.confinement);
         tracing::info!(engines, capacity = shared.capacity, %sandbox, "registered; waiting for work");
@@ -107,6 +110,12 @@ impl Runner {
         tasks.spawn(heartbeats(shared.clone(), wait));
         for place in 0..shared.capacity.max(1) {
             tasks.spawn(work(shared.clone(), place));
+        }
+        for apply in left {
+            let Shared { server, engines, turns, folder, stop, .. } = shared.clone();
+            tasks.spawn(async move {
+                stop.run_until_cancelled(late::leftover(server, engines, turns, folder, apply.run)).await;
+            });
         }
         while tasks.join_next().await.is_some() {}
         Ok(())
@@ -210,7 +219,7 @@ async fn work(mut shared: Shared, place: u16) {
         if let Some(job) = job {
             fault::point("runner.acquired");
             shared.running.fetch_add(1, Ordering::Relaxed);
-            job::execute(&shared.server, &shared.engines, &shared.turns, job).await;
+            job::execute(&shared.server, &shared.engines, &shared.turns, &shared.folder, job).await;
             shared.running.fetch_sub(1, Ordering::Relaxed);
         }
     }

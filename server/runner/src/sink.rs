@@ -22,7 +22,11 @@ use freehold_engines::{Confinement, Hold, JournalEntry, Level, Sink, SinkError, 
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
-use crate::{Server, turns::Turn};
+use crate::{
+    Server,
+    folder::{Apply, Folder},
+    turns::Turn,
+};
 
 /// Between two tries of a report.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -41,6 +45,9 @@ pub(crate) struct JobSink {
     lease: tokio::sync::Mutex<Lease>,
     /// What the apply has started goes on for so long without this runner, which therefore can take the job up again.
     outlives: Option<Duration>,
+    /// The engine, and where an apply that outlives this runner is remembered.
+    engine: String,
+    folder: Folder,
     /// How long a lease lasts from its extension, and when the last one that succeeded was asked for.
     lasts: Duration,
     extended: Mutex<Option<Instant>>,
@@ -71,12 +78,14 @@ struct Log {
 
 impl JobSink {
     /// Reports of this job, of which `outlives` says how long what it starts goes on without this runner.
-    pub(crate) fn new(server: Server, job: &Job, outlives: Option<Duration>, turn: Arc<Turn>) -> Self {
+    pub(crate) fn new(server: Server, job: &Job, outlives: Option<Duration>, turn: Arc<Turn>, folder: Folder) -> Self {
         Self {
             server,
             run: job.run.clone(),
             lease: tokio::sync::Mutex::new(Lease { epoch: job.epoch, reports: 0 }),
             outlives,
+            engine: job.engine.clone(),
+            folder,
             lasts: lease(job),
             extended: Mutex::default(),
             lost: OnceLock::new(),
@@ -120,7 +129,10 @@ impl JobSink {
                 Err(status) => status,
             };
             match self.resume(lease.epoch, &refused).await {
-                Some(epoch) => *lease = Lease { epoch, reports: 0 },
+                Some(epoch) => {
+                    *lease = Lease { epoch, reports: 0 };
+                    self.remember(epoch);
+                }
                 None => {
                     tracing::warn!(run = self.run, code = ?refused.code(), message = refused.message(), "a report was refused");
                     self.lost.get_or_init(Instant::now);
@@ -128,6 +140,29 @@ impl JobSink {
                 }
             }
         }
+    }
+
+    /// Remembers under which fence this runner has the apply, for a later life of it.
+    pub(crate) async fn begin_apply(&self) {
+        let lease = self.lease.lock().await;
+        self.remember(lease.epoch);
+    }
+
+    fn remember(&self, epoch: i64) {
+        if self.outlives.is_some() {
+            self.folder.remember_apply(&self.apply(epoch));
+        }
+    }
+
+    fn apply(&self, epoch: i64) -> Apply {
+        Apply { run: self.run.clone(), epoch, engine: self.engine.clone() }
+    }
+
+    /// The apply that was lost, and the lines that nobody has taken. Nothing more is reported.
+    pub(crate) async fn left(&self) -> (Apply, Vec<LogLine>) {
+        let lease = self.lease.lock().await;
+        let lines = std::mem::take(&mut self.log.lock().unwrap_or_else(PoisonError::into_inner).lines);
+        (self.apply(lease.epoch), lines)
     }
 
     /// Takes the job up again after the loss of its lease; answers the new fence.
@@ -299,7 +334,7 @@ impl Sink for JobSink {
     }
 }
 
-fn line(level: Level, address: &str, text: &str) -> LogLine {
+pub(crate) fn line(level: Level, address: &str, text: &str) -> LogLine {
     let level = match level {
         Level::Debug => LogLevel::Debug,
         Level::Info => LogLevel::Info,

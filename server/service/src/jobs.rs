@@ -564,7 +564,7 @@ async fn move_on(app: &App, scope: freehold_domain::access::TenantScope, uid: Ui
     }
 }
 
-async fn place_of(app: &App, name: &RunName) -> Result<Place> {
+pub(crate) async fn place_of(app: &App, name: &RunName) -> Result<Place> {
     app.place(&name.tenant_name()).await?.ok_or_else(|| Error::not_found(name))
 }
 

@@ -16,6 +16,7 @@ pub mod environments;
 pub mod explain;
 pub mod identify;
 pub mod jobs;
+pub mod late_results;
 pub mod lifetimes;
 mod looks;
 pub mod master_key;

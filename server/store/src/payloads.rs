@@ -19,6 +19,8 @@ pub enum Kind {
     Outputs,
     /// Files of a blueprint's draft or version.
     Files,
+    /// State and lines of log that a runner offered of an apply that it had lost; by fence.
+    LateResult,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::State => "state",
             Self::Outputs => "outputs",
             Self::Files => "files",
+            Self::LateResult => "late_result",
         }
     }
 }

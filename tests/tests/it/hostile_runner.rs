@@ -60,8 +60,12 @@ async fn claims(tally: &mut Tally, who: &str, code: Code, service: &mut RunnerSe
     let entries = vec![intended("random_pet.pet")];
     let report = pb::ReportJobProgressRequest { run: run.clone(), epoch, sequence: 1, entries, state, ..Default::default() };
     tally.refused(&format!("{who}: to report a state"), code, service.report_job_progress(report).await);
-    let end = pb::CompleteJobRequest { run, epoch, result: Some(planned(7, 0)), ..Default::default() };
+    let end = pb::CompleteJobRequest { run: run.clone(), epoch, result: Some(planned(7, 0)), ..Default::default() };
     tally.refused(&format!("{who}: to end the job"), code, service.complete_job(end).await);
+    // Nobody of them was ever given the apply.
+    let End::Apply(apply) = applied("mallory") else { unreachable!("an apply") };
+    let offer = pb::OfferLateResultRequest { run, epoch, apply: Some(apply), ..Default::default() };
+    tally.refused(&format!("{who}: to offer a result"), Code::NotFound, service.offer_late_result(offer).await);
 }
 
 async fn service(world: &World, file: &str) -> RunnerServiceClient<RawChannel> {
@@ -139,6 +143,7 @@ async fn a_hostile_runner_gets_nothing_and_changes_nothing(database: Database) {
     victim.complete(&job, applied("the state")).await;
     let done = world.admin.runs().get(&run).send().await.expect("a run").into_run();
     assert_eq!((done.phase, done.outcome), (RunPhase::Done, Some(RunOutcome::Succeeded)));
+    claims(t, "a colleague, at the end", Code::NotFound, &mut colleague, &run, job.epoch).await;
     claims_of_the_past(t, &mut victim.0, &job).await;
 
     api_methods(t, &world, &run).await;

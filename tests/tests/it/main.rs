@@ -40,6 +40,7 @@ mod hostile_runner;
 mod iam;
 mod import;
 mod infrastructure;
+mod late_results;
 mod later;
 mod life;
 mod lifetimes;

@@ -4,7 +4,7 @@ use freehold::{
     RunOutcome,
     raw::proto::{
         deployments::v1::LogLine,
-        runners::v1::{AcquireJobRequest, AppendJobLogsRequest, ExtendLeaseRequest, Job},
+        runners::v1::{AcquireJobRequest, AppendJobLogsRequest, ApplyResult, ExtendLeaseRequest, Job, OfferLateResultRequest},
     },
 };
 use freehold_tests::{Database, World};
@@ -72,12 +72,18 @@ async fn calls_of_a_runner_that_come_again_late_or_out_of_order_have_one_effect(
     runner.complete(&applying, applied("not two")).await;
     let late = runner.try_complete(&planning, planned(1, 0)).await;
     assert_eq!(late.map_err(|status| status.code()), Err(Code::Aborted), "the plan's end, after all");
-    replayed += 5;
+    let apply = ApplyResult { state: b"late".to_vec(), ..Default::default() };
+    let offer = OfferLateResultRequest { run: run.clone(), epoch: applying.epoch, apply: Some(apply), ..Default::default() };
+    for _ in 0..2 {
+        runner.0.offer_late_result(offer.clone()).await.expect("what was reported in time is not late");
+    }
+    replayed += 7;
 
     let handle = world.admin.runs().get(&run).send().await.expect("a run");
     let lines: Vec<String> = handle.logs_so_far().map_ok(|line| line.text).try_collect().await.expect("a log");
     assert_eq!(lines, ["a", "b", "c"]);
     let ended = handle.into_run();
+    assert!(ended.late_results.is_empty(), "{ended:?}");
     assert_eq!((ended.outcome, ended.plan_digest), (Some(RunOutcome::Succeeded), digest));
     let states = world.admin.state().list_versions("shop/dev/web").collect_up_to(10).await.expect("states");
     assert_eq!(states.len(), 2, "one with a step, one at the end: {states:?}");

@@ -76,12 +76,12 @@ async fn apply(world: &World) -> Run {
     run
 }
 
-async fn state_of(world: &World) -> DeploymentState {
+pub async fn state_of(world: &World) -> DeploymentState {
     world.admin.deployments().get("shop/dev/web").send().await.expect("it is there").state
 }
 
 /// Addresses in the newest state.
-async fn held(world: &World) -> Vec<String> {
+pub async fn held(world: &World) -> Vec<String> {
     let versions = world.admin.state().list_versions("shop/dev/web").collect_up_to(500).await.expect("versions");
     versions.into_iter().max_by_key(|version| version.serial).map(|newest| newest.addresses).unwrap_or_default()
 }
@@ -132,14 +132,14 @@ async fn a_module_lives_from_plan_to_destroy(database: Database) {
 both_databases!(a_module_lives_from_plan_to_destroy);
 
 /// An apply inside of its second resource.
-struct Middle {
-    world: World,
-    runner: Process,
+pub struct Middle {
+    pub world: World,
+    pub runner: Process,
     run: RunHandle,
 }
 
 impl Middle {
-    async fn new(database: Database) -> Self {
+    pub async fn new(database: Database) -> Self {
         let world = world(database, SLOW).await;
         let runner = runner(&world, "runner");
         let run = world.admin.runs().plan("shop/dev/web").auto_apply().send().await.expect("a run");
@@ -155,12 +155,12 @@ impl Middle {
         middle
     }
 
-    async fn now(&self) -> Run {
+    pub async fn now(&self) -> Run {
         self.world.admin.runs().get(&self.run.run().name).send().await.expect("it is there").into_run()
     }
 
     /// Where the program works.
-    fn folder(&self) -> PathBuf {
+    pub fn folder(&self) -> PathBuf {
         let uid = self.run.run().name.rsplit('/').next().expect("a name").to_owned();
         self.world.installation.path("runner-runner/terraform/runs").join(uid).join("apply/work")
     }
@@ -180,7 +180,7 @@ impl Middle {
     }
 }
 
-fn runner(world: &World, certificate: &str) -> Process {
+pub fn runner(world: &World, certificate: &str) -> Process {
     world.installation.runner(&[world.replica.runner], certificate, &[]).process
 }
 

@@ -1,15 +1,17 @@
 //! `freehold run`
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use freehold::{Client, Code, Error, Run, RunHandle, RunPhase};
 use futures::TryStreamExt as _;
 
-use super::{Listing, Patience, set};
+use super::{Listing, Patience, set, state::hand_over};
 use crate::{
     approvals::{Approvals, approvals, subject},
     explanation::explanation,
     failure::Failure,
-    follow::{apply, approve, attend, changed, log_line, phase_line, text},
+    follow::{apply, approve, attend, changed, late_text, log_line, note_late, phase_line, text},
     plan::plan,
     screen::Screen,
 };
@@ -103,13 +105,29 @@ pub enum RunCommand {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Downloads the state that a runner offered after it had lost the run, with the secrets in it; this is audited
+    LateResult {
+        /// Its name
+        name: String,
+        /// The fence that it was offered under; the newest if not given
+        #[arg(long, value_name = "N")]
+        epoch: Option<i64>,
+        /// The file to write, which nobody else may read; standard output if not given
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
 }
 
 impl RunCommand {
     pub(crate) async fn run(self, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
         let runs = client.runs();
         match self {
-            Self::Get { name } => screen.item(runs.get(name).send().await?.run()),
+            Self::Get { name } => {
+                let run = runs.get(name).send().await?;
+                screen.item(run.run())?;
+                note_late(run.run(), screen);
+                Ok(())
+            }
             Self::Explain { name } => {
                 let why = runs.explain(name).send().await?;
                 screen.text(&why, || explanation(&why))
@@ -155,6 +173,17 @@ impl RunCommand {
                 }
                 Ok(())
             }
+            Self::LateResult { name, epoch, to } => {
+                let mut request = runs.late_result(&name);
+                set!(request.epoch(epoch));
+                let nothing = || Failure::Found(format!("no runner has offered anything of {name} after it had lost it"));
+                let late = request.send().await?.ok_or_else(nothing)?;
+                screen.note(&late_text(&late.late_result));
+                for line in &late.lines {
+                    screen.note(&log_line(line));
+                }
+                hand_over(&late.state, to.as_deref(), screen)
+            }
         }
     }
 }
@@ -182,6 +211,8 @@ async fn watch(run: RunHandle, screen: &mut Screen) -> Result<(), Failure> {
         }
         last = Some(now);
     }
-    run.refresh().await?.into_result()?;
+    let run = run.refresh().await?;
+    note_late(run.run(), screen);
+    run.into_result()?;
     Ok(())
 }

@@ -127,13 +127,7 @@ impl StateCommand {
                 let mut request = state.download(&name);
                 set!(request.serial(serial));
                 let content = request.send().await?.ok_or_else(|| Failure::Found(format!("{name} has no state yet")))?;
-                match to {
-                    Some(file) => {
-                        write(&file, &content).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-                        screen.done(&format!("{} has the state; it holds secrets", file.display()))
-                    }
-                    None => screen.verbatim(&String::from_utf8_lossy(&content)),
-                }
+                hand_over(&content, to.as_deref(), screen)
             }
             Self::Push { name, file, lock } => {
                 let content = bytes(&file)?;
@@ -197,6 +191,17 @@ async fn push(client: &Client, name: &str, content: Vec<u8>, lock: Option<String
 fn version(name: &str, serial: i64) -> String {
     let collection = if name.starts_with("tenants/") { "stateVersions/" } else { "" };
     format!("{name}/{collection}{serial}")
+}
+
+/// Gives a state to whoever asked for it: in this file, or on standard output.
+pub(crate) fn hand_over(content: &[u8], to: Option<&Path>, screen: &mut Screen) -> Result<(), Failure> {
+    match to {
+        Some(file) => {
+            write(file, content).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+            screen.done(&format!("{} has the state; it holds secrets", file.display()))
+        }
+        None => screen.verbatim(&String::from_utf8_lossy(content)),
+    }
 }
 
 /// Writes a file with secrets: a new one, or one that is there already with the rights it has.

@@ -35,7 +35,7 @@ use crate::layers::shield::HungUp;
 /// How long an ask for work waits.
 const WAIT: Duration = Duration::from_secs(30);
 /// Lines of log in one call, at most.
-const LINES: usize = 1000;
+pub(super) const LINES: usize = 1000;
 /// Steps in one call, at most.
 const ENTRIES: usize = 1000;
 
@@ -155,6 +155,17 @@ impl pb::runner_service_server::RunnerService for Wire {
         })
         .await
     }
+
+    async fn offer_late_result(
+        &self,
+        request: Request<pb::OfferLateResultRequest>,
+    ) -> Result<Response<pb::OfferLateResultResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let held = lease(&caller, &self.app, &body.run)?;
+            self.offer_late(&caller, held, body).await
+        })
+        .await
+    }
 }
 
 fn description(body: pb::HeartbeatRequest) -> Result<Description> {
@@ -253,7 +264,7 @@ fn job_message(job: Job) -> Result<pb::Job> {
 }
 
 /// A state with what is in it; earlier runners send addresses alone.
-fn new_state(bytes: Vec<u8>, resources: Vec<ResourceMessage>, addresses: Vec<String>) -> NewState {
+pub(super) fn new_state(bytes: Vec<u8>, resources: Vec<ResourceMessage>, addresses: Vec<String>) -> NewState {
     let managed = |resource: ResourceMessage| ManagedResource {
         address: resource.address,
         kind: resource.r#type,
@@ -354,7 +365,7 @@ fn action(action: ActionMessage) -> Option<ChangeAction> {
     }
 }
 
-fn run_error(error: RunErrorMessage) -> RunError {
+pub(super) fn run_error(error: RunErrorMessage) -> RunError {
     RunError { code: error.code, message: error.message, address: error.address, hint: error.hint, retryable: error.retryable }
 }
 

@@ -8,15 +8,22 @@ use super::{parse, render};
 /// A line is cut after this many bytes.
 const LINE: usize = 8 << 10;
 
+/// An address is cut after this many bytes.
+const ADDRESS: usize = 1 << 10;
+
 /// A line as it is kept.
 pub(super) fn kept(line: pb::LogLine) -> Value {
-    let mut text = line.text;
-    if text.len() > LINE {
-        let end = (0..=LINE).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    let (text, address) = (cut(line.text, LINE), cut(line.address, ADDRESS));
+    let time = line.time.as_ref().and_then(|time| parse::time(time).ok()).unwrap_or_default();
+    json!([time.as_micros(), line.level, address, text])
+}
+
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
         text.truncate(end);
     }
-    let time = line.time.as_ref().and_then(|time| parse::time(time).ok()).unwrap_or_default();
-    json!([time.as_micros(), line.level, line.address, text])
+    text
 }
 
 /// A line as the contract shows it.

@@ -14,6 +14,7 @@ mod environments;
 mod explanation;
 mod identify;
 mod jobs;
+mod late_results;
 mod log;
 mod operations;
 mod parse;

@@ -6,7 +6,7 @@ use freehold_domain::{
     Result,
     access::Caller,
     names::{DeploymentName, RunName},
-    runs::{ChangeAction, Run, RunKind, RunOutcome, RunPhase, StepState, WaitingReason},
+    runs::{ChangeAction, Run, RunError, RunKind, RunOutcome, RunPhase, StepState, WaitingReason},
 };
 use freehold_proto::deployments::v1 as pb;
 use freehold_service::{
@@ -19,7 +19,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{Wire, approvals, dependencies, explanation, log, parse, render, write};
+use super::{Wire, approvals, dependencies, explanation, late_results, log, parse, render, write};
 use crate::status;
 
 /// How long a call waits for a change before it says "not yet".
@@ -252,6 +252,15 @@ impl pb::run_service_server::RunService for Wire {
         })
         .await
     }
+
+    type DownloadLateResultStream = late_results::Pieces;
+
+    async fn download_late_result(
+        &self,
+        request: Request<pb::DownloadLateResultRequest>,
+    ) -> Result<Response<Self::DownloadLateResultStream>, Status> {
+        self.serve(request, |caller, body| async move { self.download_late(&caller, &body).await }).await
+    }
 }
 
 /// The run now, after every change, and from time to time as a sign of life; ends after its end.
@@ -382,13 +391,7 @@ pub(super) fn message(run: &Run) -> pb::Run {
         }),
         approval_required: run.demand.needs_approval(),
         approval: run.approval.as_ref().map(|approval| approvals::approval(run, approval)),
-        error: run.error.as_ref().map(|error| pb::RunError {
-            code: error.code.clone(),
-            message: error.message.clone(),
-            address: error.address.clone(),
-            hint: error.hint.clone(),
-            retryable: error.retryable,
-        }),
+        error: run.error.as_ref().map(error_message),
         epoch: run.epoch,
         runner: run.runner.as_ref().map(ToString::to_string).unwrap_or_default(),
         attempt: run.attempt,
@@ -406,7 +409,19 @@ pub(super) fn message(run: &Run) -> pb::Run {
         approval_demand: Some(approvals::demand(run)),
         approvals: run.approvals.iter().map(|approval| approvals::approval(run, approval)).collect(),
         review_digest: run.review_digest(),
+        late_results: run.late_results.iter().map(late_results::message).collect(),
         drift_check: run.drift_check().map(|(state, reason)| pb::DriftCheck { state: super::drift::state(state).into(), reason }),
+    }
+}
+
+/// What went wrong, as the contract shows it.
+pub(super) fn error_message(error: &RunError) -> pb::RunError {
+    pb::RunError {
+        code: error.code.clone(),
+        message: error.message.clone(),
+        address: error.address.clone(),
+        hint: error.hint.clone(),
+        retryable: error.retryable,
     }
 }
 

@@ -4,6 +4,7 @@
 //! state carries out the effects in the same transaction.
 
 mod decisions;
+mod late;
 mod recovery;
 mod reversibility;
 mod step;
@@ -25,6 +26,7 @@ use crate::{
 };
 
 pub use crate::approvals::Approval;
+pub use late::{Holder, LateResult, unrecorded};
 pub use reversibility::{Reversibility, ReversibilityCounts};
 pub use step::{ApplyEnd, Decision, Effect, Progress, RunEvent};
 
@@ -143,6 +145,12 @@ pub struct Run {
     /// Outputs of other deployments are filled into its inputs.
     #[serde(default)]
     pub resolved: bool,
+    /// Who was given its apply, under which fence; the last few.
+    #[serde(default)]
+    pub holders: Vec<Holder>,
+    /// What those offered of it that had lost it by then, oldest first.
+    #[serde(default)]
+    pub late_results: Vec<LateResult>,
 }
 
 /// What a run is for.
@@ -541,6 +549,8 @@ impl Run {
             sandbox: String::new(),
             dependencies: new.dependencies,
             resolved: new.resolved,
+            holders: Vec::new(),
+            late_results: Vec::new(),
         };
         run.wait_for_runner(now);
         run

@@ -75,6 +75,7 @@ impl Run {
         self.waiting_on = None;
         self.held_until = None;
         self.epoch += 1;
+        self.held_by(runner.clone());
         self.reported = 0;
         effects.push(Effect::TakeSlot);
         Ok(())
@@ -84,7 +85,8 @@ impl Run {
     pub(super) fn lock_broken(&mut self, by: &Principal, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
         self.expect(&[RunPhase::Applying, RunPhase::Verifying, RunPhase::Recovering])?;
         let why = format!("{by} has broken its lock on the state");
-        let hint = "make sure that its programs have ended; the steps say what is known, and a new plan looks at what is there";
+        let hint = "make sure that its programs have ended: their runner ends them and says what they made when it can (`freehold run \
+                    late-result`); the steps say what is known, and a new plan looks at what is there";
         self.error = Some(RunError::new("lock-broken", why, hint, true));
         self.give_up_steps();
         effects.push(Effect::DeploymentIs(DeploymentState::Partial));
@@ -96,7 +98,12 @@ impl Run {
     pub(super) fn give_up(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let applying = matches!(self.phase, RunPhase::Applying | RunPhase::Recovering);
         let why = format!("{ATTEMPTS} runners in a row were lost while they worked on it");
-        self.error = Some(RunError::new("runner-lost", why, "look at the runners' logs; the steps say what is known", true));
+        self.error = Some(RunError::new(
+            "runner-lost",
+            why,
+            "look at the runners' logs; the steps say what is known, and what a runner offers later is kept with the run",
+            true,
+        ));
         if applying {
             self.give_up_steps();
             effects.push(Effect::DeploymentIs(DeploymentState::Partial));

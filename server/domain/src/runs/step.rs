@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    APPLY_TIME, ATTEMPTS, ChangeAction, PLAN_TIME, PlanFacts, PlannedChange, QUEUE_WAIT, Reversibility, Run, RunError, RunKind,
-    RunOutcome, RunPhase, RunStep, StepState, WaitingOn, WaitingReason, recovery::LONGEST_HOLD,
+    APPLY_TIME, ATTEMPTS, ChangeAction, LateResult, PLAN_TIME, PlanFacts, PlannedChange, QUEUE_WAIT, Reversibility, Run,
+    RunError, RunKind, RunOutcome, RunPhase, RunStep, StepState, WaitingOn, WaitingReason, recovery::LONGEST_HOLD,
 };
 use crate::{
     access::Principal,
@@ -62,6 +62,8 @@ pub enum RunEvent {
     LeaseExpired,
     /// Somebody has taken the state from it, in spite of what it may still be doing.
     LockBroken(Principal),
+    /// A runner that has lost its apply says what it came to.
+    LateResult(LateResult),
     /// The state that it was to write again is written.
     Restored,
     /// The phase took too long.
@@ -191,6 +193,7 @@ impl Run {
             RunEvent::Resumed(runner, epoch) => self.resume(&runner, epoch, now, &mut effects)?,
             RunEvent::LeaseExpired => self.lease_expired(now, &mut effects)?,
             RunEvent::LockBroken(by) => self.lock_broken(&by, now, &mut effects)?,
+            RunEvent::LateResult(late) => self.offered(late)?,
             RunEvent::Restored => {
                 self.expect(if self.kind == RunKind::Repair { &[RunPhase::ApplyQueued] } else { &[] })?;
                 // What is real is as it was; whether it is what that state says, the next plan tells.
@@ -246,12 +249,15 @@ impl Run {
             effects.push(Effect::LeaveQueue);
         }
         self.phase = if planning { RunPhase::Preparing } else { RunPhase::Applying };
+        self.epoch += 1;
+        if !planning {
+            self.held_by(runner.clone());
+        }
         self.deadline = Some(now.plus(if planning { PLAN_TIME } else { APPLY_TIME }));
         self.waiting_on = None;
         self.held_until = None;
         self.runner = Some(runner);
         self.ask = Some(ask);
-        self.epoch += 1;
         self.attempt += 1;
         self.reported = 0;
         self.job_begin_time = Some(now);
@@ -359,6 +365,7 @@ impl Run {
 
     fn applied(&mut self, end: ApplyEnd, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
         self.expect(&[RunPhase::Applying])?;
+        self.is_reported();
         self.phase = RunPhase::Verifying;
         self.changed |= end.changed;
         let whole = end.error.is_none() && end.unknown.is_empty() && !end.cancelled;
@@ -398,6 +405,7 @@ impl Run {
 
     fn failed(&mut self, error: RunError, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
         self.expect(&[RunPhase::Preparing, RunPhase::Planning, RunPhase::Applying])?;
+        self.is_reported();
         self.give_up_steps();
         let touched = self.changed || self.steps.values().any(|step| step.state == StepState::Unknown);
         if self.phase == RunPhase::Applying && touched {

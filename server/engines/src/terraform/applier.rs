@@ -13,9 +13,10 @@ use tokio::time::Instant;
 
 use super::{
     TerraformEngine,
-    bundle::Bundle,
+    bundle::{Bundle, Bytes},
     events::{Event, Moved},
     follower::Follower,
+    leftover::Kept,
     planner::parse,
     session::{Material, Session, module_of},
     state::{learn_secrets, outputs, read, snapshot},
@@ -28,8 +29,10 @@ use crate::{
 
 /// Between two states that are recorded while the program works.
 const PACE: Duration = Duration::from_secs(1);
-/// The step that stands for the program as a whole.
-const PROGRAM: &str = "program";
+/// The step that stands for the program as a whole, and its record.
+pub(super) const PROGRAM: &str = "program";
+/// Says how far the output of the program is in the log.
+const LOGGED: &str = "logged";
 
 /// What is known of the program before it is started: on whose disk it is.
 #[derive(Serialize, Deserialize)]
@@ -63,14 +66,16 @@ pub(super) async fn apply(engine: &TerraformEngine, request: ApplyRequest, sink:
     };
     match begun {
         None => work.begin().await,
-        Some(entry) if ours(entry) && !fault::mutant("reapply") => match engine.launcher.adopt(work.record()).await {
-            Some(process) => {
-                work.session.log(Level::Warn, "the runner was gone for a while; the program went on without it");
-                work.follow(process).await
+        Some(entry) if ours(entry) && !fault::mutant("reapply") => {
+            match engine.launcher.adopt(work.session.workspace.record(PROGRAM)).await {
+                Some(process) => {
+                    work.session.log(Level::Warn, "the runner was gone for a while; the program went on without it");
+                    work.follow(process).await
+                }
+                // Its start was recorded, and nothing was started.
+                None => work.begin().await,
             }
-            // Its start was recorded, and nothing was started.
-            None => work.begin().await,
-        },
+        }
         Some(_) if fault::mutant("reapply") => work.begin().await,
         Some(_) => work.recover(request.state.unwrap_or_default(), Progress::of(&request.journal), End::default()).await,
     }
@@ -88,7 +93,7 @@ fn expect_applicable(engine: &TerraformEngine, bundle: &Bundle) -> Result<(), St
     Ok(())
 }
 
-fn learn(session: &Session<'_>, state: &[u8]) {
+pub(super) fn learn(session: &Session<'_>, state: &[u8]) {
     if let Ok(state) = read(state) {
         learn_secrets(&state, &mut session.redactor.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -102,10 +107,6 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn record(&self) -> std::path::PathBuf {
-        self.session.workspace.record("program")
-    }
-
     fn material<'m>(&'m self, state: &'m [u8]) -> Material<'m> {
         Material { files: self.bundle.module_files(), variables: &self.bundle.variables, lock: &self.bundle.lock.0, state }
     }
@@ -116,6 +117,8 @@ impl Work<'_> {
         session.prepare(&self.material(&self.bundle.state.0)).await?;
         let plan = session.workspace.own().join("plan");
         session.workspace.write(&plan, &self.bundle.plan.0)?;
+        let (module, secrets) = (self.module.clone(), self.bundle.secrets.clone());
+        Kept { module, secrets, state: Bytes(self.bundle.state.0.clone()) }.write(&session.workspace)?;
         let begun = Begun { instance: session.engine.settings.instance.clone() };
         let entry = JournalEntry {
             address: String::new(),
@@ -131,7 +134,7 @@ impl Work<'_> {
         fault::point("terraform.recorded");
         let plan = plan.display().to_string();
         let arguments = ["apply", "-json", "-input=false", "-lock=false", "-backup=-", &plan];
-        let process = session.launch("program", &arguments, Access::Write).await?;
+        let process = session.launch(PROGRAM, &arguments, Access::Write).await?;
         fault::point("terraform.launched");
         self.follow(process).await
     }
@@ -140,9 +143,7 @@ impl Work<'_> {
     async fn follow(self, process: Box<dyn Process>) -> Result<Outcome, StepError> {
         let session = &self.session;
         session.sink.confined(process.confinement());
-        let (record, logged) = (self.record(), session.workspace.record("logged"));
-        let seen = session.workspace.read(&logged)?.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
-        let mut follower = Follower::new(process, &record, session.sink, &session.redactor, seen.unwrap_or(0));
+        let mut follower = taken_up(session, process)?;
         let mut progress = Progress::default();
         let mut state = Watched::new(self.bundle.state.0.clone());
         let mut lost = false;
@@ -160,40 +161,23 @@ impl Work<'_> {
             fault::point("terraform.progress");
             // Lines are sent a little later than they are read; those of the last moments are said again by who comes back.
             offsets = [follower.offset(), offsets[0], offsets[1]];
-            session.workspace.write(&logged, offsets[2].to_string().as_bytes())?;
+            session.workspace.write(&session.workspace.record(LOGGED), offsets[2].to_string().as_bytes())?;
         }
         if follower.was_left() {
             return Err(stopped(&SinkError::LeaseLost));
         }
         fault::point("terraform.ended");
-        let exit = follower.exit();
-        let state = self.last_state()?.unwrap_or_else(|| self.bundle.state.0.clone());
-        let failed = (exit != Exit::Code(0)).then(|| session.failure(&follower, &exit, "apply-failed"));
-        let end = End { cancelled: follower.was_interrupted() && failed.is_some(), failed };
-        let forgot = || progress.forgotten(&state).map(|forgotten| !forgotten.is_empty());
-        match exit {
-            Exit::Unknown => return self.recover(state, progress, End::default()).await,
+        let left = ended(session, &follower, &progress, &self.bundle.state.0)?;
+        match follower.exit() {
+            // What is there is for whoever has the run now to look at.
+            _ if lost || session.sink.hold() == Hold::Lost => left.outcome(),
+            Exit::Unknown => self.recover(left.state, progress, End::default()).await,
             // It had no time to write down what it made.
-            Exit::Signal(_) | Exit::Limit(_) if forgot()? => return self.recover(state, progress, end).await,
-            _ => {}
+            Exit::Signal(_) | Exit::Limit(_) if !progress.forgotten(&left.state)?.is_empty() => {
+                self.recover(left.state, progress, left.end).await
+            }
+            _ => left.outcome(),
         }
-        let changed = progress.changed || state != self.bundle.state.0;
-        // A program that came to its own end has said of each resource what became of it.
-        let unknown = if matches!(exit, Exit::Code(_)) { Vec::new() } else { progress.started() };
-        self.outcome(state, changed, end, unknown)
-    }
-
-    /// The state that the program left; the newer of the two when it could not write one of them to its place.
-    fn last_state(&self) -> Result<Option<Vec<u8>>, StepError> {
-        let workspace = &self.session.workspace;
-        let (state, errored) = (workspace.read(&workspace.state()), workspace.read(&workspace.errored_state())?);
-        let Some(errored) = errored.filter(|_| !fault::mutant("errored")) else { return state };
-        // What kept the program from writing to that place may keep others from reading it.
-        let state = state.unwrap_or_default();
-        self.session.log(Level::Error, "the program could not write its state; what it wrote instead is kept");
-        let serial = |bytes: &[u8]| read(bytes).map(|state| state.serial).ok();
-        let newer = serial(&errored) >= state.as_deref().and_then(serial);
-        Ok(if newer && serial(&errored).is_some() { Some(errored) } else { state })
     }
 
     /// Looks at what a program left that was cut off, whose end is this as far as it is known: makes a plan of the same module against
@@ -235,7 +219,7 @@ impl Work<'_> {
         let changed = state != work.bundle.state.0;
         if left == 0 {
             work.session.log(Level::Info, "everything that was planned is there");
-            return work.outcome(state, changed, End::default(), Vec::new());
+            return Left { state, changed, unknown: Vec::new(), end: End::default() }.outcome();
         }
         let failed = end.failed.unwrap_or_else(|| {
             let message = format!("the program was cut off before its end; {left} changes are still to be made");
@@ -245,11 +229,59 @@ impl Work<'_> {
             };
             StepError::new("apply-cut-off", message).hint(hint).retryable()
         });
-        work.outcome(state, changed, End { failed: Some(failed), ..end }, in_flight)
+        Left { state, changed, unknown: in_flight, end: End { failed: Some(failed), ..end } }.outcome()
     }
+}
 
-    fn outcome(&self, state: Vec<u8>, changed: bool, end: End, unknown: Vec<String>) -> Result<Outcome, StepError> {
-        let End { failed, cancelled } = end;
+/// Follows a program of this session, of whose output a part may be in the log already.
+pub(super) fn taken_up<'s>(session: &'s Session<'_>, process: Box<dyn Process>) -> Result<Follower<'s>, StepError> {
+    let workspace = &session.workspace;
+    let logged = workspace.read(&workspace.record(LOGGED))?.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
+    Ok(Follower::new(process, &workspace.record(PROGRAM), session.sink, &session.redactor, logged.unwrap_or(0)))
+}
+
+/// What a program left that has ended, and had begun with this state.
+pub(super) fn ended(session: &Session<'_>, follower: &Follower<'_>, progress: &Progress, base: &[u8]) -> Result<Left, StepError> {
+    let exit = follower.exit();
+    let state = last_state(session)?.unwrap_or_else(|| base.to_vec());
+    let failed = (exit != Exit::Code(0)).then(|| session.failure(follower, &exit, "apply-failed"));
+    // A program that came to its own end has said of each resource what became of it.
+    let unknown = match exit {
+        Exit::Code(_) => Vec::new(),
+        _ => {
+            let forgotten = progress.forgotten(&state)?.into_iter().map(|(address, _)| address);
+            progress.started().into_iter().chain(forgotten).collect()
+        }
+    };
+    let end = End { cancelled: follower.was_interrupted() && failed.is_some(), failed };
+    Ok(Left { changed: progress.changed || state != base, state, unknown, end })
+}
+
+/// The state that the program left; the newer of the two when it could not write one of them to its place.
+fn last_state(session: &Session<'_>) -> Result<Option<Vec<u8>>, StepError> {
+    let workspace = &session.workspace;
+    let (state, errored) = (workspace.read(&workspace.state()), workspace.read(&workspace.errored_state())?);
+    let Some(errored) = errored.filter(|_| !fault::mutant("errored")) else { return state };
+    // What kept the program from writing to that place may keep others from reading it.
+    let state = state.unwrap_or_default();
+    session.log(Level::Error, "the program could not write its state; what it wrote instead is kept");
+    let serial = |bytes: &[u8]| read(bytes).map(|state| state.serial).ok();
+    let newer = serial(&errored) >= state.as_deref().and_then(serial);
+    Ok(if newer && serial(&errored).is_some() { Some(errored) } else { state })
+}
+
+/// What a program left.
+pub(super) struct Left {
+    state: Vec<u8>,
+    changed: bool,
+    /// Resources whose fate is not known.
+    unknown: Vec<String>,
+    end: End,
+}
+
+impl Left {
+    pub fn outcome(self) -> Result<Outcome, StepError> {
+        let Self { state, changed, unknown, end: End { failed, cancelled } } = self;
         let failed = failed.filter(|_| !cancelled);
         if state.is_empty() {
             let state = Snapshot { bytes: state, resources: Vec::new() };
@@ -301,7 +333,7 @@ async fn record(session: &Session<'_>, state: &[u8]) -> Result<(), StepError> {
     session.sink.record(&[], Some(&snapshot(state.to_vec())?)).await.map_err(|error| stopped(&error))
 }
 
-fn stopped(error: &SinkError) -> StepError {
+pub(super) fn stopped(error: &SinkError) -> StepError {
     match error {
         SinkError::LeaseLost => StepError::new("lease-lost", "another runner has taken over this run").hint("look at the run"),
         SinkError::Unavailable(why) => StepError::new("journal-unavailable", format!("steps cannot be recorded: {why}"))
@@ -312,7 +344,7 @@ fn stopped(error: &SinkError) -> StepError {
 
 /// How far each resource is.
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     resources: BTreeMap<String, JournalState>,
     /// What providers call those that were made.
     made: BTreeMap<String, String>,
@@ -348,7 +380,7 @@ impl Progress {
     }
 
     /// What these events say of resources.
-    fn take(&mut self, events: &[Event]) -> Vec<JournalEntry> {
+    pub fn take(&mut self, events: &[Event]) -> Vec<JournalEntry> {
         let mut entries = Vec::new();
         for event in events {
             let Some(moved) = event.moved() else { continue };
@@ -384,19 +416,19 @@ impl Progress {
 }
 
 /// The state in the folder, as it changes.
-struct Watched {
+pub(super) struct Watched {
     newest: Vec<u8>,
     modified: Option<SystemTime>,
     recorded: Option<Instant>,
 }
 
 impl Watched {
-    fn new(base: Vec<u8>) -> Self {
+    pub fn new(base: Vec<u8>) -> Self {
         Self { newest: base, modified: None, recorded: None }
     }
 
-    /// A state that was not recorded yet, at a moderate pace.
-    fn next(&mut self, session: &Session<'_>) -> Option<Snapshot> {
+    /// A state that was not recorded yet, at a moderate pace; its secrets are known from then on.
+    pub fn next(&mut self, session: &Session<'_>) -> Option<Snapshot> {
         if self.recorded.is_some_and(|recorded| recorded.elapsed() < PACE) || fault::mutant("watch") {
             return None;
         }

@@ -8,6 +8,7 @@ mod applier;
 mod bundle;
 mod events;
 mod follower;
+mod leftover;
 mod plan_json;
 mod planner;
 mod program;
@@ -88,6 +89,10 @@ impl Engine for TerraformEngine {
 
     fn outlives(&self) -> Option<Duration> {
         Some(self.launcher.outlives())
+    }
+
+    fn leftover<'a>(&'a self, run: &'a str, sink: &'a dyn Sink) -> BoxFuture<'a, Result<Option<Outcome>, StepError>> {
+        leftover::leftover(self, run, sink).boxed()
     }
 
     fn forget(&self, run: &str) {

@@ -1,9 +1,9 @@
 //! What befalls an apply, and for each safeguard the sabotage that the story must notice.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use freehold::{RunHandle, RunOutcome, RunPhase, StepState};
-use freehold_tests::{Cut, Database::Sqlite, Proxy, terraform, until};
+use freehold_tests::{Cut, Database::Sqlite, Process, Proxy, terraform, until};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 
 use super::book::{GATED, Stage, Violation, What};
@@ -24,7 +24,7 @@ type Story = fn(Option<&'static str>) -> BoxFuture<'static, Result<(), Violation
 type Mutants = &'static [(&'static str, What)];
 
 /// Each story with the mutants that it must notice.
-const STORIES: [(&str, Story, Mutants); 8] = [
+const STORIES: [(&str, Story, Mutants); 9] = [
     ("a runner is killed in the middle", |mutant| runner_killed(mutant).boxed(), &[("reapply", What::Doubled)]),
     (
         "a machine is lost in the middle",
@@ -40,6 +40,7 @@ const STORIES: [(&str, Story, Mutants); 8] = [
         |mutant| out_of_reach(mutant).boxed(),
         &[("claims", What::Lost), ("fence", What::Untrue)],
     ),
+    ("a run comes back to who has offered what it made", |mutant| comes_back(mutant).boxed(), &[("forget", What::Doubled)]),
     ("the clock of the server is an hour slow", |mutant| wrong_clock(mutant).boxed(), &[("clock", What::Lost)]),
 ];
 
@@ -234,6 +235,49 @@ async fn program_killed(mutant: Option<&'static str>) -> Result<(), Violation> {
     outcome(&run, RunOutcome::Lost)
 }
 
+/// Another runner that was given the run, and takes until there is this file to look at what was left.
+async fn looks(stage: &Stage, run: &RunHandle, look: &Path) -> Process {
+    let program = stage.program(&format!(
+        "if [ \"$1\" = plan ]; then while [ ! -e {} ]; do sleep 0.05; done; fi\nexec {} \"$@\"",
+        look.display(),
+        terraform().display()
+    ));
+    let other = stage.other_runner_of(&program, &[ORPHAN]);
+    until("the other runner's turn", || async {
+        let now = stage.admin.runs().get(&run.run().name).send().await.expect("it is there").into_run();
+        now.phase == RunPhase::Applying && now.runner.is_some_and(|runner| runner.ends_with("r2"))
+    })
+    .await;
+    other
+}
+
+/// The other runner is lost, too, and the first one is given the run that it has offered a result of: it must find what its program
+/// did, and not begin the plan anew.
+async fn comes_back(mutant: Option<&'static str>) -> Result<(), Violation> {
+    let stage = Stage::new(Sqlite, GATED, &[]).await;
+    let line = Proxy::to(stage.replica.runner).await;
+    let runner = stage.runner("runner", line.address, &with(mutant, ORPHAN));
+    let run = stage.apply().await;
+    told(&stage, &run).await;
+    recorded(&stage).await;
+    line.cut(Cut::BOTH);
+    let mut other = looks(&stage, &run, &stage.beside("look")).await;
+    stage.open();
+    line.heal();
+    until("the offer of the first runner", || async {
+        !stage.admin.runs().get(&run.run().name).send().await.expect("it is there").run().late_results.is_empty()
+    })
+    .await;
+    other.kill();
+    let run = stage.ended(run).await?;
+    drop(runner);
+    stage.judge(&run).await?;
+    if run.runner.as_ref().is_none_or(|runner| !runner.ends_with("r1")) || run.late_results.len() != 1 {
+        return Err(What::Untrue.of(format!("the first runner ends it, and offered once: {run:?}")));
+    }
+    outcome(&run, RunOutcome::Failed)
+}
+
 /// Another runner looks at what was left, and takes its time for it, when the first one is there again and reports.
 async fn out_of_reach(mutant: Option<&'static str>) -> Result<(), Violation> {
     let stage = Stage::new(Sqlite, GATED, &sabotage(mutant)).await;
@@ -245,17 +289,7 @@ async fn out_of_reach(mutant: Option<&'static str>) -> Result<(), Violation> {
     let left = folder(&stage, "runner", &run);
     line.cut(Cut::BOTH);
     let look = stage.beside("look");
-    let program = stage.program(&format!(
-        "if [ \"$1\" = plan ]; then while [ ! -e {} ]; do sleep 0.05; done; fi\nexec {} \"$@\"",
-        look.display(),
-        terraform().display()
-    ));
-    let other = stage.other_runner_of(&program, &[]);
-    until("the other runner's turn", || async {
-        let now = stage.admin.runs().get(&run.run().name).send().await.expect("it is there").into_run();
-        now.phase == RunPhase::Applying && now.runner.is_some_and(|runner| runner.ends_with("r2"))
-    })
-    .await;
+    let other = looks(&stage, &run, &look).await;
     // Nothing of the first runner may be at work any more: now it could go on.
     stage.open();
     line.heal();
@@ -272,6 +306,10 @@ async fn out_of_reach(mutant: Option<&'static str>) -> Result<(), Violation> {
     let kept = std::fs::read_to_string(left.join("terraform.tfstate")).unwrap_or_default();
     if mutant.is_none() && !kept.contains("\"second\"") {
         return Err(What::Lost.of(format!("the late state is gone: {kept}")));
+    }
+    let late = run.late_results.first();
+    if mutant.is_none() && !late.is_some_and(|late| late.unrecorded.iter().any(|one| one.address == "terraform_data.second")) {
+        return Err(What::Lost.of(format!("nobody is told what was made late: {run:?}")));
     }
     drop(runner);
     if run.error.as_ref().is_none_or(|error| error.code != "apply-cut-off") {

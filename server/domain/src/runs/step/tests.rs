@@ -111,6 +111,23 @@ fn claimed() -> RunEvent {
     RunEvent::Claimed { runner: runner(), ask: uid(9) }
 }
 
+/// What a runner offers of an apply that it has lost.
+fn late(epoch: i64, runner: &RunnerName, digest: &str) -> LateResult {
+    LateResult {
+        epoch,
+        runner: runner.clone(),
+        digest: digest.to_owned(),
+        size_bytes: 1,
+        changed: true,
+        cancelled: false,
+        error: None,
+        unrecorded: Vec::new(),
+        unrecorded_count: 0,
+        unknown: Vec::new(),
+        create_time: now(9),
+    }
+}
+
 /// Takes the events one after the other; all of them must be allowed.
 fn follow(run: Run, events: impl IntoIterator<Item = RunEvent>) -> (Run, Vec<Effect>) {
     let mut all = Vec::new();
@@ -357,6 +374,51 @@ fn a_plan_of_a_state_that_moved_on_is_outdated() {
     }
 }
 
+#[test]
+fn a_late_result_is_taken_from_who_lost_the_apply_and_from_nobody_else() {
+    let (first, second): (RunnerName, RunnerName) = (runner(), "runnerPools/default/runners/r2".parse().expect("valid"));
+    let taken_by = |runner: &RunnerName| RunEvent::Claimed { runner: runner.clone(), ask: uid(9) };
+    let (applying, _) = follow(run(RunKind::Apply, false, true), [claimed(), planned(1), claimed()]);
+    let fence = applying.epoch;
+    let (recovering, _) = follow(applying.clone(), [RunEvent::LeaseExpired]);
+    let (taken, _) = follow(recovering.clone(), [taken_by(&second)]);
+    let (resumed, _) = follow(recovering.clone(), [RunEvent::Resumed(first.clone(), fence)]);
+    let (again, _) = follow(taken.clone(), [RunEvent::LeaseExpired, taken_by(&first)]);
+    let (broken, _) = follow(applying.clone(), [RunEvent::LockBroken(principal("ada"))]);
+    let (done, _) = follow(applying.clone(), [RunEvent::Applied(ApplyEnd::default())]);
+    let (done_by_second, _) = follow(taken.clone(), [RunEvent::Applied(ApplyEnd::default())]);
+    let (missing, own) = (Reason::ResourceNotFound, Reason::StateNotAllowed);
+    let table = [
+        ("under the lease", &applying, fence, &first, Err(own)),
+        ("a fence before the apply", &broken, fence - 1, &first, Err(missing)),
+        ("a fence of the future", &broken, fence + 1, &first, Err(missing)),
+        ("somebody else", &broken, fence, &second, Err(missing)),
+        ("it may take it up again", &recovering, fence, &first, Err(own)),
+        ("it took it up again", &resumed, fence, &first, Err(own)),
+        ("it was given it anew", &again, fence, &first, Err(own)),
+        ("another has it", &taken, fence, &first, Ok(1)),
+        ("the other's own", &taken, taken.epoch, &second, Err(own)),
+        ("the first one has it again", &again, taken.epoch, &second, Ok(1)),
+        ("the lock was broken", &broken, fence, &first, Ok(1)),
+        ("it has reported in time", &done, fence, &first, Ok(0)),
+        ("another came to the end", &done_by_second, fence, &first, Ok(1)),
+    ];
+    for (what, run, epoch, who, expected) in table {
+        let stepped = run.clone().step(RunEvent::LateResult(late(epoch, who, "one")), now(99));
+        let seen = stepped.as_ref().map(|(after, _)| after.late_results.len()).map_err(Error::reason);
+        assert_eq!(seen, expected, "{what}");
+        let Ok((after, effects)) = stepped else { continue };
+        assert_eq!((after.phase, after.outcome, after.epoch, effects), (run.phase, run.outcome, run.epoch, Vec::new()), "{what}");
+        let (repeated, _) = follow(after.clone(), [RunEvent::LateResult(late(epoch, who, "one"))]);
+        assert_eq!(repeated, after, "{what}, repeated");
+        let other = after.clone().step(RunEvent::LateResult(late(epoch, who, "two")), now(99)).map(|(run, _)| run);
+        match expected {
+            Ok(0) => assert_eq!(other.expect("nothing is late"), after),
+            _ => assert_eq!(other.expect_err("one for each fence").reason(), Reason::StateNotAllowed, "{what}"),
+        }
+    }
+}
+
 fn event() -> impl Strategy<Value = RunEvent> {
     let step = |state| Progress { state, error: String::new() };
     let failure = RunError::new("failed", "it failed", "", false);
@@ -392,6 +454,7 @@ fn event() -> impl Strategy<Value = RunEvent> {
         2 => Just(RunEvent::LeaseExpired),
         1 => Just(RunEvent::Outlives(900)),
         1 => (0..4_i64).prop_map(|epoch| RunEvent::Resumed(runner(), epoch)),
+        2 => (0..6_i64, any::<bool>()).prop_map(|(epoch, one)| RunEvent::LateResult(late(epoch, &runner(), if one { "one" } else { "two" }))),
         1 => Just(RunEvent::DeadlinePassed),
         1 => Just(RunEvent::Superseded),
         1 => Just(RunEvent::WentStale),
@@ -434,7 +497,19 @@ proptest! {
             prop_assert!(after.epoch >= before.epoch, "fences only grow");
             prop_assert_eq!(after.version, before.version + i64::from(after != before), "a change is a new version");
             prop_assert_eq!(after.is_done(), after.outcome.is_some());
-            if before.is_done() { prop_assert_eq!(&after, &before, "what has ended stays as it ended: {:?}", event); }
+            if let RunEvent::LateResult(late) = &event {
+                prop_assert!(before.runner.as_ref() != Some(&late.runner) || !before.phase.is_leased(), "who has the run is not late");
+                let but_for_it = Run {
+                    late_results: before.late_results.clone(),
+                    version: before.version,
+                    update_time: before.update_time,
+                    ..after.clone()
+                };
+                prop_assert_eq!(&but_for_it, &before, "a late result changes nothing else");
+            } else if before.is_done() {
+                prop_assert_eq!(&after, &before, "what has ended stays as it ended: {:?}", event);
+            }
+            prop_assert!(after.late_results.len() <= after.holders.len(), "one for each holder at most");
             if !after.is_done() {
                 prop_assert!(after.deadline.is_some(), "{:?} has no end in sight", after.phase);
                 prop_assert_eq!(after.waiting_on.is_some(), !after.phase.is_leased(), "{:?} must say what it waits for", after.phase);
