@@ -28,6 +28,7 @@ mod calls_per_day;
 mod canaries;
 mod cancel;
 mod cli;
+mod clocks;
 mod conformance;
 mod dependencies;
 mod drain;

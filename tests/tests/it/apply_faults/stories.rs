@@ -24,7 +24,7 @@ type Story = fn(Option<&'static str>) -> BoxFuture<'static, Result<(), Violation
 type Mutants = &'static [(&'static str, What)];
 
 /// Each story with the mutants that it must notice.
-const STORIES: [(&str, Story, Mutants); 9] = [
+const STORIES: [(&str, Story, Mutants); 10] = [
     ("a runner is killed in the middle", |mutant| runner_killed(mutant).boxed(), &[("reapply", What::Doubled)]),
     (
         "a machine is lost in the middle",
@@ -41,7 +41,8 @@ const STORIES: [(&str, Story, Mutants); 9] = [
         &[("claims", What::Lost), ("fence", What::Untrue)],
     ),
     ("a run comes back to who has offered what it made", |mutant| comes_back(mutant).boxed(), &[("forget", What::Doubled)]),
-    ("the clock of the server is an hour slow", |mutant| wrong_clock(mutant).boxed(), &[("clock", What::Lost)]),
+    ("the clock of the server is an hour slow", |mutant| wrong_clock(mutant, "-3600").boxed(), &[("clock", What::Lost)]),
+    ("the clock of the server is an hour fast", |mutant| wrong_clock(mutant, "3600").boxed(), &[]),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -319,14 +320,14 @@ async fn out_of_reach(mutant: Option<&'static str>) -> Result<(), Violation> {
 }
 
 /// Server and runner die, and the server comes back with another idea of the time: nobody is given what the runner still holds.
-async fn wrong_clock(mutant: Option<&'static str>) -> Result<(), Violation> {
+async fn wrong_clock(mutant: Option<&'static str>, seconds: &'static str) -> Result<(), Violation> {
     let mut stage = Stage::new(Sqlite, GATED, &[]).await;
     let mut runner = stage.runner("runner", stage.replica.runner, &[]);
     let run = stage.apply().await;
     told(&stage, &run).await;
     runner.kill();
     stage.replica.process.kill();
-    stage.replica = stage.installation.again(&stage.replica, &with(mutant, ("FREEHOLD_CLOCK", "-3600"))).await;
+    stage.replica = stage.installation.again(&stage.replica, &with(mutant, ("FREEHOLD_CLOCK", seconds))).await;
     let other = stage.other_runner(&[]);
     until("the end of the lease", || async {
         let now = stage.admin.runs().get(&run.run().name).send().await.expect("it is there").into_run();
