@@ -22,7 +22,7 @@ use rustix::{
 use tokio::{
     io::AsyncReadExt as _,
     net::unix::pipe,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
@@ -59,6 +59,13 @@ pub(super) fn supervise() -> io::Result<()> {
     io::stdin().read_to_end(&mut order)?;
     let order: Order = serde_json::from_slice(&order)?;
     let record = Record::new(&order.record);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // A signal that is handled here has its usual effect on what is started from here, also where whoever started the runner has
+    // it ignored, as shells do for what they start in the background.
+    let asked = {
+        let _context = runtime.enter();
+        Asked { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? }
+    };
     let (answer, supervised) = match begin(order, &record) {
         Ok(supervised) => (Started::Yes(supervised.inside.confinement), Some(supervised)),
         Err(why) => (Started::No(why), None),
@@ -68,7 +75,13 @@ pub(super) fn supervise() -> io::Result<()> {
     let _ = out.write_all(&serde_json::to_vec(&answer)?).and_then(|()| out.flush());
     dup2_stdout(File::options().write(true).open("/dev/null")?)?;
     let Some(supervised) = supervised else { return Ok(()) };
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(supervised.run(record))
+    runtime.block_on(supervised.run(record, asked))
+}
+
+/// Signals that ask this process to end, as when the machine goes down.
+struct Asked {
+    term: Signal,
+    int: Signal,
 }
 
 /// A program that runs.
@@ -113,7 +126,7 @@ fn begin(order: Order, record: &Record) -> Result<Supervised, String> {
 
 impl Supervised {
     /// Watches the program to its end, and writes that down.
-    async fn run(self, record: Record) -> io::Result<()> {
+    async fn run(self, record: Record, asked: Asked) -> io::Result<()> {
         let Self { order, inside, cgroup, _lock } = self;
         let Inside { outermost, socket, mut receiver, output: [out, err], way_out, loopback, .. } = inside;
         let (told, words) = mpsc::channel(8);
@@ -146,7 +159,7 @@ impl Supervised {
             limit: None,
             ended: None,
         };
-        watcher.watch(words, output.subscribe()).await?;
+        watcher.watch(words, output.subscribe(), asked).await?;
 
         drop(outermost);
         // What the first process did not take with it.
@@ -210,11 +223,14 @@ struct Watcher<'a> {
 
 impl Watcher<'_> {
     /// Until everything inside is gone.
-    async fn watch(&mut self, mut words: mpsc::Receiver<Said>, mut output: watch::Receiver<u64>) -> io::Result<()> {
+    async fn watch(
+        &mut self,
+        mut words: mpsc::Receiver<Said>,
+        mut output: watch::Receiver<u64>,
+        mut asked: Asked,
+    ) -> io::Result<()> {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // As when the machine goes down.
-        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let most = self.order.limits.output;
         loop {
             tokio::select! {
@@ -228,8 +244,8 @@ impl Watcher<'_> {
                     self.end(reached("output", size(most), "it wrote more to standard output and standard error"));
                 }
                 _ = ticks.tick() => self.look(),
-                _ = term.recv() => self.interrupt(),
-                _ = int.recv() => self.interrupt(),
+                _ = asked.term.recv() => self.interrupt(),
+                _ = asked.int.recv() => self.interrupt(),
             }
         }
     }
