@@ -60,12 +60,27 @@ fn local(status: &Status) -> Error {
     if status.source().is_some_and(|source| chain(source).any(|cause| cause.is::<tonic::TimeoutExpired>())) {
         return Error::new(Code::DeadlineExceeded, "no answer within the deadline; the call may still take effect");
     }
+    if status.source().is_some_and(|source| chain(source).any(was_not_taken)) {
+        return Error::new(Code::Unavailable, format!("the server took no more calls on this connection: {cause}"))
+            .started(Started::No);
+    }
     match status.code() {
         // What has no code of its own is a connection that broke; whether the call was begun is not known.
         tonic::Code::Unknown | tonic::Code::Unavailable | tonic::Code::Cancelled => {
             Error::new(Code::Unavailable, format!("the connection broke: {cause}"))
         }
         other => Error::new(code(other), cause),
+    }
+}
+
+/// Whether a call failed because its server has not begun it and will not: it is above the last stream of an orderly GOAWAY (RFC 9113
+/// §6.8), or was refused as a stream (§8.7). A server that stops says so.
+fn was_not_taken(cause: &(dyn StdError + 'static)) -> bool {
+    let Some(error) = cause.downcast_ref::<h2::Error>().filter(|error| error.is_remote()) else { return false };
+    match error.reason() {
+        Some(h2::Reason::NO_ERROR) => error.is_go_away(),
+        Some(h2::Reason::REFUSED_STREAM) => error.is_reset(),
+        _ => false,
     }
 }
 

@@ -66,6 +66,20 @@ async fn a_server_that_sends_its_clients_away_fails_no_call() {
 }
 
 #[tokio::test]
+async fn a_call_that_a_server_has_not_begun_because_it_stops_is_made_again() {
+    let ca = Ca::new();
+    let server = Server::start(&ca, &ca).await;
+    // The exchange of a key is no call that could be repeated if it had been begun.
+    let freehold = server.client(ca.credentials().api_key("fh_key")).await;
+    server.script.turn_away(1);
+    freehold.whoami().send().await.expect("it goes to the next connection");
+    assert_eq!((server.script.connections(), server.script.exchanges(), server.script.seen().len()), (2, 1, 1));
+    let freehold = server.client(ca.credentials()).await;
+    server.script.turn_away(2);
+    freehold.whoami().send().await.expect("it goes to the third connection");
+}
+
+#[tokio::test]
 async fn with_several_servers_one_that_is_away_is_passed_over() {
     let ca = Ca::new();
     let (one, two) = (Server::start(&ca, &ca).await, Server::start(&ca, &ca).await);

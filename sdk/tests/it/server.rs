@@ -33,7 +33,11 @@ use hyper_util::{
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::watch,
+};
 use tokio_rustls::TlsAcceptor;
 use tonic::{
     Request, Response, Status,
@@ -92,6 +96,8 @@ struct Inner {
     seen: Mutex<Vec<MetadataMap>>,
     pub exchanges: AtomicUsize,
     pub connections: AtomicUsize,
+    /// Connections to come on which no call is taken.
+    turned_away: AtomicUsize,
 }
 
 impl Script {
@@ -107,6 +113,11 @@ impl Script {
 
     pub fn exchanges(&self) -> usize {
         self.0.exchanges.load(Ordering::SeqCst)
+    }
+
+    /// Takes no call on so many connections to come.
+    pub fn turn_away(&self, connections: usize) {
+        self.0.turned_away.store(connections, Ordering::SeqCst);
     }
 
     pub fn connections(&self) -> usize {
@@ -190,6 +201,26 @@ impl tower::Service<http::Request<Body>> for Logs {
     }
 }
 
+/// A server that was about to stop when the call came: GOAWAY without an error, and none of the streams was begun.
+async fn turn_away(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
+    const HEADERS: u8 = 1;
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    stream.read_exact(&mut [0; 24]).await?;
+    stream.write_all(&SETTINGS).await?;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        stream.read_exact(&mut vec![0; length as usize]).await?;
+        if head[3] == HEADERS {
+            break;
+        }
+    }
+    stream.write_all(&GOAWAY).await?;
+    stream.read_to_end(&mut Vec::new()).await.map(drop)
+}
+
 /// A server that runs until it is dropped.
 pub struct Server {
     pub address: SocketAddr,
@@ -231,6 +262,11 @@ impl Server {
                 connections.spawn(async move {
                     served.0.connections.fetch_add(1, Ordering::SeqCst);
                     let Ok(stream) = acceptor.accept(tcp).await else { return };
+                    let away = &served.0.turned_away;
+                    if away.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+                        let _ = turn_away(stream).await;
+                        return;
+                    }
                     let routes = Routes::new(TokenServiceServer::new(served)).add_service(Logs);
                     let builder = auto::Builder::new(TokioExecutor::new());
                     let mut connection =
