@@ -8,7 +8,7 @@ use std::{
     io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -96,6 +96,16 @@ impl Lab {
 
     async fn launch(&self, name: &str, script: &str) -> Box<dyn Process> {
         self.sandbox.launch(self.program(name, script)).await.unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Has a runner of its own process start it; this command is that of the runner.
+    fn elsewhere(&self, mut command: Command, name: &str, script: &str) -> Child {
+        command.arg("preferred").arg(binary()).args([self.folder(name), self.path(&format!("{name}.record"))]).arg(script);
+        let mut runner = command.stdout(Stdio::piped()).spawn().expect("a runner");
+        let mut line = String::new();
+        BufReader::new(runner.stdout.take().expect("it says something")).read_line(&mut line).expect("a line");
+        assert_eq!(line, format!("started {}\n", self.walls()));
+        runner
     }
 
     async fn run(&self, name: &str, script: &str) -> Ended {
@@ -329,19 +339,8 @@ async fn the_only_way_out_is_where_the_runner_allows_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_outlives_its_runner_and_is_found_again_or_ends_when_nobody_claims_it() {
     let lab = Lab::new().await;
-    lab.folder("long");
     let script = "echo up; while ! test -e go; do sleep 0.1; done; echo went on; exit 5";
-    let mut runner = Command::new(env!("CARGO_BIN_EXE_freehold-launch"))
-        .arg("preferred")
-        .arg(binary())
-        .args([lab.path("long"), lab.path("long.record")])
-        .arg(script)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("a runner");
-    let mut line = String::new();
-    BufReader::new(runner.stdout.take().expect("it says something")).read_line(&mut line).expect("a line");
-    assert_eq!(line, format!("started {}\n", lab.walls()));
+    let mut runner = lab.elsewhere(Command::new(env!("CARGO_BIN_EXE_freehold-launch")), "long", script);
     lab.said_eventually("long", "up").await;
     runner.kill().expect("kill -9");
     runner.wait().expect("it is gone");
@@ -371,6 +370,25 @@ async fn a_program_outlives_its_runner_and_is_found_again_or_ends_when_nobody_cl
     let found = forgetful.sandbox.adopt(forgetful.path("forgotten.record")).await.expect("there was one");
     let exit = found.ended().await;
     assert!(matches!(&exit, Exit::Limit(text) if text.contains("no runner claimed it")), "{exit:?}");
+}
+
+/// Shells have it ignored by what they start in the background, and whoever has a signal ignored leaves that to what it starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_heeds_a_signal_that_is_ignored_where_its_runner_was_started() {
+    let lab = Lab::new().await;
+    let mut background = Command::new("/bin/sh");
+    background.args(["-c", "trap '' INT; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_freehold-launch")]);
+    let heedful = "exec bash -c 'trap \"exit 7\" INT; echo up; while :; do sleep 0.1; done'";
+    let mut runner = lab.elsewhere(background, "heedful", heedful);
+    lab.said_eventually("heedful", "up").await;
+    runner.kill().expect("kill -9");
+    runner.wait().expect("it is gone");
+    let process = lab.sandbox.adopt(lab.path("heedful.record")).await.expect("it runs");
+    process.interrupt();
+    let exit = tokio::time::timeout(Duration::from_secs(20), process.ended()).await;
+    process.kill();
+    assert_eq!(exit, Ok(Exit::Code(7)));
+    lab.nothing_left("heedful").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
