@@ -54,8 +54,8 @@ pub trait Engine: Send + Sync {
         None
     }
 
-    /// What the apply of a run that this runner has lost left here, and an earlier life of it began: a program that still runs is
-    /// asked to end, and its end is awaited. Changes nothing else. Nothing when nothing of it is kept here.
+    /// What the apply of a run that this runner has lost left here: a program that still runs is asked to end, and its end is
+    /// awaited. Changes nothing else. Nothing when nothing of it is kept here.
     ///
     /// # Errors
     /// `lease-lost` when the sink says that the run was given to this runner anew; others when what is kept cannot be read.

@@ -41,7 +41,7 @@ pub(crate) async fn execute(server: &Server, engines: &Engines, turns: &Turns, f
         sink.extend_lease().await;
     }
     let keeper = Keeper(tokio::spawn(Arc::clone(&sink).keep_lease()));
-    let turn = turn.begin().await;
+    let work = turn.begin().await;
     if applies {
         sink.begin_apply().await;
     }
@@ -69,11 +69,11 @@ pub(crate) async fn execute(server: &Server, engines: &Engines, turns: &Turns, f
                 let (held, lines) = sink.left().await;
                 late::offer(server, folder, engine.as_ref(), &held, apply, lines).await;
             }
-            // What there is of it is kept as evidence of what was done.
-            _ => {}
+            // A look at what was left, say, that could not come to its end.
+            _ => late::lost(server, folder, engine.as_ref(), &sink.left().await.0, &turn).await,
         }
     }
-    drop((keeper, turn));
+    drop((keeper, work));
     if sink.is_lost() {
         tracing::warn!(run, "the lease was lost; the run is another runner's now");
     }

@@ -105,7 +105,8 @@ pub(crate) async fn leftover(server: Server, engines: Engines, turns: Turns, fol
     }
 }
 
-async fn lost(server: &Server, folder: &Folder, engine: &dyn Engine, held: &Apply, turn: &Arc<Turn>) {
+/// Offers what an apply came to by what its program left here; asks it to end if it still runs.
+pub(crate) async fn lost(server: &Server, folder: &Folder, engine: &dyn Engine, held: &Apply, turn: &Arc<Turn>) {
     let sink = LateSink { lines: Mutex::default(), turn: Arc::clone(turn) };
     match engine.leftover(&uid(&held.run), &sink).await {
         Ok(Some(outcome)) => {

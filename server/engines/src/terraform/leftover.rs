@@ -1,4 +1,4 @@
-//! What is left of an apply that an earlier life of this runner began, and that the run's plan will not come back for.
+//! What is left of an apply whose run this runner has lost, when the plan is not at hand any more.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -24,7 +24,7 @@ type Story = fn(Option<&'static str>) -> BoxFuture<'static, Result<(), Violation
 type Mutants = &'static [(&'static str, What)];
 
 /// Each story with the mutants that it must notice.
-const STORIES: [(&str, Story, Mutants); 10] = [
+const STORIES: [(&str, Story, Mutants); 11] = [
     ("a runner is killed in the middle", |mutant| runner_killed(mutant).boxed(), &[("reapply", What::Doubled)]),
     (
         "a machine is lost in the middle",
@@ -40,6 +40,7 @@ const STORIES: [(&str, Story, Mutants); 10] = [
         |mutant| out_of_reach(mutant).boxed(),
         &[("claims", What::Lost), ("fence", What::Untrue)],
     ),
+    ("a runner loses the run while it looks at what was left", |mutant| lost_while_it_looks(mutant).boxed(), &[]),
     ("a run comes back to who has offered what it made", |mutant| comes_back(mutant).boxed(), &[("forget", What::Doubled)]),
     ("the clock of the server is an hour slow", |mutant| wrong_clock(mutant, "-3600").boxed(), &[("clock", What::Lost)]),
     ("the clock of the server is an hour fast", |mutant| wrong_clock(mutant, "3600").boxed(), &[]),
@@ -243,13 +244,56 @@ async fn looks(stage: &Stage, run: &RunHandle, look: &Path) -> Process {
         look.display(),
         terraform().display()
     ));
-    let other = stage.other_runner_of(&program, &[ORPHAN]);
+    taken_by_other(stage, run, &program).await
+}
+
+/// A second runner with this program, once it was given the run.
+async fn taken_by_other(stage: &Stage, run: &RunHandle, program: &Path) -> Process {
+    let other = stage.other_runner_of(program, &[ORPHAN]);
     until("the other runner's turn", || async {
         let now = stage.admin.runs().get(&run.run().name).send().await.expect("it is there").into_run();
         now.phase == RunPhase::Applying && now.runner.is_some_and(|runner| runner.ends_with("r2"))
     })
     .await;
     other
+}
+
+/// Waits until a runner has said what it made of a run that it lost.
+async fn offered(stage: &Stage, run: &RunHandle) {
+    until("the offer of the first runner", || async {
+        !stage.admin.runs().get(&run.run().name).send().await.expect("it is there").run().late_results.is_empty()
+    })
+    .await;
+}
+
+/// Nobody knows how the program ended, and its runner is out of reach while it looks at what that left: it cannot end its look, and
+/// says what it knows all the same.
+async fn lost_while_it_looks(mutant: Option<&'static str>) -> Result<(), Violation> {
+    let stage = Stage::new(Sqlite, GATED, &[]).await;
+    let line = Proxy::to(stage.replica.runner).await;
+    let (hold, begun) = (stage.beside("hold"), stage.beside("looks"));
+    let program = stage.program(&format!(
+        "if [ \"$1\" = plan ] && [ -e {hold} ]; then echo >> {begun}; while [ -e {hold} ]; do sleep 0.05; done; fi\nexec {real} \"$@\"",
+        hold = hold.display(),
+        begun = begun.display(),
+        real = terraform().display(),
+    ));
+    let runner = stage.runner_of("runner", line.address, &program, &with(mutant, ORPHAN));
+    let run = stage.apply().await;
+    told(&stage, &run).await;
+    recorded(&stage).await;
+    std::fs::write(&hold, "").expect("the folder is there");
+    cut_off(&folder(&stage, "runner", &run));
+    until("the look of the first runner", || async { begun.exists() }).await;
+    line.cut(Cut::BOTH);
+    let other = taken_by_other(&stage, &run, &program).await;
+    line.heal();
+    offered(&stage, &run).await;
+    std::fs::remove_file(&hold).expect("it was there");
+    let run = stage.ended(run).await?;
+    drop((runner, other));
+    stage.judge(&run).await?;
+    outcome(&run, RunOutcome::Lost)
 }
 
 /// The other runner is lost, too, and the first one is given the run that it has offered a result of: it must find what its program
@@ -265,10 +309,7 @@ async fn comes_back(mutant: Option<&'static str>) -> Result<(), Violation> {
     let mut other = looks(&stage, &run, &stage.beside("look")).await;
     stage.open();
     line.heal();
-    until("the offer of the first runner", || async {
-        !stage.admin.runs().get(&run.run().name).send().await.expect("it is there").run().late_results.is_empty()
-    })
-    .await;
+    offered(&stage, &run).await;
     other.kill();
     let run = stage.ended(run).await?;
     drop(runner);
