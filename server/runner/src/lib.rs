@@ -36,6 +36,7 @@ use freehold_domain::fault;
 use freehold_engines::{Confinement, Engines};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     patience::{Patience, Troubles},
@@ -72,6 +73,8 @@ struct Shared {
     server: Server,
     engines: Engines,
     capacity: u16,
+    /// Tells this life of the runner from those before.
+    incarnation: Uuid,
     folder: Folder,
     confinement: Confinement,
     labels: BTreeMap<String, String>,
@@ -93,6 +96,7 @@ impl Runner {
             server,
             engines: self.engines,
             capacity: self.capacity,
+            incarnation: Uuid::now_v7(),
             folder: self.folder,
             confinement: self.confinement,
             labels: self.labels,
@@ -194,9 +198,13 @@ async fn work(mut shared: Shared, place: u16) {
     let mut last = shared.folder.last_ask(place);
     while !stop.is_cancelled() {
         // The same id until there is an answer: a job whose answer was lost comes again.
-        let id = last.take().unwrap_or_else(uuid::Uuid::now_v7);
+        let id = last.take().unwrap_or_else(Uuid::now_v7);
         shared.folder.remember_ask(place, id);
-        let ask = AcquireJobRequest { request_id: id.to_string(), engines: names.clone() };
+        let ask = AcquireJobRequest {
+            request_id: id.to_string(),
+            engines: names.clone(),
+            incarnation_id: shared.incarnation.to_string(),
+        };
         let mut patience = Patience::default();
         let job = loop {
             let answer = tokio::select! {

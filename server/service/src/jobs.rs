@@ -16,7 +16,7 @@ use freehold_domain::{
     names::{RunName, RunnerName},
     queue::Waiting,
     quotas::Dimension,
-    runs::{ApplyEnd, PlanFacts, PlannedChange, Progress, Run, RunError, RunEvent, RunKind, RunPhase, StepState},
+    runs::{ApplyEnd, Ask, PlanFacts, PlannedChange, Progress, Run, RunError, RunEvent, RunKind, RunPhase, StepState},
     time::{Timestamp, Uid},
 };
 use freehold_store::{
@@ -138,18 +138,21 @@ pub enum Ended {
     Failed(RunError),
 }
 
-/// Waits for work until the end. The same ask gets the same job for as long as its lease lasts.
+/// Waits for work until the end. The same ask gets the same job for as long as its lease lasts, of another incarnation under a fence
+/// of its own.
 ///
 /// No ask waits for longer than half a lease. A lease that is extended in time outlasts its last extension by more than that, so
 /// a run that is taken back from a runner that was lost or frozen is not given to another ask that is left of that runner.
-pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Uid, end: Instant) -> Result<Option<Job>> {
+pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Ask, end: Instant) -> Result<Option<Job>> {
     let end = end.min(Instant::now() + app.lease / 2);
-    let asked = runs::asked(&mut app.store.read().await?, ask).await?;
+    let asked = runs::asked(&mut app.store.read().await?, ask.uid).await?;
     if let Some((scope, uid)) = asked {
         let mut db = app.store.read().await?;
         let place = app.place_by_scope(&mut db, scope).await?;
         let run = runs::get(&mut db, scope, uid).await?.filter(|run| run.runner.as_ref() == Some(runner));
         if let Some(run) = run {
+            let known = run.incarnation == Some(ask.incarnation) || fault::mutant("incarnation");
+            let run = if known { run } else { take_over(app, &place, runner, run, ask.incarnation).await? };
             return job(app, &mut db, &place, run).await.map(Some);
         }
     }
@@ -178,7 +181,7 @@ pub(crate) async fn claim(
     waiting: &Waiting,
     clock: i64,
     runner: &RunnerName,
-    ask: Uid,
+    ask: Ask,
 ) -> Result<Claim> {
     let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
     let run = runs::get(&mut tx, place.scope, waiting.run).await?.filter(|run| run.phase.is_claimable());
@@ -237,6 +240,17 @@ pub(crate) async fn claim(
     fault::point("claim.committed");
     woken(app, &run);
     Ok(if claimed { Claim::Taken(Box::new(run)) } else { Claim::Gone })
+}
+
+/// Gives what an earlier incarnation of a runner has to another one.
+async fn take_over(app: &App, place: &Place, runner: &RunnerName, run: Run, incarnation: Uid) -> Result<Run> {
+    let mut tx = app.store.begin_as(&runner.to_string(), place.scope).await?;
+    let (run, _) = leased(&mut tx, place, runner, &run.name, run.epoch).await?;
+    let (now, lease) = (tx.now(), tx.database_now().await?.plus(app.lease));
+    let run = advance(app, &mut tx, place, run, RunEvent::TakenOver(incarnation), now, Some(lease)).await?;
+    tx.commit(&()).await?;
+    woken(app, &run);
+    Ok(run)
 }
 
 /// What has become of an apply while it waited: its plan is of the past, or its approval does not suffice any more.

@@ -4,8 +4,7 @@ use freehold_domain::{
     Reason, Result,
     names::RunnerName,
     queue::{Waiting, next},
-    runs::Run,
-    time::Uid,
+    runs::{Ask, Run},
 };
 use freehold_store::{Tx, queue};
 
@@ -25,7 +24,7 @@ pub(crate) async fn take(
     pool: &str,
     runner: &RunnerName,
     engines: &[String],
-    ask: Uid,
+    ask: Ask,
 ) -> Result<Option<(Place, Run)>> {
     for _ in 0..ROUNDS {
         let mut db = app.store.read().await?;
@@ -59,7 +58,7 @@ async fn first(
     mut heads: Vec<(Waiting, &str)>,
     clock: i64,
     runner: &RunnerName,
-    ask: Uid,
+    ask: Ask,
 ) -> Result<Look> {
     let (now, mut late) = (app.now(), false);
     loop {

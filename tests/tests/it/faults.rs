@@ -41,6 +41,8 @@ resources:
 "#;
 /// The step, counted from 1, whose effect cannot be repeated.
 const UNREPEATABLE: u32 = 3;
+/// Seconds of a lease; shorter ones end by themselves on a machine with too much to do.
+const LEASE: &str = "2";
 /// Trials side by side; each mostly waits for leases.
 const TOGETHER: usize = 6;
 /// Places of trials, of all stories together: on a machine with too much to do, short leases end by themselves.
@@ -241,9 +243,14 @@ pub struct Stage {
 
 impl Stage {
     pub async fn new(database: Database, variables: &[(&str, &str)]) -> Self {
+        Self::under(database, LEASE, variables).await
+    }
+
+    /// The same with leases of so many seconds.
+    async fn under(database: Database, lease: &str, variables: &[(&str, &str)]) -> Self {
         let installation = Installation::new(database).await;
         let witness = Witness::start(&installation.path("witness")).await;
-        let replica = installation.start(armed(&installation.serve(&["--lease", "1"]), variables)).await;
+        let replica = installation.start(armed(&installation.serve(&["--lease", lease]), variables)).await;
         let admin = installation.client(&[replica.api], installation.pki.credentials("admin"), "acme").await;
         admin.tenants().create("acme").send().await.expect("a tenant");
         admin.projects().create("shop").send().await.expect("a project");
@@ -277,7 +284,7 @@ impl Faulty for Installation {
     async fn again(&self, dead: &Replica, variables: &[(&str, &str)]) -> Replica {
         let (api, web) = (dead.api.to_string(), dead.web.to_string());
         let (runner, admin) = (dead.runner.to_string(), dead.admin.to_string());
-        let places = ["--lease", "1", "--api-addr", &api, "--web-addr", &web, "--runner-addr", &runner, "--admin-addr", &admin];
+        let places = ["--lease", LEASE, "--api-addr", &api, "--web-addr", &web, "--runner-addr", &runner, "--admin-addr", &admin];
         self.start(armed(&self.serve(&places), variables)).await
     }
 }
@@ -321,5 +328,41 @@ async fn a_runner_that_was_frozen_beyond_its_lease_changes_nothing() {
 async fn a_server_that_does_not_compare_fences_is_noticed() {
     let noticed = frozen(&[("FREEHOLD_MUTANT", "fence")]).await.expect_err("the zombie was believed");
     // Once for each runner that has the run: on a slow machine a lease may end once more.
+    assert!(noticed.contains("/once was asked for "), "{noticed}");
+}
+
+/// What became of a run whose runner was killed twice, and was there again before its lease had ended.
+async fn restarted(variables: &[(&str, &str)]) -> Result<Run, String> {
+    let Stage { installation, replica, admin, witness } = Stage::under(Sqlite, "10", variables).await;
+    let mut runner = installation.faulty_runner(&replica, &[]);
+    witness.hold("/thing");
+    let handle = admin.runs().plan("shop/dev/chain").auto_apply().send().await.expect("a run");
+    until("the effect that may be repeated", || async { witness.arrived("/thing") == 1 }).await;
+    runner.kill();
+    witness.hold("/once");
+    runner = installation.faulty_runner(&replica, &[]);
+    until("its repeat", || async { witness.arrived("/thing") == 2 }).await;
+    witness.release("/thing");
+    until("the effect that may not", || async { witness.arrived("/once") == 1 }).await;
+    runner.kill();
+    witness.release("/once");
+    runner = installation.faulty_runner(&replica, &[]);
+    let run = timeout(Duration::from_secs(40), handle.wait_done()).await;
+    let run = run.map_err(|_| format!("it did not end: {}", runner.said()))?.map_err(|error| error.to_string())?.into_run();
+    repeats(&witness)?;
+    clean(&admin, "shop/dev/chain").await?;
+    Ok(run)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_runner_reports_that_was_restarted_within_its_lease_is_kept() {
+    let run = restarted(&[]).await.expect("everything happened once");
+    assert_eq!((run.outcome, run.attempt), (Some(RunOutcome::Lost), 1), "{run:?}");
+    assert!(run.error.as_ref().is_some_and(|error| error.address.as_deref() == Some("http.once")), "{run:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_two_incarnations_of_a_runner_for_one_is_noticed() {
+    let noticed = restarted(&[("FREEHOLD_MUTANT", "incarnation")]).await.expect_err("a report was taken for an earlier one");
     assert!(noticed.contains("/once was asked for "), "{noticed}");
 }

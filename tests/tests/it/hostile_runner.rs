@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     registration::certificate_request,
-    scripted_runner::{Runner, applied, intended, plan, planned, step},
+    scripted_runner::{Runner, applied, asks, intended, plan, planned, step},
 };
 
 /// What was tried, and what of it was not refused as it should have been.
@@ -76,8 +76,7 @@ async fn service(world: &World, file: &str) -> RunnerServiceClient<RawChannel> {
 
 /// A runner of this name asks for work for a moment.
 async fn ask(service: &mut RunnerServiceClient<RawChannel>, id: Uuid, engine: &str) -> Option<pb::Job> {
-    let ask = pb::AcquireJobRequest { request_id: id.to_string(), engines: vec![engine.to_owned()] };
-    let mut request = Request::new(ask);
+    let mut request = Request::new(asks(id, engine));
     request.set_timeout(Duration::from_millis(1200));
     service.acquire_job(request).await.expect("an answer").into_inner().job
 }

@@ -10,13 +10,15 @@ use std::{
 
 use freehold::{
     Runner, RunnerState, SandboxLevel, Timestamp,
-    raw::proto::runners::v1::{AcquireJobRequest, RegisterRunnerRequest, runner_service_client::RunnerServiceClient},
+    raw::proto::runners::v1::{RegisterRunnerRequest, runner_service_client::RunnerServiceClient},
 };
 use freehold_api::authority::{Profile, Usage};
 use freehold_tests::{Database, Process, World, binary, endpoint, eventually, until};
 use rcgen::{CertificateParams, KeyPair};
 use tonic::Code;
 use uuid::Uuid;
+
+use crate::scripted_runner::asks;
 
 /// A request of a certificate for this key, changed as a story wants it.
 pub fn certificate_request(key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> String {
@@ -173,7 +175,7 @@ async fn a_runner_that_is_removed_is_refused_and_nobody_gets_its_name(database: 
     let credentials = world.installation.pki.trust().certificate_files(&pem, &pem);
     let client = world.installation.client(&[world.replica.runner], credentials, "acme").await;
     let mut service = RunnerServiceClient::new(client.raw().expect("a channel"));
-    let ask = AcquireJobRequest { request_id: Uuid::now_v7().to_string(), engines: vec!["native".to_owned()] };
+    let ask = asks(Uuid::now_v7(), "native");
     assert_eq!(service.acquire_job(ask).await.expect_err("refused").code(), Code::Unauthenticated);
     assert!(pools.list_runners("default").collect_up_to(10).await.expect("runners").is_empty());
     assert!(pools.delete_runner("default/gone").send().await.expect_err("gone").is_not_found());
@@ -197,7 +199,7 @@ async fn a_pool_gives_work_to_runners_only_that_isolate_as_it_demands(database: 
     let mut say = async |sandbox: &str| {
         let beat = freehold::raw::proto::runners::v1::HeartbeatRequest { sandbox: sandbox.to_owned(), ..Default::default() };
         service.heartbeat(beat).await.expect("noted");
-        let ask = AcquireJobRequest { request_id: Uuid::now_v7().to_string(), engines: vec!["native".to_owned()] };
+        let ask = asks(Uuid::now_v7(), "native");
         let mut request = tonic::Request::new(ask);
         request.set_timeout(Duration::from_millis(1200));
         service.acquire_job(request).await.map(|answer| answer.into_inner().job.is_some())

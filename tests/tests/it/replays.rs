@@ -12,11 +12,14 @@ use futures::TryStreamExt as _;
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::scripted_runner::{Runner, applied, intended, plan, planned, planned_as, step};
+use crate::scripted_runner::{Runner, applied, asks, intended, plan, planned, planned_as, step};
 
 /// The answer to this ask.
 async fn ask(runner: &mut Runner, id: Uuid) -> Job {
-    let ask = AcquireJobRequest { request_id: id.to_string(), engines: vec!["native".to_owned()] };
+    ask_as(runner, asks(id, "native")).await
+}
+
+async fn ask_as(runner: &mut Runner, ask: AcquireJobRequest) -> Job {
     runner.0.acquire_job(ask).await.expect("an answer").into_inner().job.expect("a job")
 }
 
@@ -48,8 +51,17 @@ async fn calls_of_a_runner_that_come_again_late_or_out_of_order_have_one_effect(
         runner.complete(&planning, other).await;
         replayed += 1;
     }
-    let applying = ask(&mut runner, second).await;
-    assert_eq!(ask(&mut runner, second).await.epoch, applying.epoch, "one job");
+    let begun = ask(&mut runner, second).await;
+    assert_eq!(ask(&mut runner, second).await.epoch, begun.epoch, "one job");
+    runner.report(&begun, 1, vec![intended("random_pet.pet")], "").await;
+    // Its process is started anew, and what the earlier one had sent is still on its way.
+    let anew = AcquireJobRequest { incarnation_id: Uuid::now_v7().to_string(), ..asks(second, "native") };
+    let applying = ask_as(&mut runner, anew.clone()).await;
+    assert_eq!((applying.epoch, applying.journal.len()), (begun.epoch + 1, 1), "one job under another fence");
+    assert_eq!(ask_as(&mut runner, anew).await.epoch, applying.epoch, "one job");
+    let late = runner.try_complete(&begun, applied("of the past")).await;
+    assert_eq!(late.map_err(|status| status.code()), Err(Code::Aborted));
+    replayed += 2;
     // The end of the plan once more, and what kept its lease, when the apply is under way.
     let late = runner.try_complete(&planning, planned_as("another plan", 2, 0)).await;
     assert_eq!(late.map_err(|status| status.code()), Err(Code::Aborted));

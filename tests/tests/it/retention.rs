@@ -8,7 +8,7 @@ use freehold_tests::{Database, World};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use uuid::Uuid;
 
-use crate::later::open;
+use crate::{later::open, scripted_runner::asks};
 
 /// How many rows a tenant has in each table, by the schema's own word on which tables there are.
 async fn rows(database_url: &str, tenant: &str) -> BTreeMap<String, i64> {
@@ -118,6 +118,6 @@ async fn fill(world: &World) {
     let credentials = world.installation.pki.credentials("runner");
     let runner = world.installation.client(&[world.replica.runner], credentials, "acme").await;
     let mut runner = pb::runner_service_client::RunnerServiceClient::new(runner.raw().expect("a channel"));
-    let ask = pb::AcquireJobRequest { request_id: Uuid::now_v7().to_string(), engines: vec!["native".to_owned()] };
+    let ask = asks(Uuid::now_v7(), "native");
     runner.acquire_job(ask).await.expect("an answer").into_inner().job.expect("a job");
 }

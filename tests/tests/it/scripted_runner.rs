@@ -49,7 +49,7 @@ impl Runner {
 
     /// Asks for work for so long.
     pub async fn ask_for(&mut self, time: Duration) -> Option<pb::Job> {
-        let ask = pb::AcquireJobRequest { request_id: Uuid::now_v7().to_string(), engines: vec!["native".to_owned()] };
+        let ask = asks(Uuid::now_v7(), "native");
         loop {
             let mut request = Request::new(ask.clone());
             request.set_timeout(time);
@@ -90,6 +90,15 @@ impl Runner {
             ..Default::default()
         };
         self.0.report_job_progress(report).await.expect("a report is taken");
+    }
+}
+
+/// An ask for work of a runner that never was started anew.
+pub fn asks(id: Uuid, engine: &str) -> pb::AcquireJobRequest {
+    pb::AcquireJobRequest {
+        request_id: id.to_string(),
+        engines: vec![engine.to_owned()],
+        incarnation_id: Uuid::max().to_string(),
     }
 }
 

@@ -10,7 +10,7 @@ use freehold_domain::{
     drift::{Drifted, Findings, Values},
     names::{RunName, RunnerName},
     runners::HEARTBEAT,
-    runs::{ApplyEnd, ChangeAction, PlanBinding, PlanFacts, PlannedChange, Reversibility, RunError, RunKind, RunPhase},
+    runs::{ApplyEnd, Ask, ChangeAction, PlanBinding, PlanFacts, PlannedChange, Reversibility, RunError, RunKind, RunPhase},
     time::Timestamp,
 };
 use freehold_proto::{
@@ -79,7 +79,10 @@ impl pb::runner_service_server::RunnerService for Wire {
         let hung_up = request.extensions().get::<HungUp>().cloned();
         self.serve(request, |caller, body| async move {
             let runner = runner(&caller, &self.app)?;
-            let ask = parse::name("request_id", &body.request_id)?;
+            let mut fields = parse::Fields::new();
+            let (uid, incarnation) =
+                (fields.text("request_id", &body.request_id), fields.text("incarnation_id", &body.incarnation_id));
+            let ask = fields.finish(|| Some(Ask { uid: uid?, incarnation: incarnation? }))?;
             // A job must not be given to a runner that has hung up: nobody would do it for as long as its lease lasts.
             let job = tokio::select! {
                 job = jobs::acquire(&self.app, &runner, &body.engines, ask, end) => job?,

@@ -13,8 +13,8 @@ use crate::{
     lifetimes::TtlPolicy,
     resource::Described,
     runs::{
-        ChangeAction, Decision, NewRun, PlanBinding, PlanFacts, PlannedChange, Reversibility, ReversibilityCounts, Run, RunEvent,
-        RunKind, RunOutcome, RunPhase,
+        Ask, ChangeAction, Decision, NewRun, PlanBinding, PlanFacts, PlannedChange, Reversibility, ReversibilityCounts, Run,
+        RunEvent, RunKind, RunOutcome, RunPhase,
     },
     time::{Timestamp, Uid},
 };
@@ -250,7 +250,7 @@ proptest! {
         };
         let claimed = || RunEvent::Claimed {
             runner: "runnerPools/default/runners/r1".parse().expect("valid"),
-            ask: Uid(uuid::Uuid::from_u128(9)),
+            ask: Ask { uid: Uid(uuid::Uuid::from_u128(9)), incarnation: Uid(uuid::Uuid::from_u128(10)) },
         };
         let (run, _) = Run::new(new, now(0)).step(claimed(), now(0)).expect("taken");
         let (mut run, _) = run.step(RunEvent::Planned(plan(&changes()), changes()), now(0)).expect("planned");

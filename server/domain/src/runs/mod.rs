@@ -5,6 +5,7 @@
 
 mod decisions;
 mod late;
+mod plan;
 mod recovery;
 mod reversibility;
 mod step;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::Principal,
-    approvals::{Demand, Reviewed},
+    approvals::Demand,
     dependencies::Dependency,
     deployments::Deployment,
     names::{RunName, RunnerName, RunnerPoolName, VersionName},
@@ -27,8 +28,9 @@ use crate::{
 
 pub use crate::approvals::Approval;
 pub use late::{Holder, LateResult, unrecorded};
+pub use plan::{ChangeAction, PlanBinding, PlanFacts, PlannedChange};
 pub use reversibility::{Reversibility, ReversibilityCounts};
-pub use step::{ApplyEnd, Decision, Effect, Progress, RunEvent};
+pub use step::{ApplyEnd, Ask, Decision, Effect, Progress, RunEvent};
 
 /// How long a run waits for an approval.
 pub const APPROVAL_WAIT: Duration = Duration::from_secs(72 * 3600);
@@ -101,6 +103,9 @@ pub struct Run {
     pub runner: Option<RunnerName>,
     /// The ask that was answered with the present job, so that a repeated ask gets it again.
     pub ask: Option<Uid>,
+    /// The incarnation of the runner that has the present job.
+    #[serde(default)]
+    pub incarnation: Option<Uid>,
     /// How often the present job was begun.
     pub attempt: i32,
     /// Number of the last report of steps under the present lease.
@@ -331,64 +336,6 @@ pub enum WaitingReason {
     Dependency,
 }
 
-/// What the server needs to know of a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "as in the contract")]
-pub struct PlanFacts {
-    pub digest: String,
-    pub base_serial: i64,
-    pub create: i32,
-    pub update: i32,
-    pub replace: i32,
-    pub delete: i32,
-    pub unchanged: i32,
-    pub drifted: i32,
-    /// Outputs would change.
-    pub outputs_change: bool,
-    /// How many of the changes can be undone.
-    #[serde(default)]
-    pub reversibility: ReversibilityCounts,
-    /// How firmly an apply keeps to it.
-    #[serde(default)]
-    pub binding: PlanBinding,
-    /// What was reviewed beside its bytes.
-    #[serde(default)]
-    pub reviewed: Reviewed,
-    /// When it was made.
-    #[serde(default)]
-    pub create_time: Timestamp,
-}
-
-/// How firmly an apply keeps to its plan.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PlanBinding {
-    /// Just these steps.
-    Exact,
-    /// These steps after another look.
-    Revalidated,
-    /// What the engine then finds; also where an engine does not say.
-    #[default]
-    IntentOnly,
-}
-
-impl PlanBinding {
-    /// Its name in the contract.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Exact => "EXACT",
-            Self::Revalidated => "REVALIDATED",
-            Self::IntentOnly => "INTENT_ONLY",
-        }
-    }
-}
-
-impl PlanFacts {
-    /// There is nothing to do.
-    pub const fn is_empty(&self) -> bool {
-        self.create + self.update + self.replace + self.delete == 0 && !self.outputs_change
-    }
-}
-
 /// What went wrong in a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as in the contract")]
@@ -432,17 +379,6 @@ impl RunStep {
     }
 }
 
-/// What a plan does to one resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlannedChange {
-    /// What is done.
-    pub action: ChangeAction,
-    /// Kind of the resource, for example `file`.
-    pub kind: String,
-    /// Whether it can be undone.
-    pub reversibility: Reversibility,
-}
-
 /// How far a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as in the contract")]
@@ -453,30 +389,6 @@ pub enum StepState {
     Failed,
     Unknown,
     Skipped,
-}
-
-/// What a plan does to a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "as in the contract")]
-pub enum ChangeAction {
-    Create,
-    Update,
-    Replace,
-    Delete,
-    Noop,
-}
-
-impl ChangeAction {
-    /// Its name in the contract.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "CREATE",
-            Self::Update => "UPDATE",
-            Self::Replace => "REPLACE",
-            Self::Delete => "DELETE",
-            Self::Noop => "NOOP",
-        }
-    }
 }
 
 /// What [`Run::new`] needs.
@@ -531,6 +443,7 @@ impl Run {
             epoch: 0,
             runner: None,
             ask: None,
+            incarnation: None,
             attempt: 0,
             reported: 0,
             outlives_seconds: 0,

@@ -8,7 +8,7 @@ use crate::{
     deployments::DeploymentState,
     error::{Error, Reason, Result},
     names::RunnerName,
-    time::Timestamp,
+    time::{Timestamp, Uid},
 };
 
 /// Most seconds that a run is held for the runner that was lost.
@@ -59,6 +59,19 @@ impl Run {
             _ => self.wait_for_runner(now),
         }
         effects.push(Effect::FreeSlot);
+        Ok(())
+    }
+
+    /// A runner that was started anew within its lease goes on where its earlier incarnation was. That one may have sent reports
+    /// that are still on their way; and the numbers of those of the new one begin again, so that they need a fence of their own.
+    pub(super) fn taken_over(&mut self, incarnation: Uid) -> Result<()> {
+        self.expect(&[RunPhase::Preparing, RunPhase::Planning, RunPhase::Applying])?;
+        self.incarnation = Some(incarnation);
+        self.epoch += 1;
+        if let Some(runner) = self.runner.clone().filter(|_| self.phase == RunPhase::Applying) {
+            self.held_by(runner);
+        }
+        self.reported = 0;
         Ok(())
     }
 

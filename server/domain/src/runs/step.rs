@@ -16,6 +16,15 @@ use crate::{
     time::{Timestamp, Uid},
 };
 
+/// A runner's ask for work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Its id; a repeat has the same.
+    pub uid: Uid,
+    /// The incarnation of the runner: its process, from start to end.
+    pub incarnation: Uid,
+}
+
 /// Something that happens to a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RunEvent {
@@ -24,8 +33,10 @@ pub enum RunEvent {
         /// Who.
         runner: RunnerName,
         /// The ask it answers.
-        ask: Uid,
+        ask: Ask,
     },
+    /// Another incarnation of the runner takes over what an earlier one was given.
+    TakenOver(Uid),
     /// It cannot be taken before something outside of its deployment is otherwise.
     WaitsFor(Wait),
     /// It can never be planned, or nobody knows what it would plan for: it ends before a runner has it.
@@ -153,6 +164,7 @@ impl Run {
         let is_lost = event == RunEvent::LeaseExpired;
         match event {
             RunEvent::Claimed { runner, ask } => self.claim(runner, ask, now, &mut effects)?,
+            RunEvent::TakenOver(incarnation) => self.taken_over(incarnation)?,
             RunEvent::WaitsFor(wait) => self.waits_for(wait, now),
             RunEvent::Refused(error) => self.refused(error, now, &mut effects)?,
             RunEvent::StateLost(error) => {
@@ -235,7 +247,7 @@ impl Run {
         Ok((self, effects))
     }
 
-    fn claim(&mut self, runner: RunnerName, ask: Uid, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
+    fn claim(&mut self, runner: RunnerName, ask: Ask, now: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
         self.expect(&[RunPhase::Queued, RunPhase::ApplyQueued, RunPhase::Recovering])?;
         if let Some(why) = self.hold(&runner, now) {
             return Err(Error::new(Reason::StateNotAllowed, why).with("state", self.phase.as_str()));
@@ -257,7 +269,8 @@ impl Run {
         self.waiting_on = None;
         self.held_until = None;
         self.runner = Some(runner);
-        self.ask = Some(ask);
+        self.ask = Some(ask.uid);
+        self.incarnation = Some(ask.incarnation);
         self.attempt += 1;
         self.reported = 0;
         self.job_begin_time = Some(now);

@@ -107,8 +107,12 @@ fn decision(by: &str, digest: &str) -> Decision {
     }
 }
 
+fn ask() -> Ask {
+    Ask { uid: uid(9), incarnation: uid(10) }
+}
+
 fn claimed() -> RunEvent {
-    RunEvent::Claimed { runner: runner(), ask: uid(9) }
+    RunEvent::Claimed { runner: runner(), ask: ask() }
 }
 
 /// What a runner offers of an apply that it has lost.
@@ -244,7 +248,7 @@ fn what_outlives_its_runner_is_held_for_it() {
     assert!(lost.hold(&runner(), now(101)).is_none() && lost.hold(&other, now(1000)).is_none());
     assert!(lost.hold(&other, now(999)).is_some_and(|why| why.contains("r1")));
     let taken = |run: &Run, by: &RunnerName, second| {
-        run.clone().step(RunEvent::Claimed { runner: by.clone(), ask: uid(9) }, now(second)).map(|(run, _)| run.epoch)
+        run.clone().step(RunEvent::Claimed { runner: by.clone(), ask: ask() }, now(second)).map(|(run, _)| run.epoch)
     };
     assert!(taken(&lost, &other, 999).is_err());
     assert_eq!(
@@ -377,7 +381,7 @@ fn a_plan_of_a_state_that_moved_on_is_outdated() {
 #[test]
 fn a_late_result_is_taken_from_who_lost_the_apply_and_from_nobody_else() {
     let (first, second): (RunnerName, RunnerName) = (runner(), "runnerPools/default/runners/r2".parse().expect("valid"));
-    let taken_by = |runner: &RunnerName| RunEvent::Claimed { runner: runner.clone(), ask: uid(9) };
+    let taken_by = |runner: &RunnerName| RunEvent::Claimed { runner: runner.clone(), ask: ask() };
     let (applying, _) = follow(run(RunKind::Apply, false, true), [claimed(), planned(1), claimed()]);
     let fence = applying.epoch;
     let (recovering, _) = follow(applying.clone(), [RunEvent::LeaseExpired]);
@@ -454,6 +458,7 @@ fn event() -> impl Strategy<Value = RunEvent> {
         2 => Just(RunEvent::LeaseExpired),
         1 => Just(RunEvent::Outlives(900)),
         1 => (0..4_i64).prop_map(|epoch| RunEvent::Resumed(runner(), epoch)),
+        1 => Just(RunEvent::TakenOver(uid(11))),
         2 => (0..6_i64, any::<bool>()).prop_map(|(epoch, one)| RunEvent::LateResult(late(epoch, &runner(), if one { "one" } else { "two" }))),
         1 => Just(RunEvent::DeadlinePassed),
         1 => Just(RunEvent::Superseded),
