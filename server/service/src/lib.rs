@@ -9,6 +9,7 @@ mod approvals;
 pub mod audit;
 pub mod blueprints;
 mod cache;
+pub mod claims;
 pub mod dependencies;
 pub mod deployments;
 pub mod drift;

@@ -10,7 +10,7 @@ use freehold_store::{Tx, queue};
 
 use crate::{
     app::{App, Place},
-    jobs::{Claim, claim},
+    claims::{Claim, claim},
 };
 
 /// How often one look begins anew because other runners were faster; the next one comes soon.

@@ -21,7 +21,8 @@ use freehold_proto::{
     runners::v1 as pb,
 };
 use freehold_service::{
-    jobs::{self, Ended, Entry, Job, Report, Work},
+    claims::{Job, Work, acquire},
+    jobs::{self, Ended, Entry, Report},
     registration,
     runners::{self, Description},
     state::NewState,
@@ -85,7 +86,7 @@ impl pb::runner_service_server::RunnerService for Wire {
             let ask = fields.finish(|| Some(Ask { uid: uid?, incarnation: incarnation? }))?;
             // A job must not be given to a runner that has hung up: nobody would do it for as long as its lease lasts.
             let job = tokio::select! {
-                job = jobs::acquire(&self.app, &runner, &body.engines, ask, end) => job?,
+                job = acquire(&self.app, &runner, &body.engines, ask, end) => job?,
                 () = gone(hung_up) => None,
             };
             Ok(pb::AcquireJobResponse { job: job.map(job_message).transpose()? })
