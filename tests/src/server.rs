@@ -1,13 +1,15 @@
 //! An installation: replicas and runners as processes, and clients of everybody in it.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use freehold::{Client, Credentials};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
+use tokio::net::TcpSocket;
 
 use crate::{
     Pki, Process, binary, eventually,
@@ -33,6 +35,8 @@ pub struct Installation {
     pub pki: Pki,
     /// `postgres://…` or `sqlite:…`.
     pub database_url: String,
+    /// Keep the addresses of its replicas for them.
+    reserved: Mutex<Vec<TcpSocket>>,
 }
 
 /// A replica of the server.
@@ -72,7 +76,7 @@ impl Installation {
             Database::Sqlite => format!("sqlite:{}", dir.path().join("freehold.db").display()),
             Database::Postgres => postgres::database().await,
         };
-        Self { dir, pki, database_url }
+        Self { dir, pki, database_url, reserved: Mutex::default() }
     }
 
     /// Starts a replica, with further options, and waits until it serves.
@@ -109,7 +113,7 @@ impl Installation {
         command.args(["serve", "--trust-domain", TRUST_DOMAIN, "--database-url", &self.database_url]);
         for name in ["api", "web", "runner", "admin", "state"] {
             if !options.contains(&format!("--{name}-addr").as_str()) {
-                command.arg(format!("--{name}-addr")).arg("127.0.0.1:0");
+                command.arg(format!("--{name}-addr")).arg(self.address().to_string());
             }
         }
         for (option, file) in [("--tls-cert", "server.crt"), ("--tls-key", "server.key"), ("--client-ca", "ca.crt")] {
@@ -124,6 +128,17 @@ impl Installation {
         }
         command.args(options).env_remove("RUST_LOG");
         command
+    }
+
+    /// An address that nobody else is given as long as this installation lives, so that a replica which comes back finds its own.
+    /// Beside a socket that does not listen, one that does can be bound (`SO_REUSEADDR`, socket(7)).
+    fn address(&self) -> SocketAddr {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("an option");
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+        let address = socket.local_addr().expect("an address");
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+        address
     }
 
     /// Starts a runner of these servers with the certificate of this file name.
@@ -182,7 +197,7 @@ impl Installation {
     }
 }
 
-const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// The URL of a listener.
 pub fn endpoint(address: SocketAddr) -> String {
