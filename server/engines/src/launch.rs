@@ -44,15 +44,35 @@ pub trait Launcher: Send + Sync {
     /// How long a program goes on when nobody comes back for it; then it is ended, in order if it can be.
     fn outlives(&self) -> Duration;
 
-    /// Starts it. Its standard output goes to the file `stdout` of its record, standard error to `stderr`; it reads nothing.
+    /// Makes everything ready that it runs in, while something else is still to be done or to end.
     ///
     /// # Errors
-    /// `launch-failed` when it cannot be started, or the sandbox that is required cannot be made.
-    fn launch<'a>(&'a self, program: Program) -> BoxFuture<'a, Result<Box<dyn Process>, StepError>>;
+    /// `launch-failed` when the program is none that could be started.
+    fn prepare<'a>(&'a self, program: Program) -> BoxFuture<'a, Result<Box<dyn Prepared>, StepError>>;
+
+    /// Starts it at once; see [`Prepared::start`].
+    ///
+    /// # Errors
+    /// `launch-failed`, as there.
+    fn launch<'a>(&'a self, program: Program) -> BoxFuture<'a, Result<Box<dyn Process>, StepError>> {
+        Box::pin(async move { self.prepare(program).await?.start().await })
+    }
 
     /// The program with this record that an earlier life of this runner started: it may still run, or have ended since.
     /// Nothing when no program was ever started with this record.
     fn adopt<'a>(&'a self, record: PathBuf) -> BoxFuture<'a, Option<Box<dyn Process>>>;
+}
+
+/// A program that can start at once. Dropped, or left by a runner that dies, it never does.
+pub trait Prepared: Send {
+    /// Gives it up, and waits until nothing of it is left.
+    fn cancel(self: Box<Self>) -> BoxFuture<'static, ()>;
+
+    /// Starts it. Its standard output goes to the file `stdout` of its record, standard error to `stderr`; it reads nothing.
+    ///
+    /// # Errors
+    /// `launch-failed` when it cannot be started, or the sandbox that is required cannot be made.
+    fn start(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Process>, StepError>>;
 }
 
 /// A program that was started. Dropping it leaves it running.

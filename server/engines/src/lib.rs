@@ -19,7 +19,7 @@ pub use engine::{
 };
 pub use error::StepError;
 pub use journal::{JournalEntry, JournalState};
-pub use launch::{Access, Confinement, Exit, Launcher, Process, Program};
+pub use launch::{Access, Confinement, Exit, Launcher, Prepared, Process, Program};
 pub use native::{HostPolicy, NativeEngine, NativeSettings};
 pub use redact::Redactor;
 pub use summary::{Action, AttributeChange, OutputChange, PlanSummary, ResourceChange, Summary};

@@ -242,6 +242,34 @@ END";
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_was_made_ready_runs_when_it_is_told_to_or_never() {
+    let lab = Lab::new().await;
+    let first = lab.launch("shared", "echo up; while ! test -e go; do sleep 0.05; done; echo first > written").await;
+    lab.said_eventually("shared", "up").await;
+    let second = Program { record: lab.path("second.record"), ..lab.program("shared", "cat written; echo second > written") };
+    let second = lab.sandbox.prepare(second).await.expect("it can be made ready");
+    // Whose folder it is changes when the program starts, and not before.
+    fs::write(lab.path("shared/go"), "").expect("a word");
+    assert_eq!(first.ended().await, Exit::Code(0), "{}", lab.said("shared", "stderr"));
+    assert_eq!(lab.said("second", "stdout"), "");
+    assert_eq!(second.start().await.expect("it starts").ended().await, Exit::Code(0), "{}", lab.said("second", "stderr"));
+    assert_eq!(lab.said("second", "stdout"), "first\n");
+    lab.nothing_left("second").await;
+
+    let ready = async |name: &str| lab.sandbox.prepare(lab.program(name, "touch ran")).await.expect("it can be made ready");
+    ready("cancelled").await.cancel().await;
+    // As by a runner that dies.
+    drop(ready("dropped").await);
+    for name in ["cancelled", "dropped"] {
+        lab.nothing_left(name).await;
+        let record = lab.path(&format!("{name}.record"));
+        assert!(lab.sandbox.adopt(record).await.is_none(), "{name}");
+        assert!(!lab.path(name).join("ran").exists(), "{name}");
+        assert_eq!(lab.run(name, "exit 4").await.exit, Exit::Code(4), "its record is free again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_program_sees_its_folder_and_nothing_of_the_runner() {
     let lab = Lab::new().await;
     let outside = lab.path("outside");

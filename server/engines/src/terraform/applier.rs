@@ -18,7 +18,7 @@ use super::{
     follower::Follower,
     leftover::Kept,
     planner::parse,
-    session::{Material, Session, module_of},
+    session::{Material, Session, give_up, module_of},
     state::{learn_secrets, outputs, read, snapshot},
     workspace::Workspace,
 };
@@ -127,14 +127,17 @@ impl Work<'_> {
             data: serde_json::to_vec(&begun).expect("a text always has a JSON form"),
             error: String::new(),
         };
-        if let Err(error) = session.sink.record(&[entry], None).await {
+        let (entries, plan) = ([entry], plan.display().to_string());
+        let arguments = ["apply", "-json", "-input=false", "-lock=false", "-backup=-", &plan];
+        let prepared = session.ready(PROGRAM, &arguments, Access::Write);
+        let (recorded, prepared) = tokio::join!(session.sink.record(&entries, None), prepared);
+        if let Err(error) = recorded {
             // Nothing has begun, and whoever has the run now may begin it.
+            give_up(prepared).await;
             return Err(stopped(&error));
         }
         fault::point("terraform.recorded");
-        let plan = plan.display().to_string();
-        let arguments = ["apply", "-json", "-input=false", "-lock=false", "-backup=-", &plan];
-        let process = session.launch(PROGRAM, &arguments, Access::Write).await?;
+        let process = session.start(prepared?).await?;
         fault::point("terraform.launched");
         self.follow(process).await
     }

@@ -12,7 +12,7 @@ use regex::{Match, Regex};
 use serde_json::{Map, Value, json};
 
 use super::{TerraformEngine, follower::Follower, plan_json::PlanJson, workspace::Workspace};
-use crate::{Access, Exit, Level, Mode, Process, Program, Redactor, Sink, StepError};
+use crate::{Access, Exit, Level, Mode, Prepared, Process, Program, Redactor, Sink, StepError};
 
 /// Of several overrides the last one wins, and `~` sorts after every letter.
 const OVERRIDE: &str = "~freehold_override.tf.json";
@@ -108,11 +108,22 @@ impl<'a> Session<'a> {
             Mode::Destroy => arguments.push("-destroy"),
             Mode::Drift => arguments.push("-refresh-only"),
         }
-        self.command("plan", &arguments, "plan-failed").await?;
-        let plan = self.workspace.read(&out)?;
-        let plan = plan.ok_or_else(|| StepError::new("plan-failed", "the program wrote no plan").retryable())?;
         let out = out.display().to_string();
-        let process = self.launch("show", &["show", "-json", "-no-color", &out], Access::Read).await?;
+        // It is made ready while the plan is made.
+        let show = ["show", "-json", "-no-color", &out];
+        let (planned, show) =
+            tokio::join!(self.command("plan", &arguments, "plan-failed"), self.ready("show", &show, Access::Read));
+        let plan = planned.and_then(|()| self.workspace.read(Path::new(&out)));
+        let plan =
+            plan.and_then(|plan| plan.ok_or_else(|| StepError::new("plan-failed", "the program wrote no plan").retryable()));
+        let (plan, show) = match plan {
+            Ok(plan) => (plan, show?),
+            Err(error) => {
+                give_up(show).await;
+                return Err(error);
+            }
+        };
+        let process = self.start(show).await?;
         let exit = process.ended().await;
         let shown = self.workspace.read(&self.workspace.record("show").join("stdout"))?.unwrap_or_default();
         let unreadable = |why: String| StepError::new("plan-failed", format!("the plan cannot be read: {why}"));
@@ -135,8 +146,8 @@ impl<'a> Session<'a> {
         self.command(&format!("import-{number}"), &arguments, "import-failed").await
     }
 
-    /// Starts the program.
-    pub async fn launch(&self, name: &str, arguments: &[&str], access: Access) -> Result<Box<dyn Process>, StepError> {
+    /// Makes the program ready.
+    pub async fn ready(&self, name: &str, arguments: &[&str], access: Access) -> Result<Box<dyn Prepared>, StepError> {
         let settings = &self.engine.settings;
         let own = self.workspace.own();
         let mut environment = match access {
@@ -173,14 +184,19 @@ impl<'a> Session<'a> {
             disk: None,
             access,
         };
-        let process = self.engine.launcher.launch(program).await?;
+        self.engine.launcher.prepare(program).await
+    }
+
+    /// Starts it.
+    pub async fn start(&self, program: Box<dyn Prepared>) -> Result<Box<dyn Process>, StepError> {
+        let process = program.start().await?;
         self.sink.confined(process.confinement());
         Ok(process)
     }
 
     /// Runs a command to its end, with its output in the log; a failure has this code.
     async fn command(&self, name: &str, arguments: &[&str], code: &str) -> Result<(), StepError> {
-        let process = self.launch(name, arguments, Access::Read).await?;
+        let process = self.start(self.ready(name, arguments, Access::Read).await?).await?;
         let mut follower = Follower::new(process, &self.workspace.record(name), self.sink, &self.redactor, 0);
         match follower.finish().await {
             _ if follower.was_left() => {
@@ -248,6 +264,13 @@ impl<'a> Session<'a> {
             }
             None => "disable_checkpoint = true\n".to_owned(),
         }
+    }
+}
+
+/// Nothing of a program is left that was made ready and is not wanted.
+pub(super) async fn give_up(prepared: Result<Box<dyn Prepared>, StepError>) {
+    if let Ok(prepared) = prepared {
+        prepared.cancel().await;
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use freehold_engines::{Exit, Launcher, Process, Program, StepError};
+use freehold_engines::{Exit, Launcher, Prepared, Process, Program, StepError};
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::process::Command;
 
@@ -25,6 +25,8 @@ echo $? >"$record/exit.new"; mv "$record/exit.new" "$record/exit"
 #[derive(Default)]
 pub struct Direct;
 
+struct Ready(Program);
+
 struct Started {
     record: PathBuf,
     interrupted: AtomicBool,
@@ -35,8 +37,23 @@ impl Launcher for Direct {
         Duration::from_secs(900)
     }
 
-    fn launch<'a>(&'a self, program: Program) -> BoxFuture<'a, Result<Box<dyn Process>, StepError>> {
+    fn prepare<'a>(&'a self, program: Program) -> BoxFuture<'a, Result<Box<dyn Prepared>, StepError>> {
+        async move { Ok(Box::new(Ready(program)) as Box<dyn Prepared>) }.boxed()
+    }
+
+    fn adopt<'a>(&'a self, record: PathBuf) -> BoxFuture<'a, Option<Box<dyn Process>>> {
+        async move { record.exists().then(|| started(record)) }.boxed()
+    }
+}
+
+impl Prepared for Ready {
+    fn cancel(self: Box<Self>) -> BoxFuture<'static, ()> {
+        std::future::ready(()).boxed()
+    }
+
+    fn start(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Process>, StepError>> {
         async move {
+            let program = self.0;
             fs::create_dir_all(&program.record).expect("a record");
             let mut shell = Command::new("sh");
             shell.arg("-c").arg(SHELL).arg("sh").arg(&program.record).arg(&program.path).args(&program.arguments);
@@ -46,10 +63,6 @@ impl Launcher for Direct {
             Ok(started(program.record))
         }
         .boxed()
-    }
-
-    fn adopt<'a>(&'a self, record: PathBuf) -> BoxFuture<'a, Option<Box<dyn Process>>> {
-        async move { record.exists().then(|| started(record)) }.boxed()
     }
 }
 

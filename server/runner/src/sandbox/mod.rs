@@ -36,9 +36,12 @@ use std::{
 };
 
 use freehold_domain::fault;
-use freehold_engines::{Access, Confinement, Exit, Launcher, Process, Program, StepError};
+use freehold_engines::{Access, Confinement, Exit, Launcher, Prepared, Process, Program, StepError};
 use futures::future::BoxFuture;
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::{ChildStdin, ChildStdout, Command},
+};
 
 pub use egress::{Allowed, Egress, Rule};
 pub use limits::{Limit, Limits};
@@ -50,6 +53,8 @@ use record::Record;
 /// The first argument of a process of a sandbox; its second is the name of a [`Stage`], its third the record of its program, for
 /// people who look at the list of processes.
 const STAGE: &str = "sandbox-stage";
+/// Between two looks whether a program that is about to start has started.
+const LOOK: Duration = Duration::from_millis(5);
 /// How long a program may go on without a runner that claims it.
 pub const ORPHAN: Duration = Duration::from_secs(15 * 60);
 
@@ -187,7 +192,7 @@ impl Sandbox {
         self.confinement
     }
 
-    async fn start(&self, program: Program) -> Result<Supervised, StepError> {
+    async fn ready(&self, program: Program) -> Result<Standby, StepError> {
         let paths = [&program.path, &program.directory, &program.folder, &program.record];
         for path in paths.into_iter().chain(&program.readable) {
             if !mounts::is_plain(path) {
@@ -203,34 +208,62 @@ impl Sandbox {
         let SandboxSettings { binary, limits, egress, orphan, .. } = self.settings.clone();
         let record = Record::new(&program.record);
         let order = Order::new(program, self.confine, limits, egress, orphan);
-        let started = supervise(&binary, &order).await.map_err(|error| failed(format!("no supervisor: {error}")))?;
-        match started {
-            Started::Yes(confinement) => Ok(Supervised::new(record, confinement, orphan)),
-            Started::No(why) => Err(failed(why)),
-        }
+        let (stdin, stdout) = supervise(&binary, &order).await.map_err(no_supervisor)?;
+        Ok(Standby { record, orphan, stdin, stdout })
     }
 }
 
-/// Starts a supervisor, gives it its order, and waits until the program runs. The order goes by a pipe, because it has the
-/// program's environment in it, and everybody may read arguments.
-async fn supervise(binary: &Path, order: &Order) -> io::Result<Started> {
+/// Starts a supervisor and gives it its order. That goes by a pipe, because it has the program's environment in it, and everybody may
+/// read arguments.
+async fn supervise(binary: &Path, order: &Order) -> io::Result<(ChildStdin, ChildStdout)> {
     let mut command = Command::new(binary);
     command.args(Stage::Supervise.arguments(order)).env_clear().envs(fault::environment());
     // What it fails with is in its answer; a terminal must not be held open by it.
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let order = serde_json::to_vec(order)?;
-    let mut stdin = process.stdin.take().expect("it was asked for");
+    let mut order = serde_json::to_vec(order)?;
+    order.push(b'\n');
+    let (mut stdin, stdout) = (process.stdin.take().expect("it was asked for"), process.stdout.take().expect("it was asked for"));
     stdin.write_all(&order).await?;
-    drop(stdin);
-    let mut answer = Vec::new();
-    let mut stdout = process.stdout.take().expect("it was asked for");
-    tokio::io::AsyncReadExt::read_to_end(&mut stdout, &mut answer).await?;
     // Buried by the runtime when it ends; this runner may well end first.
     drop(process);
-    if answer.is_empty() {
-        return Err(io::Error::other("it ended without a word"));
+    Ok((stdin, stdout))
+}
+
+/// A supervisor that makes everything ready, and starts its program when it is told to. Its order is void when this is dropped.
+struct Standby {
+    record: Record,
+    orphan: Duration,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+}
+
+impl Prepared for Standby {
+    fn cancel(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let Self { stdin, mut stdout, .. } = *self;
+            drop(stdin);
+            // Its last word is that it gives up.
+            let _ = stdout.read_to_end(&mut Vec::new()).await;
+        })
     }
-    Ok(serde_json::from_slice(&answer)?)
+
+    fn start(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Process>, StepError>> {
+        Box::pin(async move {
+            let Self { record, orphan, mut stdin, mut stdout } = *self;
+            // One that could make nothing ready has said why, and is gone.
+            let _ = stdin.write_all(order::START.as_bytes()).await;
+            drop(stdin);
+            let mut answer = Vec::new();
+            stdout.read_to_end(&mut answer).await.map_err(no_supervisor)?;
+            if answer.is_empty() {
+                return Err(no_supervisor(io::Error::other("it ended without a word")));
+            }
+            match serde_json::from_slice(&answer).map_err(|error| no_supervisor(error.into()))? {
+                Started::Yes(confinement) => Ok(Box::new(Supervised::new(record, confinement, orphan)) as Box<dyn Process>),
+                Started::No(why) => Err(failed(why)),
+            }
+        })
+    }
 }
 
 impl Launcher for Sandbox {
@@ -238,21 +271,28 @@ impl Launcher for Sandbox {
         self.settings.orphan
     }
 
-    fn launch<'a>(&'a self, program: Program) -> BoxFuture<'a, Result<Box<dyn Process>, StepError>> {
-        Box::pin(async move { Ok(Box::new(self.start(program).await?) as Box<dyn Process>) })
+    fn prepare<'a>(&'a self, program: Program) -> BoxFuture<'a, Result<Box<dyn Prepared>, StepError>> {
+        Box::pin(async move { Ok(Box::new(self.ready(program).await?) as Box<dyn Prepared>) })
     }
 
     fn adopt<'a>(&'a self, record: PathBuf) -> BoxFuture<'a, Option<Box<dyn Process>>> {
         Box::pin(async move {
             let record = Record::new(&record);
-            // One that is about to start has said nothing yet.
-            if !record.is_used() && !record.is_supervised() {
+            // A supervisor that nobody can tell to start any more gives up by itself; one that was told to says so soon.
+            while !record.is_used() && record.is_supervised() {
+                tokio::time::sleep(LOOK).await;
+            }
+            if !record.is_used() {
                 return None;
             }
             let confinement = record.confinement().unwrap_or_default();
             Some(Box::new(Supervised::new(record, confinement, self.settings.orphan)) as Box<dyn Process>)
         })
     }
+}
+
+fn no_supervisor(error: io::Error) -> StepError {
+    failed(format!("no supervisor: {error}"))
 }
 
 fn failed(why: String) -> StepError {

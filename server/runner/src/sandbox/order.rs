@@ -47,6 +47,9 @@ impl Order {
     }
 }
 
+/// What a supervisor is told after its order, when the program is to start.
+pub(super) const START: &str = "start\n";
+
 /// What a supervisor answers.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

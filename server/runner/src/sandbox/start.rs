@@ -56,18 +56,13 @@ impl Drop for Outermost {
     }
 }
 
-/// Starts the program.
+/// Makes the processes inside, up to the one that waits to start the program.
 ///
 /// # Errors
 /// With what was not possible.
-pub(super) fn start(order: &Order, cgroup: &Cgroup) -> Result<Inside, String> {
+pub(super) fn prepare(order: &Order, cgroup: &Cgroup) -> Result<(Inside, Orders), String> {
     let user = if order.confine { user() } else { getuid().as_raw() };
-    let change = getuid().as_raw() != user;
-    if change {
-        let given = disk::give(&order.folder, user).and_then(|()| disk::give(&order.record.join("tmp"), user));
-        given.map_err(|error| format!("its folder cannot be given to its user: {error}"))?;
-    }
-    let (mut inside, mut orders) = spawn(order, cgroup, user, change)?;
+    let (mut inside, mut orders) = spawn(order, cgroup, user)?;
     if order.confine {
         inside.say(&Tell::Run(Box::new(orders.clone())))?;
         inside.expect(|said| matches!(said, Said::Unshared).then_some(()))?;
@@ -84,17 +79,19 @@ pub(super) fn start(order: &Order, cgroup: &Cgroup) -> Result<Inside, String> {
         inside.confinement = Confinement { user, mounts, pids, ipc, uts, network, ..inside.confinement };
     }
     inside.expect(|said| matches!(said, Said::Ready).then_some(()))?;
-    inside.say(&Tell::Run(Box::new(orders)))?;
-    inside.expect(|said| matches!(said, Said::Running).then_some(()))?;
-    inside.socket.set_read_timeout(None).map_err(lost)?;
-    Ok(inside)
+    Ok((inside, orders))
 }
 
-fn spawn(order: &Order, cgroup: &Cgroup, user: u32, change: bool) -> Result<(Inside, Orders), String> {
+/// Whether the program has another user than this process.
+fn is_another(user: u32) -> bool {
+    getuid().as_raw() != user
+}
+
+fn spawn(order: &Order, cgroup: &Cgroup, user: u32) -> Result<(Inside, Orders), String> {
     let failed = |error: io::Error| format!("the processes of a sandbox cannot be started: {error}");
     let (socket, theirs) = UnixStream::pair().map_err(failed)?;
     let ((out, their_out), (err, their_err)) = (io::pipe().map_err(failed)?, io::pipe().map_err(failed)?);
-    if change {
+    if is_another(user) {
         // So that a program may open `/dev/stdout`, which is this pipe.
         let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
         for pipe in [&their_out, &their_err] {
@@ -122,6 +119,22 @@ fn spawn(order: &Order, cgroup: &Cgroup, user: u32, change: bool) -> Result<(Ins
 }
 
 impl Inside {
+    /// Starts the program.
+    ///
+    /// # Errors
+    /// With what was not possible.
+    pub fn run(&mut self, orders: Orders) -> Result<(), String> {
+        let Orders { order, user, .. } = &orders;
+        if is_another(*user) {
+            // Not before: until now another program, of another user, may have worked in the same folder.
+            let given = disk::give(&order.folder, *user).and_then(|()| disk::give(&order.record.join("tmp"), *user));
+            given.map_err(|error| format!("its folder cannot be given to its user: {error}"))?;
+        }
+        self.say(&Tell::Run(Box::new(orders)))?;
+        self.expect(|said| matches!(said, Said::Running).then_some(()))?;
+        self.socket.set_read_timeout(None).map_err(lost)
+    }
+
     fn say(&self, word: &Tell) -> Result<(), String> {
         send(&self.socket, word).map_err(lost)
     }

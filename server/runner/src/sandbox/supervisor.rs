@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File, Permissions, TryLockError},
-    io::{self, Read as _, Write as _},
+    io::{self, BufRead, Write as _},
     os::{
         fd::OwnedFd,
         unix::{fs::PermissionsExt as _, net::UnixStream},
@@ -32,9 +32,9 @@ use super::{
     cgroup::Cgroup,
     disk, egress,
     limits::{Limits, reached, size},
-    order::{Order, Said, Started, Tell, send},
+    order::{Order, START, Said, Started, Tell, send},
     record::Record,
-    start::{Inside, start},
+    start::{Inside, prepare},
 };
 
 /// Between two looks at what the runner wants and what the program takes.
@@ -55,9 +55,9 @@ pub(super) fn supervise() -> io::Result<()> {
     // It does not end with the terminal or the process group of its runner.
     let _ = setsid();
     umask(FileMode::from_raw_mode(0o077));
-    let mut order = Vec::new();
-    io::stdin().read_to_end(&mut order)?;
-    let order: Order = serde_json::from_slice(&order)?;
+    let (mut input, mut order) = (io::stdin().lock(), String::new());
+    input.read_line(&mut order)?;
+    let order: Order = serde_json::from_str(&order)?;
     let record = Record::new(&order.record);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // A signal that is handled here has its usual effect on what is started from here, also where whoever started the runner has
@@ -66,7 +66,7 @@ pub(super) fn supervise() -> io::Result<()> {
         let _context = runtime.enter();
         Asked { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? }
     };
-    let (answer, supervised) = match begin(order, &record) {
+    let (answer, supervised) = match begin(order, &record, input) {
         Ok(supervised) => (Started::Yes(supervised.inside.confinement), Some(supervised)),
         Err(why) => (Started::No(why), None),
     };
@@ -93,8 +93,8 @@ struct Supervised {
     _lock: File,
 }
 
-/// Takes the record and starts the program.
-fn begin(order: Order, record: &Record) -> Result<Supervised, String> {
+/// Takes the record, makes everything ready, and starts the program when the runner says so.
+fn begin(order: Order, record: &Record, runner: impl BufRead) -> Result<Supervised, String> {
     let unusable = |error: io::Error| format!("the record {} cannot be used: {error}", order.record.display());
     fs::create_dir_all(&order.record).map_err(unusable)?;
     fs::set_permissions(&order.record, Permissions::from_mode(0o700)).map_err(unusable)?;
@@ -110,7 +110,11 @@ fn begin(order: Order, record: &Record) -> Result<Supervised, String> {
         for dir in ["root", "tmp"] {
             fs::create_dir_all(record.path(dir)).map_err(unusable)?;
         }
-        let inside = start(&order, &cgroup)?;
+        let (mut inside, orders) = prepare(&order, &cgroup)?;
+        if !is_told_to_start(runner) {
+            return Err("the runner does not want it any more".to_owned());
+        }
+        inside.run(orders)?;
         record.write_supervisor(&inside.confinement, order.durable).map_err(unusable)?;
         Ok(inside)
     };
@@ -122,6 +126,12 @@ fn begin(order: Order, record: &Record) -> Result<Supervised, String> {
             Err(why)
         }
     }
+}
+
+/// Waits for the word of the runner; one that has ended says nothing.
+fn is_told_to_start(mut runner: impl BufRead) -> bool {
+    let mut word = String::new();
+    runner.read_line(&mut word).is_ok() && word == START
 }
 
 impl Supervised {
