@@ -1,6 +1,6 @@
 //! The engine `terraform` with the real program and no provider: plans, applies, drift, secrets, and programs that are cut off.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
 
 use freehold_domain::blueprints::{Document, File, Files, Severity};
 use freehold_engines::{
@@ -99,8 +99,12 @@ impl World {
 }
 
 async fn engine(folder: &tempfile::TempDir, instance: &str) -> TerraformEngine {
+    engine_of(program().await, folder, instance)
+}
+
+fn engine_of(program: TerraformProgram, folder: &tempfile::TempDir, instance: &str) -> TerraformEngine {
     let settings = TerraformSettings {
-        program: program().await,
+        program,
         folder: folder.path().to_owned(),
         instance: instance.to_owned(),
         provider_mirror: None,
@@ -329,6 +333,33 @@ async fn a_backend_of_the_module_is_not_used() {
     let mut world = World::new(&format!("{backend}{MODULE}")).await;
     let outcome = world.apply().await;
     assert_eq!(outcome.state.addresses().len(), 2);
+}
+
+#[tokio::test]
+async fn a_program_wastes_memory_where_it_is_alone_and_not_beside_providers() {
+    let backend = "terraform {\n  backend \"http\" { address = \"http://127.0.0.1:1/\" }\n}\n";
+    let table = [
+        (MODULE.to_owned(), "plan 400\nshow 400\napply 400\n"),
+        // Its `init` installs a provider, as far as the engine can see.
+        (format!("{backend}{MODULE}"), "init 400\nplan usual\nshow usual\ninit 400\napply usual\n"),
+    ];
+    for (module, expected) in table {
+        let mut world = World::new(&module).await;
+        let (script, seen) = (world.folder.path().join("program.sh"), world.folder.path().join("seen"));
+        let named = std::env::var("FREEHOLD_TERRAFORM").unwrap_or_default();
+        let text = format!(
+            "#!/bin/sh\nreal={named}\necho \"$1 ${{GOGC-usual}}\" >> {}\n[ \"$1\" != init ] || mkdir -p .terraform/providers\n\
+             exec ${{real:-$(command -v terraform || command -v tofu)}} \"$@\"\n",
+            seen.display(),
+        );
+        std::fs::write(&script, text).expect("a script");
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("own file");
+        let found = TerraformProgram::find(Some(&script)).await.expect("it answers").expect("it is there");
+        std::fs::remove_file(&seen).expect("it was asked for its version");
+        world.engine = engine_of(found, &world.folder, "here");
+        world.apply().await;
+        assert_eq!(std::fs::read_to_string(seen).expect("it was called"), expected);
+    }
 }
 
 #[test]
