@@ -74,16 +74,11 @@ pub(crate) enum Claim {
 /// a run that is taken back from a runner that was lost or frozen is not given to another ask that is left of that runner.
 pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: Ask, end: Instant) -> Result<Option<Job>> {
     let end = end.min(Instant::now() + app.lease / 2);
-    let asked = runs::asked(&mut app.store.read().await?, ask.uid).await?;
-    if let Some((scope, uid)) = asked {
-        let mut db = app.store.read().await?;
-        let place = app.place_by_scope(&mut db, scope).await?;
-        let run = runs::get(&mut db, scope, uid).await?.filter(|run| run.runner.as_ref() == Some(runner));
-        if let Some(run) = run {
-            let known = run.incarnation == Some(ask.incarnation) || fault::mutant("incarnation");
-            let run = if known { run } else { take_over(app, &place, runner, run, ask.incarnation).await? };
-            return job(app, &mut db, &place, run).await.map(Some);
-        }
+    if let Some((place, run)) = given(app, runner, ask.uid).await? {
+        let known = run.incarnation == Some(ask.incarnation) || fault::mutant("incarnation");
+        let run = if known { run } else { take_over(app, &place, runner, run, ask.incarnation).await? };
+        // Only now: what the earlier incarnation has reported until it lost its fence is in the journal.
+        return job(app, &mut app.store.read().await?, &place, run).await.map(Some);
     }
     expect_fit(app, runner).await?;
     let pool = runner.runner_pool_name().to_string();
@@ -101,6 +96,15 @@ pub async fn acquire(app: &App, runner: &RunnerName, engines: &[String], ask: As
         job(app, &mut app.store.read().await?, &place, run).await.map(Some)
     };
     app.wakeups.wait_for(pool.clone(), end, look).await
+}
+
+/// The run that the runner was given by this ask.
+async fn given(app: &App, runner: &RunnerName, ask: Uid) -> Result<Option<(Place, Run)>> {
+    let mut db = app.store.read().await?;
+    let Some((scope, uid)) = runs::asked(&mut db, ask).await? else { return Ok(None) };
+    let place = app.place_by_scope(&mut db, scope).await?;
+    let run = runs::get(&mut db, scope, uid).await?.filter(|run| run.runner.as_ref() == Some(runner));
+    Ok(run.map(|run| (place, run)))
 }
 
 /// Gives a run that waits to a runner, unless something keeps it from being taken now.

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use freehold::{BlueprintFile, Client, DeploymentState, EnvironmentKind, Run, RunOutcome, RunPhase};
+use freehold::{BlueprintFile, Client, DeploymentState, EnvironmentKind, Run, RunHandle, RunOutcome, RunPhase};
 use freehold_tests::{
     Database::{self, Postgres, Sqlite},
     Installation, Process, Replica, Witness, armed, until,
@@ -310,10 +310,15 @@ async fn frozen(variables: &[(&str, &str)]) -> Result<Run, String> {
     })
     .await;
     witness.release("/once");
+    ended_once(handle, &successor, &witness, &admin).await
+}
+
+/// The run at its end, to which this runner brings it, unless something was made twice or keeps the next run waiting.
+async fn ended_once(handle: RunHandle, runner: &Process, witness: &Witness, admin: &Client) -> Result<Run, String> {
     let run = timeout(Duration::from_secs(40), handle.wait_done()).await;
-    let run = run.map_err(|_| format!("it did not end: {}", successor.said()))?.map_err(|error| error.to_string())?.into_run();
-    repeats(&witness)?;
-    clean(&admin, "shop/dev/chain").await?;
+    let run = run.map_err(|_| format!("it did not end: {}", runner.said()))?.map_err(|error| error.to_string())?.into_run();
+    repeats(witness)?;
+    clean(admin, "shop/dev/chain").await?;
     Ok(run)
 }
 
@@ -347,11 +352,7 @@ async fn restarted(variables: &[(&str, &str)]) -> Result<Run, String> {
     runner.kill();
     witness.release("/once");
     runner = installation.faulty_runner(&replica, &[]);
-    let run = timeout(Duration::from_secs(40), handle.wait_done()).await;
-    let run = run.map_err(|_| format!("it did not end: {}", runner.said()))?.map_err(|error| error.to_string())?.into_run();
-    repeats(&witness)?;
-    clean(&admin, "shop/dev/chain").await?;
-    Ok(run)
+    ended_once(handle, &runner, &witness, &admin).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
