@@ -8,11 +8,11 @@ use http::HeaderValue;
 use crate::channel::RawChannel;
 use crate::{
     Credentials, Error, Stub, Violation, access::Access, api_keys::ApiKeys, approval_policies::ApprovalPolicies,
-    audit::AuditRecords, blueprints::Blueprints, call::Core, channel::Wire, deployments::Deployments, drift::Drift,
-    environments::Environments, error::Result, operations::Operations, pool::Pool, projects::Projects, quotas::Quotas,
-    receipts::Receipts, retry::Policy, runner_pools::RunnerPools, runs::Runs, server_info::GetServerInfo,
-    service_accounts::ServiceAccounts, state::State, stub::Stubbed, tenants::Tenants, token::Tokens, tokens::GetCallerIdentity,
-    users::Users,
+    audit::AuditRecords, blueprints::Blueprints, call::Core, channel::Wire, connections::Connections, deployments::Deployments,
+    drift::Drift, environments::Environments, error::Result, events::Events, operations::Operations, pool::Pool,
+    projects::Projects, quotas::Quotas, receipts::Receipts, retry::Policy, runner_pools::RunnerPools, runs::Runs,
+    server_info::GetServerInfo, service_accounts::ServiceAccounts, state::State, stub::Stubbed, tenants::Tenants, token::Tokens,
+    tokens::GetCallerIdentity, users::Users, webhook_endpoints::Webhooks,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -166,9 +166,24 @@ impl Client {
         ApprovalPolicies::new(self.core.clone())
     }
 
+    /// Connections to other systems.
+    pub fn connections(&self) -> Connections {
+        Connections::new(self.core.clone())
+    }
+
     /// Signed receipts of what was approved and applied, and the keys to check them with.
     pub fn receipts(&self) -> Receipts {
         Receipts::new(self.core.clone())
+    }
+
+    /// What happens.
+    pub fn events(&self) -> Events {
+        Events::new(self.core.clone())
+    }
+
+    /// Receivers of events over HTTP.
+    pub fn webhooks(&self) -> Webhooks {
+        Webhooks::new(self.core.clone())
     }
 
     /// The audit trail.

@@ -301,9 +301,11 @@ impl Error {
         self.0.started != Started::Never && (self.0.code == Code::Unavailable || self.reason() == Some("RATE_LIMITED"))
     }
 
-    /// The call may have cost the server something, or has failed because the server is in trouble.
+    /// The call may have cost the server something, or has failed because the server is in trouble. That another system is, which the
+    /// server asked, says nothing about the server.
     pub(crate) fn is_burden(&self) -> bool {
-        self.0.started == Started::Maybe && !matches!(self.reason(), Some("SERVER_DRAINING" | "RATE_LIMITED"))
+        self.0.started == Started::Maybe
+            && !matches!(self.reason(), Some("SERVER_DRAINING" | "RATE_LIMITED" | "VENDOR_UNAVAILABLE"))
     }
 
     /// The server certainly did not begin the call: it was not sent, or refused at the door.

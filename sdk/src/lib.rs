@@ -48,6 +48,8 @@ mod channel;
 mod client;
 mod codec;
 mod connect;
+mod connections;
+mod connectors;
 mod credentials;
 mod dependencies;
 mod deployments;
@@ -55,6 +57,7 @@ mod drift;
 mod drift_policy;
 mod environments;
 mod error;
+mod events;
 mod explanation;
 mod late_results;
 mod list;
@@ -75,6 +78,7 @@ mod service_accounts;
 mod state;
 mod status;
 mod steps;
+mod streams;
 mod stub;
 mod teardown;
 mod tenants;
@@ -83,6 +87,8 @@ mod token;
 mod tokens;
 mod users;
 mod verify;
+mod webhook_deliveries;
+mod webhook_endpoints;
 mod wire;
 
 pub use access::{Access, CreateRoleBinding, DeleteRoleBinding, ListRoles, Role, RoleBinding};
@@ -100,6 +106,15 @@ pub use blueprints::{
 };
 pub use bytes::Bytes;
 pub use client::{Client, ClientBuilder};
+pub use connections::{
+    BreakerState, Connection, ConnectionCheck, ConnectionHealth, ConnectionManager, ConnectionState, Connections,
+    CreateConnection, CredentialSlot, DeleteConnection, DisableConnection, EnableConnection, GetConnection, GetInboundMessage,
+    InboundMessage, InboundMessageState, Invocation, InvokeConnection, RotateConnectionCredentials, TestConnection,
+    UpdateConnection,
+};
+pub use connectors::{
+    Connector, CredentialSlotDescription, GetConnector, InboundDescription, ListConnectors, OperationDescription, OperationEffect,
+};
 pub use credentials::Credentials;
 pub use dependencies::{DependencyEdge, DependencyGraph, DependencyNode, GetDependencyGraph, OutputBinding, RunDependency};
 pub use deployments::{
@@ -116,6 +131,7 @@ pub use environments::{
     CreateEnvironment, DeleteEnvironment, Environment, EnvironmentKind, Environments, GetEnvironment, UpdateEnvironment,
 };
 pub use error::{Code, Error, Result, Violation};
+pub use events::{Event, Events, GetEventCursor, ListEvents, WatchEvents, Watched};
 pub use explanation::{Blocker, BlockerKind, ExplainRun, RunExplanation};
 pub use jiff::Timestamp;
 pub use late_results::{DownloadLateResult, LateContent, LateResult, UnrecordedResource};
@@ -155,6 +171,13 @@ pub use tenants::{
 pub use tokens::{CallerIdentity, GetCallerIdentity, IdentityProof};
 pub use users::{DeactivateUser, DeleteUser, GetUser, InviteUser, User, UserState, Users};
 pub use verify::{ReceiptApproval, ReceiptDemand, ReceiptEnd, ReceiptPlan, VerifiedReceipt, verify_receipts};
+pub use webhook_deliveries::{
+    GetWebhookDelivery, ListWebhookDeliveries, RedeliverWebhook, WebhookAttempt, WebhookDelivery, WebhookDeliveryState,
+};
+pub use webhook_endpoints::{
+    CreateWebhookEndpoint, DeleteWebhookEndpoint, GetWebhookEndpoint, NewWebhookSecret, RotateWebhookSecret, SendTestWebhook,
+    UpdateWebhookEndpoint, WebhookEndpoint, WebhookEndpointState, Webhooks,
+};
 
 /// The contract and the channel, for methods that this crate has no words for yet. What is in here follows the generated code
 /// and the transport below, and changes with them.

@@ -20,6 +20,9 @@ pub(crate) enum Kind {
     BlueprintVersion,
     Quota,
     ApprovalPolicy,
+    Connector,
+    Connection,
+    InboundMessage,
     User,
     ServiceAccount,
     WorkloadIdentity,
@@ -35,6 +38,8 @@ pub(crate) enum Kind {
     RunnerPool,
     Runner,
     RegistrationToken,
+    WebhookEndpoint,
+    WebhookDelivery,
 }
 
 impl Kind {
@@ -55,6 +60,9 @@ impl Kind {
             Self::BlueprintVersion => ("blueprint version", "tenants/*/blueprints/*/versions/*"),
             Self::Quota => ("quota", "tenants/*/quotas/*"),
             Self::ApprovalPolicy => ("approval policy", "tenants/*/approvalPolicies/*"),
+            Self::Connector => ("connector", "connectors/*"),
+            Self::Connection => ("connection", "tenants/*/connections/*"),
+            Self::InboundMessage => ("inbound message", "tenants/*/connections/*/inboundMessages/*"),
             Self::User => ("user", "tenants/*/users/*"),
             Self::ServiceAccount => ("service account", "tenants/*/serviceAccounts/*"),
             Self::WorkloadIdentity => ("workload identity", "tenants/*/serviceAccounts/*/workloadIdentities/*"),
@@ -64,6 +72,8 @@ impl Kind {
             Self::Scope => ("tenant, project or environment", "tenants/*"),
             Self::Operation => ("operation", "tenants/*/operations/*"),
             Self::AuditRecord => ("audit record", "tenants/*/auditRecords/*"),
+            Self::WebhookEndpoint => ("webhook endpoint", "tenants/*/webhookEndpoints/*"),
+            Self::WebhookDelivery => ("webhook delivery", "tenants/*/webhookEndpoints/*/deliveries/*"),
             Self::Role => ("role", "roles/*"),
             Self::RunnerPool => ("runner pool", "runnerPools/*"),
             Self::Runner => ("runner", "runnerPools/*/runners/*"),
@@ -86,6 +96,9 @@ impl Kind {
             Self::BlueprintVersion => "greeting@1.0.0",
             Self::Quota => "projects",
             Self::ApprovalPolicy => "careful",
+            Self::Connector => "github",
+            Self::Connection => "ops",
+            Self::InboundMessage => "ops/{uid}",
             Self::User => "ada",
             Self::ServiceAccount => "ci",
             Self::WorkloadIdentity => "ci/{uid}",
@@ -96,6 +109,8 @@ impl Kind {
             Self::RunnerPool => "default",
             Self::Runner => "default/{runner}",
             Self::RegistrationToken => "default/{uid}",
+            Self::WebhookEndpoint => "ops",
+            Self::WebhookDelivery => "ops/{uid}",
         }
     }
 }

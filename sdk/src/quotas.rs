@@ -76,6 +76,8 @@ values! {
         QueuedRuns = 9 "QUEUED_RUNS",
         /// Looks for drift in one day, UTC.
         DriftChecksPerDay = 10 "DRIFT_CHECKS_PER_DAY",
+        /// Webhook endpoints that exist now.
+        WebhookEndpoints = 11 "WEBHOOK_ENDPOINTS",
     }
 }
 

@@ -1,10 +1,10 @@
 //! A run to follow.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use freehold_proto::deployments::v1 as pb;
-use futures::{StreamExt as _, stream};
-use tokio::{sync::mpsc, time::timeout};
+use futures::StreamExt as _;
+use tokio::time::timeout;
 
 use crate::{
     Code, Error, LogLine, Run, RunOutcome, RunPhase, RunPlan,
@@ -14,6 +14,7 @@ use crate::{
     names::Kind,
     retry::Patience,
     runs::{ApplyRun, ApproveRun, CancelRun, RejectRun, Runs, WithdrawApproval},
+    streams::{IDLE, Out, in_task, put},
     wire::Lift,
 };
 
@@ -21,9 +22,6 @@ const GET: &str = "/freehold.deployments.v1.RunService/GetRun";
 const WAIT: &str = "/freehold.deployments.v1.RunService/WaitRun";
 const WATCH: &str = "/freehold.deployments.v1.RunService/WatchRun";
 const LOGS: &str = "/freehold.deployments.v1.RunService/TailRunLogs";
-
-/// A stream without a message for so long is taken for dead and opened again: three signs of life of the server.
-const IDLE: Duration = Duration::from_secs(45);
 
 /// A run as it was last read, and the means to follow it.
 ///
@@ -218,36 +216,6 @@ fn why(outcome: RunOutcome) -> &'static str {
         RunOutcome::Rejected => ": an approver said no, and nothing was done; change what they object to and plan again",
         _ => "; its log says more",
     }
-}
-
-/// Where a task puts what it reads.
-type Out<T> = mpsc::Sender<Result<T>>;
-
-/// A stream of what the work puts out. The work ends with the stream, and its failure is the stream's last item.
-fn in_task<T, F>(work: impl FnOnce(Out<T>) -> F) -> Answers<T>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<()>> + Send + 'static,
-{
-    let (out, answers) = mpsc::channel(16);
-    let work = work(out.clone());
-    tokio::spawn(async move {
-        tokio::select! {
-            done = work => if let Err(error) = done {
-                // Nobody listens any more when this fails, and then nobody needs it.
-                let _ = out.send(Err(error)).await;
-            },
-            () = out.closed() => {}
-        }
-    });
-    Box::pin(stream::unfold(answers, |mut answers| async move { Some((answers.recv().await?, answers)) }))
-}
-
-/// Nobody listens any more.
-struct Gone;
-
-async fn put<T>(out: &Out<T>, item: T) -> Result<(), Gone> {
-    out.send(Ok(item)).await.map_err(|_| Gone)
 }
 
 async fn watch(core: &Arc<Core>, name: &str, out: &Out<Run>) -> Result<()> {

@@ -186,11 +186,20 @@ mod tests {
             | R::PlanStale
             | R::BlueprintInvalid
             | R::VersionTooLow
-            | R::SecretAlreadyReturned => tonic::Code::FailedPrecondition,
-            R::EtagMismatch | R::OperationInProgress | R::LeaseLost => tonic::Code::Aborted,
-            R::QuotaExceeded | R::RateLimited | R::MessageTooLarge => tonic::Code::ResourceExhausted,
-            R::LogOffsetInvalid => tonic::Code::OutOfRange,
-            R::ServerDraining | R::Overloaded | R::DependencyDown => tonic::Code::Unavailable,
+            | R::SecretAlreadyReturned
+            | R::ConnectionUnconfigured
+            | R::ConnectionAuthFailed
+            | R::ConnectionPermissionDenied
+            | R::VendorNotFound
+            | R::VendorRefused => tonic::Code::FailedPrecondition,
+            R::EtagMismatch | R::OperationInProgress | R::LeaseLost | R::WatchSlowConsumer | R::VendorConflict => {
+                tonic::Code::Aborted
+            }
+            R::QuotaExceeded | R::RateLimited | R::MessageTooLarge | R::TooManyStreams | R::VendorThrottled => {
+                tonic::Code::ResourceExhausted
+            }
+            R::LogOffsetInvalid | R::ResumeTokenExpired => tonic::Code::OutOfRange,
+            R::ServerDraining | R::Overloaded | R::DependencyDown | R::VendorUnavailable => tonic::Code::Unavailable,
             R::DeadlineExceeded => tonic::Code::DeadlineExceeded,
             R::Internal => tonic::Code::Internal,
             R::Unspecified => tonic::Code::Unknown,
@@ -208,8 +217,8 @@ mod tests {
 
     #[test]
     fn every_reason_keeps_its_name_and_code_and_falls_under_its_predicate() {
-        for number in 1.. {
-            let Ok(reason) = ErrorReason::try_from(number) else { break };
+        // Numbers may be left out.
+        for reason in (1..1000).filter_map(|number| ErrorReason::try_from(number).ok()) {
             let name = reason.as_str_name().trim_start_matches("ERROR_REASON_");
             let expected = code_of(reason);
             // As it comes over the wire: in the headers of an answer without a body.

@@ -4,8 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use freehold_cli::GlobalArgs;
+use freehold_domain::network::AddressPolicy;
 use freehold_engines::ModuleSource;
 use freehold_runner::sandbox::{Allowed, Limit, Mode};
+use freehold_worker::nats;
 
 use crate::telemetry::LogFormat;
 
@@ -25,7 +27,7 @@ pub struct Program {
 #[derive(Subcommand)]
 pub enum Command {
     /// A whole system in one process: embedded database, own certificate authority, runner
-    Dev(DevArgs),
+    Dev(Box<DevArgs>),
     /// A replica of the server
     Serve(Box<ServeArgs>),
     /// A runner, anywhere; --endpoint names the runner listener, --cert a runner's certificate
@@ -69,6 +71,50 @@ pub struct ListenArgs {
     pub lease: Duration,
 }
 
+/// Where events are published, for programs that do not watch.
+#[derive(Args, Clone, Debug)]
+pub struct NatsArgs {
+    /// Publishes events to a stream of NATS JetStream: tls://HOST:PORT; several servers of one cluster separated by commas
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    pub nats_url: Vec<nats::Server>,
+    /// PEM file with the authorities of their certificates; those of the system without it
+    #[arg(long, value_name = "FILE", requires = "nats_url")]
+    pub nats_ca: Option<PathBuf>,
+    /// PEM file with a certificate to prove oneself with
+    #[arg(long, value_name = "FILE", requires = "nats_url", requires = "nats_key")]
+    pub nats_cert: Option<PathBuf>,
+    /// PEM file with its key
+    #[arg(long, value_name = "FILE", requires = "nats_cert")]
+    pub nats_key: Option<PathBuf>,
+    /// File with a user's credentials, as `nsc generate creds` writes them
+    #[arg(long, value_name = "FILE", requires = "nats_url")]
+    pub nats_credentials: Option<PathBuf>,
+    /// The stream; made if there is none of this name, and never changed
+    #[arg(long, value_name = "NAME", requires = "nats_url", default_value = "freehold", value_parser = nats::stream_name)]
+    pub nats_stream: String,
+    /// What subjects begin with: PREFIX.TENANT.KIND
+    #[arg(long, value_name = "PREFIX", requires = "nats_url", default_value = "freehold", value_parser = nats::prefix)]
+    pub nats_subject_prefix: String,
+    /// Bytes of a stream that is made; the oldest messages make room for new ones
+    #[arg(long, value_name = "BYTES", requires = "nats_url", default_value_t = 1 << 30, value_parser = clap::value_parser!(i64).range(1 << 16..))]
+    pub nats_max_bytes: i64,
+}
+
+impl NatsArgs {
+    /// Where to publish; `None` when nobody asked for it.
+    pub fn settings(self) -> Option<nats::Settings> {
+        (!self.nats_url.is_empty()).then(|| nats::Settings {
+            servers: self.nats_url,
+            ca: self.nats_ca,
+            certificate: self.nats_cert.zip(self.nats_key),
+            credentials: self.nats_credentials,
+            stream: self.nats_stream,
+            prefix: self.nats_subject_prefix,
+            max_bytes: self.nats_max_bytes,
+        })
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
     if (0.2..=3600.0).contains(&seconds) { Ok(Duration::from_secs_f64(seconds)) } else { Err("0.2 to 3600 seconds".to_owned()) }
@@ -91,6 +137,9 @@ pub struct DevArgs {
     /// Where the listeners are.
     #[command(flatten)]
     pub listen: ListenArgs,
+    /// Where events are published.
+    #[command(flatten)]
+    pub nats: NatsArgs,
     /// Cost of calls that one caller may make each second in the long run; by default more than one machine makes
     #[arg(long, value_name = "COST", default_value_t = 100_000)]
     pub rate_limit: u32,
@@ -146,15 +195,40 @@ pub struct ServeArgs {
     /// Where the listeners are.
     #[command(flatten)]
     pub listen: ListenArgs,
+    /// Where events are published.
+    #[command(flatten)]
+    pub nats: NatsArgs,
     /// Cost of calls that one caller may make each second in the long run
     #[arg(long, value_name = "COST", default_value_t = 500)]
     pub rate_limit: u32,
+    /// Where connections may lead.
+    #[command(flatten)]
+    pub connections: ConnectionArgs,
     /// How long to go on taking calls after TERM, so that load balancers notice, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub drain_delay: u64,
     /// How the log is written
     #[arg(long, value_enum, default_value = "json")]
     pub log: LogFormat,
+}
+
+/// Where connections to other systems may lead. To addresses of the link, where clouds hand out credentials, they never do.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConnectionArgs {
+    /// Lets webhooks and connections reach loopback and private addresses
+    #[arg(id = "connections-allow-private", long = "connections-allow-private")]
+    pub allow_private: bool,
+    /// Lets them reach these hosts alone, such as `api.github.com` or `*.slack.com`; several separated by commas. Without it
+    /// they may reach every host
+    #[arg(id = "connections-allow-host", long = "connections-allow-host", value_name = "HOST", value_delimiter = ',')]
+    pub allow_host: Vec<String>,
+}
+
+impl ConnectionArgs {
+    /// What they say.
+    pub fn policy(&self) -> AddressPolicy {
+        AddressPolicy::new(&self.allow_host, self.allow_private)
+    }
 }
 
 /// Options of `runner`. Its server is given as to the client's commands: `--endpoint` of the runner listener, `--ca`. So is its
@@ -337,7 +411,7 @@ mod tests {
     #[test]
     fn one_machine_may_be_measured_and_a_server_for_many_limits_each() {
         let dev = Program::try_parse_from(["freehold", "dev"]).map(|program| program.command);
-        assert!(matches!(dev, Ok(Command::Dev(DevArgs { rate_limit: 100_000, .. }))));
+        assert!(matches!(dev, Ok(Command::Dev(args)) if args.rate_limit == 100_000));
         let files = ["--tls-cert", "--tls-key", "--client-ca", "--token-key", "--master-key"].map(|option| [option, "x"]);
         let serve = ["freehold", "serve", "--database-url", "sqlite:x"].into_iter().chain(files.into_iter().flatten());
         let serve = Program::try_parse_from(serve).map(|program| program.command);

@@ -74,8 +74,8 @@ pub async fn run(dir: &Path, addresses: Addresses, begun: Instant) -> Result<(),
     Ok(())
 }
 
-/// Says how to go on: lines to paste.
-pub fn invite(dir: &Path, addresses: Addresses, demo: bool) {
+/// Says how to go on: lines to paste, and a link with the administrator's token. A fragment stays in the browser.
+pub fn invite(dir: &Path, addresses: Addresses, token: &str, demo: bool) {
     let pki = dir.join("pki");
     let (ca, cert, key) = (pki.join("ca.crt"), pki.join("admin.crt"), pki.join("admin.key"));
     let (ca, cert, key) = (ca.display(), cert.display(), key.display());
@@ -84,6 +84,12 @@ pub fn invite(dir: &Path, addresses: Addresses, demo: bool) {
     println!(
         "
 Listening: api {api}, web {web}, runner {runner}, state {state}, admin {admin} (plaintext, loopback).
+
+Console: https://{web}
+  Open this link to sign in; for 12 hours, whoever has it is administrator of this installation:
+  https://{web}/#token={token}
+  The browser warns of a certificate that it does not know. Go on in spite of that, or have it trust the authority of this
+  installation: {ca}
 
 Command line and SDK (the ten lines of Rust are in README.md):
   export FREEHOLD_ENDPOINT=https://{api} FREEHOLD_TENANT={tenant}

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Failure, admin,
-    args::{DevArgs, ListenArgs, SandboxArgs, TerraformArgs},
+    args::{ConnectionArgs, DevArgs, ListenArgs, NatsArgs, SandboxArgs, TerraformArgs},
     demo, keys, runner,
     serve::{Addresses, KeyFiles, Server, ServerSettings, terminated},
 };
@@ -26,6 +26,10 @@ const TRUST_DOMAIN: &str = "freehold.local";
 /// Certificates last this long, in hours, and are renewed at a start when less than a month is left.
 const HOURS: u32 = 365 * 24;
 const RENEW: Duration = Duration::from_secs(30 * 86_400);
+/// The administrator of a development installation, by certificate and by the link to its console.
+const ADMIN: &str = "platform/admin";
+/// How long that link is good.
+const SIGN_IN: Duration = Duration::from_secs(12 * 3600);
 
 /// Serves until TERM or INT.
 pub async fn run(args: DevArgs) -> Result<(), Failure> {
@@ -35,7 +39,7 @@ pub async fn run(args: DevArgs) -> Result<(), Failure> {
         None => Some(tempfile::Builder::new().prefix("freehold-").tempdir()?),
     };
     let dir = args.data_dir.clone().or_else(|| temporary.as_ref().map(|dir| dir.path().to_owned())).unwrap_or_default();
-    let system = System::start(&dir, args.listen, args.rate_limit).await?;
+    let system = System::start(&dir, args.listen, args.nats, args.rate_limit).await?;
     println!("Freehold is ready after {:.3} s. Its data is in {}.", begun.elapsed().as_secs_f64(), system.dir.display());
     if temporary.is_some() {
         println!("That folder is removed when it ends; give --data-dir DIR to keep it.");
@@ -44,7 +48,7 @@ pub async fn run(args: DevArgs) -> Result<(), Failure> {
         if args.demo {
             demo::run(&system.dir, system.addresses(), begun).await?;
         }
-        demo::invite(&system.dir, system.addresses(), args.demo);
+        demo::invite(&system.dir, system.addresses(), &system.server.token(ADMIN, SIGN_IN)?, args.demo);
         Ok::<_, Failure>(())
     };
     let failed = tokio::select! {
@@ -68,7 +72,7 @@ struct System {
 }
 
 impl System {
-    async fn start(dir: &Path, listen: ListenArgs, rate_limit: u32) -> Result<Self, Failure> {
+    async fn start(dir: &Path, listen: ListenArgs, nats: NatsArgs, rate_limit: u32) -> Result<Self, Failure> {
         let unusable = |error: std::io::Error| format!("the data directory {} cannot be used: {error}", dir.display());
         fs::create_dir_all(dir.join("pki")).map_err(unusable)?;
         let dir = dir.canonicalize().map_err(unusable)?;
@@ -103,8 +107,11 @@ impl System {
             },
             master_key,
             listen,
+            nats: nats.settings(),
             rate_limit,
+            token_life: SIGN_IN,
             engines: runner::rules(),
+            connections: ConnectionArgs { allow_private: true, allow_host: Vec::new() },
         })
         .await?;
         let endpoint = format!("https://{}", server.addresses().runner);
@@ -154,11 +161,9 @@ fn certificates(pki: &Path) -> Result<Authority, Failure> {
     let hosts = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let issued = authority.list()?;
     let soon = freehold_domain::time::Clock::now(&SystemClock).plus(RENEW);
-    for (file, identity, hosts) in [
-        ("server", "server/dev", &hosts[..]),
-        ("admin", "platform/admin", &[]),
-        ("runner", "runnerPools/default/runners/dev", &[]),
-    ] {
+    for (file, identity, hosts) in
+        [("server", "server/dev", &hosts[..]), ("admin", ADMIN, &[]), ("runner", "runnerPools/default/runners/dev", &[])]
+    {
         let (cert, key) = (pki.join(format!("{file}.crt")), pki.join(format!("{file}.key")));
         let lasts = issued
             .iter()

@@ -2,6 +2,8 @@
 
 pub mod admin;
 pub mod args;
+mod bootstrap;
+mod connectors;
 pub mod demo;
 pub mod dev;
 mod keys;

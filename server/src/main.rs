@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         match program.command {
             Command::Dev(args) => {
                 init_telemetry(args.log);
-                ended(dev::run(args).await)
+                ended(dev::run(*args).await)
             }
             Command::Serve(args) => {
                 init_telemetry(args.log);

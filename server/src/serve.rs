@@ -9,7 +9,9 @@ use std::{
 
 use freehold_api::{
     authority::Authority,
+    console_http::console,
     health::Readiness,
+    hooks_http::hooks,
     layers::Rate,
     listener::{Listener, Security, Settings},
     metrics_http::scraped,
@@ -18,9 +20,10 @@ use freehold_api::{
     stack::Edge,
     state_http::{MAX_STATE, state_backend},
     tls::{ClientFiles, ServerTls, TlsFiles},
-    tokens::TokenKeys,
+    tokens::{Claims, MAX_LIFETIME, TokenKeys},
     wire::{MESSAGE, RUNNER_MESSAGE, Wire},
 };
+use freehold_connectors::{Environment, Registry, SystemLookup};
 use freehold_domain::{
     blueprints::{Diagnostic, Document},
     time::{Clock, Random},
@@ -30,6 +33,7 @@ use freehold_service::{
     App, AppSettings, Issuer, MasterKey, Store, StoreSettings, SystemClock, SystemRandom, Validator, master_key, receipts,
     runners,
 };
+use freehold_worker::{Sender, nats};
 use http::HeaderValue;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -39,7 +43,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Failure,
-    args::{DatabaseArgs, ListenArgs, ServeArgs},
+    args::{ConnectionArgs, DatabaseArgs, ListenArgs, ServeArgs},
+    bootstrap,
+    connectors::Registered,
     keys,
 };
 
@@ -77,8 +83,14 @@ pub struct ServerSettings {
     pub listen: ListenArgs,
     /// Cost of calls that one caller may make each second in the long run.
     pub rate_limit: u32,
+    /// How long tokens may live.
+    pub token_life: Duration,
+    /// Where events are published.
+    pub nats: Option<nats::Settings>,
     /// The engines that blueprints may name.
     pub engines: Vec<Arc<dyn Rules>>,
+    /// Where connections may lead.
+    pub connections: ConnectionArgs,
 }
 
 /// Addresses of the listeners, with the ports that were taken.
@@ -105,6 +117,8 @@ pub struct Server {
     duties: JoinSet<()>,
     tasks: TaskTracker,
     app: Arc<App>,
+    tokens: Arc<TokenKeys>,
+    random: Arc<dyn Random>,
 }
 
 /// Lets the rules of an engine check blueprints for the service.
@@ -137,8 +151,10 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
         ca_dir,
         master_key,
         listen,
+        nats,
         rate_limit,
         drain_delay,
+        connections,
         ..
     } = args;
     let keys = [master_key.clone(), token_key.clone()];
@@ -148,8 +164,11 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
         files: KeyFiles { cert: tls_cert, key: tls_key, client_ca, revoked, token_key, ca_dir },
         master_key: keys::read_master_key(&master_key)?,
         listen,
+        nats: nats.settings(),
         rate_limit,
+        token_life: MAX_LIFETIME,
         engines: crate::runner::rules(),
+        connections,
     })
     .await?;
     keys.iter().for_each(|key| keys::warn_if_open(key));
@@ -185,7 +204,18 @@ pub async fn terminated() {
 impl Server {
     /// Opens the database, takes the addresses, and serves.
     pub async fn start(settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { store, trust_domain, files, master_key: wraps, listen, rate_limit, engines } = settings;
+        let ServerSettings {
+            store,
+            trust_domain,
+            files,
+            master_key: wraps,
+            listen,
+            nats,
+            rate_limit,
+            token_life,
+            engines,
+            connections,
+        } = settings;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
 
@@ -212,6 +242,13 @@ impl Server {
 
         let issuer = files.ca_dir.as_ref().map(|dir| issuer(dir, &trust_domain, &clock)).transpose()?;
         let store = Store::open(&store, Arc::clone(&clock), Arc::clone(&random)).await?;
+        let address_policy = connections.policy();
+        let registry = Arc::new(Registry::new(Environment {
+            policy: Arc::new(address_policy.clone()),
+            lookup: Arc::new(SystemLookup),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        }));
         let app = Arc::new(App::new(AppSettings {
             store,
             clock: Arc::clone(&clock),
@@ -221,12 +258,17 @@ impl Server {
             lease: listen.lease,
             validators: engines.into_iter().map(|engine| Arc::new(EngineValidator(engine)) as Arc<dyn Validator>).collect(),
             issuer,
+            connectors: Arc::new(Registered::new(Arc::clone(&registry), Arc::clone(&clock))),
+            webhooks: Arc::new(Sender::new(registry, Arc::clone(&clock), Arc::clone(&random))),
+            address_policy,
         }));
         master_key::check(&app).await?;
         runners::ensure_default_pool(&app).await?;
         receipts::ensure_key(&app).await?;
+        bootstrap::connections(&app).await?;
         let first = !files.token_key.exists();
-        let tokens = Arc::new(TokenKeys::load_or_create(&files.token_key, app.trust_domain(), Arc::clone(&clock))?);
+        let tokens = TokenKeys::load_or_create(&files.token_key, app.trust_domain(), Arc::clone(&clock))?;
+        let tokens = Arc::new(tokens.lasting(token_life));
         if first {
             let file = files.token_key.display();
             tracing::info!(%file, "there was no key to sign tokens with; a new one is in this file, which all replicas need");
@@ -260,22 +302,40 @@ impl Server {
             }
             .stack(routes);
             let answers = match surface {
+                Surface::Web => console(hooks(Arc::clone(&app), tasks.clone(), stack)),
                 Surface::State => state_backend(stack),
                 Surface::Admin => scraped(Arc::clone(&app), stack),
-                Surface::Api | Surface::Web | Surface::Runner => stack,
+                Surface::Api | Surface::Runner => stack,
             };
             listeners.spawn(listener.serve(answers, stop.clone()));
         }
         let mut duties = JoinSet::new();
-        duties.spawn(freehold_worker::run(Arc::clone(&app), listen.lease, stop.clone()));
+        duties.spawn(freehold_worker::run(Arc::clone(&app), listen.lease, nats, stop.clone()));
         duties.spawn(watch_database(Arc::clone(&app), readiness.clone(), stop.clone()));
         readiness.set(true);
-        Ok(Self { addresses, readiness, stop, listeners, duties, tasks, app })
+        Ok(Self { addresses, readiness, stop, listeners, duties, tasks, app, tokens, random })
     }
 
     /// Where it listens.
     pub fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// A token for a principal of the whole installation, bound to no certificate: whoever has it is that principal.
+    ///
+    /// # Errors
+    /// When it would live longer than this server lets tokens live.
+    pub fn token(&self, principal: &str, life: Duration) -> Result<String, Failure> {
+        let now = self.app.now();
+        Ok(self.tokens.issue(&Claims {
+            principal: principal.to_owned(),
+            tenant: None,
+            exchanged: None,
+            certificate: None,
+            token_id: self.random.uid().to_string(),
+            issue_time: now,
+            expire_time: now.plus(life),
+        })?)
     }
 
     /// Says that it is not ready, waits for load balancers to see it, ends streams and waits, lets other calls finish, and closes

@@ -18,8 +18,9 @@ pub enum LogFormat {
 
 /// Begins to write the log. `RUST_LOG` says more precisely what is in it.
 pub fn init(format: LogFormat) {
-    // What Postgres notes about statements that had nothing to do is no news to an operator.
-    let default = if format == LogFormat::Warnings { "warn" } else { "info,sqlx::postgres::notice=warn" };
+    // What Postgres notes about statements that had nothing to do is no news to an operator, and that NATS is away is said once.
+    let default =
+        if format == LogFormat::Warnings { "warn,async_nats=off" } else { "info,sqlx::postgres::notice=warn,async_nats=off" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr);

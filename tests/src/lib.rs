@@ -3,6 +3,7 @@
 mod faults;
 pub mod git;
 pub mod moto;
+mod nats;
 mod people;
 mod pki;
 pub mod postgres;
@@ -17,6 +18,7 @@ mod witness;
 
 pub use faults::{armed, faults_binary};
 pub use git::GitServer;
+pub use nats::{Nats, Subscriber, Told};
 pub use people::furnish;
 pub use pki::Pki;
 pub use process::{Process, binary};
@@ -24,7 +26,7 @@ pub use proxy::{Cut, Proxy};
 pub use server::{Database, Installation, Replica, RunnerProcess, World, endpoint};
 pub use shelf::Shelf;
 pub use site::Site;
-pub use tools::{buf, grpcurl, terraform, terraforms};
+pub use tools::{buf, grpcurl, nats_server, terraform, terraforms};
 pub use wait::{eventually, told, until};
 pub use witness::{Effect, Witness};
 

@@ -35,6 +35,7 @@ pub struct Proxy {
     /// Where clients connect to.
     pub address: SocketAddr,
     cut: watch::Sender<Cut>,
+    severed: watch::Sender<()>,
     accepting: JoinHandle<()>,
 }
 
@@ -44,25 +45,36 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let cut = watch::Sender::new(Cut::default());
-        let state = cut.clone();
+        let severed = watch::Sender::new(());
+        let (state, ends) = (cut.clone(), severed.clone());
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let state = state.clone();
+                let mut end = ends.subscribe();
                 tokio::spawn(async move {
                     let server = TcpStream::connect(server).await.ok()?;
                     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-                    tokio::spawn(pump(from_client, to_server, state.subscribe(), |cut| cut.there));
-                    tokio::spawn(pump(from_server, to_client, state.subscribe(), |cut| cut.back));
+                    let there = pump(from_client, to_server, state.subscribe(), |cut| cut.there);
+                    let back = pump(from_server, to_client, state.subscribe(), |cut| cut.back);
+                    tokio::select! {
+                        ((), ()) = async { tokio::join!(there, back) } => {}
+                        _ = end.changed() => {}
+                    }
                     Some(())
                 });
             }
         });
-        Self { address, cut, accepting }
+        Self { address, cut, severed, accepting }
     }
 
     /// Cuts the line so.
     pub fn cut(&self, cut: Cut) {
         self.cut.send_replace(cut);
+    }
+
+    /// Closes every connection there is; new ones get through.
+    pub fn sever(&self) {
+        self.severed.send_replace(());
     }
 
     /// Makes it whole; what waited gets through.

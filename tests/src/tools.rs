@@ -18,6 +18,14 @@ pub fn buf() -> PathBuf {
     tool("FREEHOLD_BUF", "node_modules/.bin/buf", "buf-")
 }
 
+/// nats-server: `FREEHOLD_NATS_SERVER`, the one that `cargo xtask test` has installed, or the one on the path.
+///
+/// # Panics
+/// When there is none.
+pub fn nats_server() -> PathBuf {
+    tool("FREEHOLD_NATS_SERVER", "nats-server", "nats-server-")
+}
+
 /// Terraform or OpenTofu: `FREEHOLD_TERRAFORM`, the one that `cargo xtask test` has installed, or one on the path.
 ///
 /// # Panics

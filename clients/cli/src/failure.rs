@@ -132,6 +132,14 @@ fn hint(error: &Error) -> Option<String> {
             of("dimension"),
             of("reserved")
         ),
+        "CONNECTION_AUTH_FAILED" => {
+            "give the connection new credentials: freehold connection rotate NAME --credential-file SLOT=FILE".into()
+        }
+        "CONNECTION_PERMISSION_DENIED" => "let the system's administrator give the connection's credentials more rights".into(),
+        "VENDOR_UNAVAILABLE" if error.metadata("maybe_done") == Some("true") => {
+            "it may have happened all the same: look there before you repeat it".into()
+        }
+        "VENDOR_THROTTLED" | "VENDOR_UNAVAILABLE" => "the other system is busy or down; try again in a while".into(),
         "RATE_LIMITED" | "OVERLOADED" | "SERVER_DRAINING" | "DEPENDENCY_DOWN" => "try again in a while".into(),
         "REQUEST_ID_REUSED" => "use a new request id for a new request".into(),
         "INTERNAL" => "give the operator of the installation the request id".into(),

@@ -72,7 +72,7 @@ fn object(path: &Path) -> Result<Map<String, Value>, Failure> {
     }
 }
 
-fn input(text: &str) -> Result<(String, Value), String> {
+pub(crate) fn input(text: &str) -> Result<(String, Value), String> {
     let (name, value) = pair(text)?;
     let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
     Ok((name, value))

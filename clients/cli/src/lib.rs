@@ -28,9 +28,11 @@ use commands::{
     approval_policies::ApprovalPolicyCommand,
     audit::AuditCommand,
     blueprints::BlueprintCommand,
+    connections::{ConnectionCommand, ConnectorCommand},
     deployments::DeploymentCommand,
     drift::DriftCommand,
     environments::EnvironmentCommand,
+    events::EventCommand,
     import::ImportCommand,
     operations::OperationCommand,
     projects::ProjectCommand,
@@ -42,6 +44,7 @@ use commands::{
     state::StateCommand,
     tenants::TenantCommand,
     users::UserCommand,
+    webhook_endpoints::WebhookCommand,
 };
 use failure::Failure;
 use screen::Screen;
@@ -172,6 +175,12 @@ pub enum Command {
     /// Rules on whose approval plans need
     #[command(subcommand)]
     ApprovalPolicy(ApprovalPolicyCommand),
+    /// Connections to other systems, and what those called us for
+    #[command(subcommand)]
+    Connection(ConnectionCommand),
+    /// Systems that connections can be made to
+    #[command(subcommand)]
+    Connector(ConnectorCommand),
     /// Signed receipts of what was approved and applied
     #[command(subcommand)]
     Receipt(ReceiptCommand),
@@ -181,6 +190,12 @@ pub enum Command {
     /// Who did what
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Webhooks: events sent to receivers over HTTP, signed
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
+    /// What happens: followed, or looked up
+    #[command(subcommand)]
+    Event(EventCommand),
     /// Long work that is not a run
     #[command(subcommand)]
     Operation(OperationCommand),

@@ -2,10 +2,11 @@
 
 use anstyle::{AnsiColor, Style};
 use freehold::{
-    ApiKey, ApprovalPolicy, ApprovalRule, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion,
-    DependencyEdge, Deployment, DeploymentOutput, DriftException, DriftItem, DriftMatcher, Environment, ManagedResource,
-    Operation, Project, Quota, Receipt, ReceiptKey, RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner,
-    RunnerPool, ServiceAccount, StateVersion, Tenant, Timestamp, User, WorkloadIdentity,
+    ApiKey, ApprovalPolicy, ApprovalRule, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion, Connection,
+    Connector, DependencyEdge, Deployment, DeploymentOutput, DriftException, DriftItem, DriftMatcher, Environment, Event,
+    InboundMessage, ManagedResource, Operation, OperationDescription, Project, Quota, Receipt, ReceiptKey, RegistrationToken,
+    Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool, ServiceAccount, StateVersion, Tenant, Timestamp, User,
+    WebhookDelivery, WebhookEndpoint, WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -61,7 +62,7 @@ fn yes(value: bool) -> &'static str {
 pub(crate) fn state(state: impl ToString) -> Cell {
     let text = state.to_string();
     let colour = match text.as_str() {
-        "ACTIVE" | "ONLINE" | "SUCCEEDED" | "NO_CHANGES" | "ALLOWED" | "COMMITTED" | "CLEAN" | "RESOLVED" => {
+        "ACTIVE" | "ONLINE" | "SUCCEEDED" | "NO_CHANGES" | "ALLOWED" | "COMMITTED" | "CLEAN" | "RESOLVED" | "ENABLED" => {
             Some(AnsiColor::Green)
         }
         "SUSPENDED" | "ABANDONED" | "PARTIAL" | "DRAINING" | "AWAITING_APPROVAL" | "RECOVERING" | "INVITED" | "SUPERSEDED"
@@ -109,6 +110,22 @@ show! {
         it.require.as_ref().map_or(0, |require| require.approvals).to_string(),
         it.require.iter().flat_map(|require| &require.from).map(|from| short(from)).collect::<Vec<_>>().join(", "),
         it.when.as_str(),
+    ];
+    Connector => ["NAME", "SYSTEM", "OPERATIONS", "WHAT IT DOES"], |it| [
+        it.kind.as_str(), it.display_name.as_str(), it.operations.len().to_string(), it.summary.as_str(),
+    ];
+    OperationDescription => ["OPERATION", "EFFECT", "WHAT IT DOES"], |it| [
+        it.operation.as_str(), it.effect.to_string(), it.summary.as_str(),
+    ];
+    Connection => ["NAME", "CONNECTOR", "STATE", "LAST TEST", "CREATED"], |it| [
+        short(&it.name),
+        it.connector.as_str(),
+        state(it.state),
+        it.last_check.as_ref().map_or_else(|| "-".to_owned(), |check| check.detail.clone()),
+        time(it.create_time),
+    ];
+    InboundMessage => ["NAME", "KIND", "STATE", "RECEIVED"], |it| [
+        short(&it.name), it.kind.as_str(), state(it.state), time(it.receive_time),
     ];
     Receipt => ["NUMBER", "KIND", "RUN", "SIGNED", "DIGEST"], |it| [
         it.sequence.to_string(), it.kind.to_string(), short(&it.run), time(it.create_time), it.digest.as_str(),
@@ -221,6 +238,30 @@ show! {
         id(&it.method),
         inside(&it.resource),
         it.reason.as_deref().unwrap_or_default(),
+    ];
+    Event => ["TIME", "KIND", "RESOURCE", "PRINCIPAL", "DATA"], |it| [
+        time(it.time),
+        id(&it.kind),
+        inside(&it.resource),
+        short(&it.principal),
+        it.data.as_ref().map(ToString::to_string).unwrap_or_default(),
+    ];
+    WebhookEndpoint => ["NAME", "URL", "KINDS", "STATE", "FAILING SINCE"], |it| [
+        id(&it.name),
+        it.url.clone(),
+        it.kinds.join(", "),
+        state(it.state),
+        time(it.failing_since),
+    ];
+    WebhookDelivery => ["NAME", "KIND", "RESOURCE", "STATE", "TRIES", "STATUS", "NEXT", "ERROR"], |it| [
+        short(&it.name),
+        id(&it.kind),
+        inside(&it.resource),
+        state(it.state),
+        it.attempt_count.to_string(),
+        it.attempts.last().map(|attempt| attempt.status.to_string()).unwrap_or_default(),
+        time(it.next_attempt_time),
+        it.attempts.last().and_then(|attempt| attempt.error.clone()).unwrap_or_default(),
     ];
     Operation => ["NAME", "KIND", "TARGET", "DONE", "ERROR"], |it| [
         id(&it.name),

@@ -26,6 +26,7 @@ use tower::{Layer, Service, ServiceExt as _};
 use crate::status;
 
 pub use deadline::Deadline;
+pub(crate) use rate_limit::LimitRate;
 pub use rate_limit::Rate;
 pub use request_id::{RequestId, TraceId};
 pub use tenant::TenantHeader;

@@ -4,8 +4,10 @@
 //! [`stack::Edge`] before a handler sees it.
 
 pub mod authority;
+pub mod console_http;
 mod files;
 pub mod health;
+pub mod hooks_http;
 pub mod identity;
 pub mod layers;
 pub mod listener;

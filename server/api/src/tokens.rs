@@ -52,7 +52,7 @@ pub struct Claims {
     pub token_id: String,
     /// When it was made; to the second.
     pub issue_time: Timestamp,
-    /// When it ends, at most 15 minutes later; to the second.
+    /// When it ends, 15 minutes later at most unless the keys say otherwise; to the second.
     pub expire_time: Timestamp,
 }
 
@@ -61,6 +61,7 @@ pub struct TokenKeys {
     keys: Vec<Key>,
     issuer: String,
     clock: Arc<dyn Clock>,
+    longest: Duration,
 }
 
 struct Key {
@@ -101,16 +102,25 @@ impl TokenKeys {
         if keys.is_empty() {
             return Err("it holds no key".to_owned());
         }
-        Ok(Self { keys, issuer: installation.to_owned(), clock })
+        Ok(Self { keys, issuer: installation.to_owned(), clock, longest: MAX_LIFETIME })
+    }
+
+    /// Signs and takes tokens that live so long, for an installation that nobody else can reach: what is taken away from a principal
+    /// is, with such a token, still theirs for as long.
+    #[must_use]
+    pub fn lasting(mut self, longest: Duration) -> Self {
+        self.longest = longest;
+        self
     }
 
     /// Signs a token.
     ///
     /// # Errors
-    /// `Internal` when it would live longer than 15 minutes or not at all: a fault of the caller's code.
+    /// `Internal` when it would live longer than 15 minutes, or what [`lasting`](Self::lasting) says, or not at all: a fault of the
+    /// caller's code.
     pub fn issue(&self, claims: &Claims) -> Result<String, Error> {
         let life = claims.expire_time.since(claims.issue_time);
-        if life.is_zero() || life > MAX_LIFETIME {
+        if life.is_zero() || life > self.longest {
             return Err(Error::internal(format!("a token of {} s", life.as_secs())));
         }
         let key = &self.keys[0];
@@ -138,7 +148,7 @@ impl TokenKeys {
         let claims = body.read().map_err(|why| invalid().caused_by(why))?;
         let now = seconds(self.clock.now());
         let (iat, exp) = (seconds(claims.issue_time), seconds(claims.expire_time));
-        if exp <= iat || exp - iat > MAX_LIFETIME.as_secs().cast_signed() {
+        if exp <= iat || exp - iat > self.longest.as_secs().cast_signed() {
             return Err(invalid().caused_by("it lives too long"));
         }
         if fault::mutant("window") {

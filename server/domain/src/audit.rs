@@ -26,32 +26,3 @@ pub struct AuditRecord {
     #[serde(default)]
     pub receipt_digest: String,
 }
-
-/// Something that happened to a resource, announced in the transaction that made it happen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
-    /// What happened, for example `project.created`.
-    pub kind: String,
-    /// The resource.
-    pub resource: String,
-    /// Its uid; events of one uid are in the order of their versions.
-    pub uid: Uid,
-    /// Its version after the change.
-    pub version: i64,
-    /// Facts for readers, as JSON, without secrets.
-    pub data: serde_json::Value,
-}
-
-impl Event {
-    /// An event without further facts.
-    pub fn new(kind: &str, resource: impl ToString, uid: Uid, version: i64) -> Self {
-        Self { kind: kind.to_owned(), resource: resource.to_string(), uid, version, data: serde_json::Value::Null }
-    }
-
-    /// Adds facts.
-    #[must_use]
-    pub fn with(mut self, data: serde_json::Value) -> Self {
-        self.data = data;
-        self
-    }
-}

@@ -193,6 +193,14 @@ name! {
     ApprovalPolicyName { tenant: Id => "tenants", approval_policy: Id => "approvalPolicies" }
 }
 name! {
+    /// `tenants/acme/connections/ops`.
+    ConnectionName { tenant: Id => "tenants", connection: Id => "connections" }
+}
+name! {
+    /// `tenants/acme/connections/ops/inboundMessages/{uid}`.
+    InboundMessageName { tenant: Id => "tenants", connection: Id => "connections", inbound_message: Uid => "inboundMessages" }
+}
+name! {
     /// `tenants/acme/receipts/1`.
     ReceiptName { tenant: Id => "tenants", sequence: i64 => "receipts" }
 }
@@ -235,6 +243,14 @@ name! {
 name! {
     /// `auditRecords/{uid}`, of the installation.
     InstallationRecordName { audit_record: Uid => "auditRecords" }
+}
+name! {
+    /// `tenants/acme/webhookEndpoints/ops`.
+    WebhookEndpointName { tenant: Id => "tenants", webhook_endpoint: Id => "webhookEndpoints" }
+}
+name! {
+    /// `tenants/acme/webhookEndpoints/ops/deliveries/{uid}`.
+    WebhookDeliveryName { tenant: Id => "tenants", webhook_endpoint: Id => "webhookEndpoints", delivery: Uid => "deliveries" }
 }
 name! {
     /// `runnerPools/default`.
@@ -282,6 +298,8 @@ parent!(BlueprintName => TenantName { tenant }, tenant_name);
 parent!(VersionName => TenantName { tenant }, tenant_name);
 parent!(VersionName => BlueprintName { tenant, blueprint }, blueprint_name);
 parent!(ApprovalPolicyName => TenantName { tenant }, tenant_name);
+parent!(ConnectionName => TenantName { tenant }, tenant_name);
+parent!(InboundMessageName => ConnectionName { tenant, connection }, connection_name);
 parent!(QuotaName => TenantName { tenant }, tenant_name);
 parent!(UserName => TenantName { tenant }, tenant_name);
 parent!(ServiceAccountName => TenantName { tenant }, tenant_name);
@@ -290,6 +308,9 @@ parent!(ApiKeyName => TenantName { tenant }, tenant_name);
 parent!(RoleBindingName => TenantName { tenant }, tenant_name);
 parent!(OperationName => TenantName { tenant }, tenant_name);
 parent!(AuditRecordName => TenantName { tenant }, tenant_name);
+parent!(WebhookEndpointName => TenantName { tenant }, tenant_name);
+parent!(WebhookDeliveryName => TenantName { tenant }, tenant_name);
+parent!(WebhookDeliveryName => WebhookEndpointName { tenant, webhook_endpoint }, webhook_endpoint_name);
 parent!(RegistrationTokenName => RunnerPoolName { runner_pool }, runner_pool_name);
 parent!(RunnerName => RunnerPoolName { runner_pool }, runner_pool_name);
 

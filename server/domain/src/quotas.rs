@@ -23,11 +23,12 @@ pub enum Dimension {
     ConcurrentRuns,
     QueuedRuns,
     DriftChecksPerDay,
+    WebhookEndpoints,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Projects,
         Self::Environments,
         Self::Blueprints,
@@ -38,6 +39,7 @@ impl Dimension {
         Self::ConcurrentRuns,
         Self::QueuedRuns,
         Self::DriftChecksPerDay,
+        Self::WebhookEndpoints,
     ];
 
     /// Its name in resource names and errors.
@@ -53,13 +55,14 @@ impl Dimension {
             Self::ConcurrentRuns => "concurrent_runs",
             Self::QueuedRuns => "queued_runs",
             Self::DriftChecksPerDay => "drift_checks_per_day",
+            Self::WebhookEndpoints => "webhook_endpoints",
         }
     }
 
     /// The limit of a new tenant.
     pub const fn default_limit(self) -> i64 {
         match self {
-            Self::Projects => 20,
+            Self::Projects | Self::WebhookEndpoints => 20,
             Self::Environments | Self::Blueprints => 100,
             Self::Deployments => 500,
             Self::Users => 100,

@@ -9,7 +9,6 @@ mod error;
 mod journal;
 mod launch;
 pub mod native;
-mod redact;
 mod summary;
 pub mod terraform;
 
@@ -18,9 +17,9 @@ pub use engine::{
     Sink, SinkError, Snapshot,
 };
 pub use error::StepError;
+pub use freehold_domain::redact::Redactor;
 pub use journal::{JournalEntry, JournalState};
 pub use launch::{Access, Confinement, Exit, Launcher, Prepared, Process, Program};
 pub use native::{HostPolicy, NativeEngine, NativeSettings};
-pub use redact::Redactor;
 pub use summary::{Action, AttributeChange, OutputChange, PlanSummary, ResourceChange, Summary};
 pub use terraform::{Git, ModuleSource, TerraformEngine, TerraformProgram, TerraformRules, TerraformSettings};

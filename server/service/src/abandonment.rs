@@ -3,8 +3,8 @@
 use freehold_domain::{
     Result,
     access::{Caller, TenantScope},
-    audit::Event,
     deployments::{Abandonment, Deployment},
+    events::Event,
     names::DeploymentName,
     quotas::Dimension,
     time::Uid,

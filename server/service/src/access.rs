@@ -3,7 +3,7 @@
 use freehold_domain::{
     Error, Result, Violations,
     access::{Caller, Principal, Role, TenantScope},
-    audit::Event,
+    events::Event,
     iam::{RoleBinding, Scope},
     names::{RoleBindingName, TenantName},
     resource::{Listed, Page},

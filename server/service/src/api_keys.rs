@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use freehold_domain::{
     Error, Reason, Result, Violations,
     access::{Caller, Principal},
-    audit::Event,
+    events::Event,
     iam::{API_KEY_LIFE, ApiKey},
     names::{ApiKeyName, TenantName},
     resource::{Listed, Page},

@@ -10,6 +10,7 @@ use freehold_domain::{
     Error, Result,
     access::{Caller, Grant, Principal, TenantScope},
     names::{RunnerName, ServiceAccountName, TenantName},
+    network::AddressPolicy,
     quotas::Dimension,
     registration::Certificate,
     tenants::{Tenant, TenantState},
@@ -21,10 +22,13 @@ use serde::Serialize;
 use crate::{
     audit::Denials,
     cache::Recent,
+    connectors::Connectors,
+    events::Feed,
     looks::Looks,
     metrics::Metrics,
     seal::{DataKey, MasterKey, SealedPlace},
     wakeups::Wakeups,
+    webhook_deliveries::{Deliveries, WebhookSender},
 };
 
 /// How long a change of tenants, roles and keys may take to reach other replicas. In this one it is at once.
@@ -48,6 +52,12 @@ pub struct AppSettings {
     pub validators: Vec<Arc<dyn Validator>>,
     /// Signs certificates of runners, where the server has an authority.
     pub issuer: Option<Arc<dyn Issuer>>,
+    /// Sends deliveries.
+    pub webhooks: Arc<dyn WebhookSender>,
+    /// Where tenants may have something sent.
+    pub address_policy: AddressPolicy,
+    /// Talks to other systems.
+    pub connectors: Arc<dyn Connectors>,
 }
 
 /// Signs certificates of runners.
@@ -85,10 +95,15 @@ pub struct App {
     pub(crate) lease: Duration,
     pub(crate) validators: Vec<Arc<dyn Validator>>,
     pub(crate) issuer: Option<Arc<dyn Issuer>>,
+    pub(crate) webhooks: Arc<dyn WebhookSender>,
+    pub(crate) address_policy: AddressPolicy,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) connectors: Arc<dyn Connectors>,
     /// Whether a runner was removed for good.
     pub(crate) removed_runners: Recent<RunnerName, bool>,
     pub(crate) wakeups: Wakeups,
     pub(crate) looks: Looks,
+    pub(crate) feed: Feed,
     pub(crate) metrics: Metrics,
     pub(crate) parsed: crate::blueprints::Parsed,
     tenants: Mutex<HashMap<TenantName, (Instant, Place)>>,
@@ -132,7 +147,19 @@ pub struct Write {
 impl App {
     /// The service on an opened store.
     pub fn new(settings: AppSettings) -> Self {
-        let AppSettings { store, clock, random, master_key, trust_domain, lease, validators, issuer } = settings;
+        let AppSettings {
+            store,
+            clock,
+            random,
+            master_key,
+            trust_domain,
+            lease,
+            validators,
+            issuer,
+            webhooks,
+            address_policy,
+            connectors,
+        } = settings;
         Self {
             store,
             clock,
@@ -142,9 +169,14 @@ impl App {
             lease,
             validators,
             issuer,
+            webhooks,
+            address_policy,
+            deliveries: Deliveries::default(),
+            connectors,
             removed_runners: Recent::new(),
             wakeups: Wakeups::new(),
             looks: Looks::default(),
+            feed: Feed::default(),
             metrics: Metrics::new(),
             parsed: crate::blueprints::Parsed::default(),
             tenants: Mutex::default(),
@@ -174,6 +206,11 @@ impl App {
     /// asks again, elsewhere.
     pub fn drain(&self) {
         self.wakeups.close();
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.wakeups.is_closed()
     }
 
     /// Enters a tenant to do to the resource what this call does.

@@ -6,7 +6,7 @@ use freehold_domain::{
     Error, Result, Violations,
     access::Caller,
     approvals::{ApprovalPolicy, Rule, check},
-    audit::Event,
+    events::Event,
     names::{ApprovalPolicyName, Id, TenantName},
     resource::{Described, Labels, Listed, Meta, Page},
 };

@@ -9,10 +9,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_domain::{
     Error, Reason, Result, Violation,
     access::Caller,
-    audit::Event,
     blueprints::{
         self as language, Blueprint, BlueprintVersion, Change, Diagnostic, Document, Draft, File, Files, Impact, Severity,
     },
+    events::Event,
     names::{BlueprintName, Id, TenantName, VersionName},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
@@ -186,7 +186,7 @@ pub async fn update_draft(
     blueprint.meta.touch(now);
     blueprints::update(&mut tx, place.scope, &blueprint).await?;
     app.put(&mut tx, &place, blueprint.meta.uid, Kind::Files, 0, &pack(&files)).await?;
-    tx.announce(Event::new("blueprint.draft-updated", &blueprint.name, blueprint.meta.uid, blueprint.meta.version));
+    tx.announce(Event::new("blueprint.draft_updated", &blueprint.name, blueprint.meta.uid, blueprint.meta.version));
     app.finish(tx, write, &blueprint).await?;
     Ok((blueprint, diagnostics))
 }

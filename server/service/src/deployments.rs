@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use freehold_domain::{
     Error, Reason, Result, Violation,
     access::Caller,
-    audit::Event,
     blueprints::{BlueprintVersion, InputSchema},
     deployments::{Deployment, DeploymentState, Revision},
     drift::DriftPolicy,
+    events::Event,
     names::{DeploymentName, EnvironmentName, Id, VersionName},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},

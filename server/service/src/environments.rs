@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use freehold_domain::{
     Error, Result,
     access::Caller,
-    audit::Event,
     drift::DriftPolicy,
     environments::{Environment, EnvironmentKind},
+    events::Event,
     lifetimes::TtlPolicy,
     names::{ApprovalPolicyName, EnvironmentName, Id, ProjectName, RunnerPoolName},
     quotas::Dimension,

@@ -52,6 +52,20 @@ pub async fn identify(app: &App, proven: Proven, call: CallFacts) -> Result<Call
     Ok(Caller { principal, proof, spiffe_id, expire_time: Some(expire_time), grants, call })
 }
 
+/// The same caller a while later: as long as its proof holds, with the roles that it has now.
+///
+/// Fails with `TOKEN_EXPIRED`, or as [`identify`] does.
+pub async fn again(app: &App, caller: &Caller) -> Result<Caller> {
+    if caller.expire_time.is_some_and(|end| end <= app.now()) {
+        return Err(match caller.proof {
+            Proof::Token => Error::new(Reason::TokenExpired, "the token has ended; get a new one and go on with that"),
+            Proof::Certificate => nobody(Proof::Certificate),
+        });
+    }
+    let grants = grants(app, &caller.principal).await?.ok_or_else(|| nobody(caller.proof))?;
+    Ok(Caller { grants, ..caller.clone() })
+}
+
 /// Roles of a principal; `None` when there is no such principal, or it may not sign in.
 pub(crate) async fn grants(app: &App, principal: &Principal) -> Result<Option<Vec<Grant>>> {
     let tenant = match principal {

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_domain::{
     Error, Result,
     access::Caller,
-    audit::Event,
+    events::Event,
     names::{RunName, RunnerName},
     quotas::Dimension,
     runs::{LateResult, RunError, RunEvent, unrecorded},
@@ -59,7 +59,7 @@ pub async fn offer(
     offer: Option<Offer>,
 ) -> Result<bool> {
     let place = place_of(app, name).await?;
-    let mut tx = app.store.begin(caller, place.scope, &RequestKey { request_id: None, digest: [0; 32] }).await?;
+    let mut tx = app.store.begin(caller, place.scope, &RequestKey::NONE).await?;
     let run = find(&mut tx, &place, name).await?;
     run.expect_late(runner, epoch)?;
     let Some(Offer { changed, cancelled, error, unknown, state, lines }) = offer else {
@@ -95,7 +95,7 @@ pub async fn offer(
     let content = Content { state: STANDARD.encode(&state.bytes), lines };
     let content = serde_json::to_vec(&content).map_err(Error::internal)?;
     app.put(&mut tx, &place, run.uid(), Kind::LateResult, epoch, &content).await?;
-    tx.announce(Event::new("run.late-result-offered", &run.name, run.uid(), run.version).with(facts));
+    tx.announce(Event::new("run.late_result_offered", &run.name, run.uid(), run.version).with(facts));
     tx.commit(&()).await?;
     app.wakeups.wake(run.uid());
     Ok(run.is_done())
@@ -130,8 +130,8 @@ pub async fn download(app: &App, caller: &Caller, name: &RunName, epoch: i64) ->
     let content: Content = serde_json::from_slice(&content).map_err(Error::internal)?;
     let state = STANDARD.decode(content.state).map_err(Error::internal)?;
     // No audit, no secret.
-    let mut tx = app.store.begin(caller, place.scope, &RequestKey { request_id: None, digest: [0; 32] }).await?;
-    let event = Event::new("run.late-result-downloaded", name, run.uid(), run.version);
+    let mut tx = app.store.begin(caller, place.scope, &RequestKey::NONE).await?;
+    let event = Event::new("run.late_result_downloaded", name, run.uid(), run.version);
     tx.announce(event.with(json!({ "epoch": late.epoch })));
     tx.commit(&()).await?;
     Ok(Some(Offered { late_result: late, state, lines: content.lines }))

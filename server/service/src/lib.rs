@@ -10,12 +10,16 @@ pub mod audit;
 pub mod blueprints;
 mod cache;
 pub mod claims;
+pub mod connections;
+pub mod connectors;
 pub mod dependencies;
 pub mod deployments;
 pub mod drift;
 pub mod environments;
+pub mod events;
 pub mod explain;
 pub mod identify;
+pub mod inbound;
 pub mod jobs;
 pub mod late_results;
 pub mod lifetimes;
@@ -42,8 +46,12 @@ pub mod tokens;
 pub mod updates;
 pub mod users;
 mod wakeups;
+pub mod webhook_deliveries;
+pub mod webhook_endpoints;
 
 pub use freehold_store::{INSTALLATION, RequestKey, Store, StoreSettings};
+
+pub use connectors::{Connectors, NoConnectors};
 
 pub use app::{ACCESS_CACHE, App, AppSettings, Issuer, Place, Validator, Write};
 pub use seal::{DataKey, MasterKey};

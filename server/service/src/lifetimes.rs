@@ -5,9 +5,9 @@ use std::time::Duration;
 use freehold_domain::{
     Error, Reason, Result, Violations,
     access::{Caller, Principal, TenantScope},
-    audit::Event,
     dependencies::{in_need, listed},
     deployments::{ConditionKind, Deployment, DeploymentState},
+    events::Event,
     lifetimes::{Lifetime, TRY_AGAIN, Told, TtlPolicy},
     names::DeploymentName,
     runs::{Run, RunEvent, RunKind, RunOutcome, RunPhase},

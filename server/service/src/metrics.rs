@@ -2,15 +2,17 @@
 //!
 //! No tenant, project or deployment is a label: there are too many, and whoever may scrape may not see them.
 
+use std::sync::OnceLock;
+
 use freehold_domain::{Result, drift::DriftClass, runs::RunOutcome};
-use freehold_store::managed_resources;
+use freehold_store::{event_consumers, managed_resources};
 use prometheus_client::{
     encoding::text::{encode_eof, encode_registry},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
-use crate::app::App;
+use crate::{app::App, events::relay::Figures};
 
 /// What a scraper is told the text is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -23,6 +25,9 @@ pub(crate) struct Metrics {
     renders: Family<Labels<2>, Counter>,
     deployments: Family<Labels<2>, Counter>,
     drift: Family<Labels<1>, Counter>,
+    inbound: Family<Labels<2>, Counter>,
+    /// Of the one who passes events on, by its name, where there is one.
+    relay: OnceLock<(&'static str, Figures)>,
 }
 
 impl Metrics {
@@ -34,7 +39,14 @@ impl Metrics {
         registry.register("deployments", "Runs that change deployments, by how they ended", deployments.clone());
         let drift = Family::default();
         registry.register("drift_detected", "Findings of checks for drift, by what is known of them", drift.clone());
-        Self { registry, renders, deployments, drift }
+        let inbound = Family::default();
+        registry.register("inbound_messages", "Calls of other systems, by what became of them", inbound.clone());
+        Self { registry, renders, deployments, drift, inbound, relay: OnceLock::new() }
+    }
+
+    /// Counts one who passes events on, from now on.
+    pub(crate) fn relayed(&self, name: &'static str) -> Figures {
+        self.relay.get_or_init(|| (name, Figures::default())).1.clone()
     }
 
     pub(crate) fn rendered(&self, engine: &str, well: bool) {
@@ -45,6 +57,11 @@ impl Metrics {
     pub(crate) fn deployment_ended(&self, engine: &str, outcome: RunOutcome) {
         let outcome = outcome.as_str().to_ascii_lowercase();
         self.deployments.get_or_create(&[("engine", engine.to_owned()), ("outcome", outcome)]).inc();
+    }
+
+    /// `outcome` is `accepted`, `repeated`, or why it was refused.
+    pub(crate) fn message_came(&self, connector: &str, outcome: &str) {
+        self.inbound.get_or_create(&[("connector", connector.to_owned()), ("outcome", outcome.to_owned())]).inc();
     }
 
     pub(crate) fn drift_detected(&self, classes: &[DriftClass]) {
@@ -66,6 +83,13 @@ pub async fn text(app: &App) -> Result<String> {
     sums.register("managed_resources", "Resources in the states of all deployments", resources.clone());
     for ((engine, group), count) in totals {
         resources.get_or_create(&[("engine", engine), ("type_group", group)]).set(count);
+    }
+    if let Some((name, figures)) = app.metrics.relay.get() {
+        let lag = Gauge::<i64>::default();
+        lag.set(event_consumers::behind(&mut app.store.read().await?, name).await?);
+        sums.register(format!("{name}_events_published"), "Events that were taken", figures.published.clone());
+        sums.register(format!("{name}_events_behind"), "Events that wait to be taken", lag);
+        sums.register(format!("{name}_connected"), "Whether there is a connection", figures.connected.clone());
     }
     let mut text = String::new();
     // Nothing that is written to a string fails.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use freehold_domain::{
     Error, Result,
     access::Caller,
-    audit::Event,
+    events::Event,
     names::{ApprovalPolicyName, Id, ProjectName, TenantName},
     projects::Project,
     quotas::Dimension,

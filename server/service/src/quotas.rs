@@ -3,7 +3,7 @@
 use freehold_domain::{
     Error, Result,
     access::Caller,
-    audit::Event,
+    events::Event,
     names::{QuotaName, TenantName},
     quotas::{Quota, Reservation},
     resource::{Listed, Page},

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_domain::{
     Error, Result,
     access::Caller,
-    audit::Event,
+    events::Event,
     names::{ReceiptName, RunName, TenantName},
     receipts::{Link, PAYLOAD_TYPE, Receipt, ReceiptKey, ReceiptKind, Statement, to_sign},
     runs::{Run, RunPhase},

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use freehold_domain::{
     Error, Reason, Result, Violations,
     access::{CallFacts, Caller, Principal, Proof},
-    audit::Event,
+    events::Event,
     names::{Id, RegistrationTokenName, RunnerName, RunnerPoolName},
     registration::{CERTIFICATE_LIFE, Certificate, Joined, RegistrationToken, TOKEN_LIFE, refused},
     resource::{Listed, Page},

@@ -1,15 +1,20 @@
-//! What is not kept any longer, and goes by itself: answers to repeats, old events, deleted tenants, abandoned deployments.
+//! What is not kept any longer, and goes by itself: answers to repeats, old events and messages, deleted tenants, abandoned deployments.
 
 use std::time::Duration;
 
 use freehold_domain::{
     Error, Result,
-    audit::Event,
+    connections::MESSAGES,
+    events::Event,
     tenants::{RETENTION, Tenant},
 };
-use freehold_store::{INSTALLATION, drift_items, retention, tenants};
+use freehold_store::{INSTALLATION, drift_items, events, inbound_messages, retention, tenants, webhook_deliveries};
 
-use crate::{abandonment, app::App};
+use crate::{
+    abandonment,
+    app::App,
+    webhook_deliveries::{self as webhooks, KEPT},
+};
 
 /// How long an event is kept in the outbox.
 pub const EVENTS: Duration = Duration::from_secs(7 * 86_400);
@@ -27,9 +32,15 @@ const TENANTS: u32 = 16;
 /// What it removes, it removes for good: a deleted tenant goes with every row of it, its audit trail and its data key. That it did
 /// stays in the audit trail of the installation.
 pub async fn sweep(app: &App) -> Result<bool> {
+    let seen = webhooks::catch_up(app).await?;
     let mut tx = app.store.begin_as("server", INSTALLATION).await?;
+    if let Some(seen) = seen {
+        webhooks::note(&mut tx, seen).await?;
+    }
     let answers = retention::forget_answers(&mut tx, BATCH).await?;
-    let events = retention::forget_events(&mut tx, app.now().minus(EVENTS), BATCH).await?;
+    let forgotten_events = events::forget(&mut tx, app.now().minus(EVENTS), BATCH).await?;
+    let deliveries = webhook_deliveries::forget(&mut tx, app.now().minus(KEPT), BATCH).await?;
+    let messages = inbound_messages::forget(&mut tx, app.now().minus(MESSAGES), BATCH).await?;
     let items = drift_items::forget(&mut tx, app.now().minus(RESOLVED_DRIFT), BATCH).await?;
     tx.commit(&()).await?;
 
@@ -45,7 +56,10 @@ pub async fn sweep(app: &App) -> Result<bool> {
     let forgotten = abandonment::purge(app).await?;
     match failed {
         Some(error) if !purged => Err(error),
-        _ => Ok(purged || forgotten || answers.max(events).max(items) == u64::from(BATCH)),
+        _ => {
+            let most = answers.max(forgotten_events).max(deliveries).max(messages).max(items);
+            Ok(purged || forgotten || most == u64::from(BATCH))
+        }
     }
 }
 

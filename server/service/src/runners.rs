@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use freehold_domain::{
     Error, Reason, Result,
     access::Caller,
-    audit::Event,
+    events::Event,
     names::{Id, RunnerName, RunnerPoolName},
     resource::{Described, Labels, Listed, Meta, Page},
     runners::{DEFAULT_POOL, Runner, RunnerPool, SandboxLevel},

@@ -17,8 +17,12 @@ pub const KEY_BYTES: usize = 32;
 /// The known text that a master key seals, and its place.
 const MARK: &[u8] = b"v1|master key";
 
-/// The key that wraps the tenants' keys. It is kept outside the database.
-pub struct MasterKey(LessSafeKey);
+/// The key that wraps the tenants' keys. It is kept outside the database. Another one, made of it, seals resume tokens, of which
+/// there are too many for the key itself.
+pub struct MasterKey(LessSafeKey, LessSafeKey);
+
+/// What the key of resume tokens is made of the master key with.
+const RESUME_TOKENS: &[u8] = b"freehold resume tokens v1";
 
 /// The key that seals what belongs to one tenant, and another one, made of it, for digests that only the tenant's data gives.
 pub struct DataKey(LessSafeKey, hmac::Key);
@@ -57,7 +61,8 @@ fn open(key: &LessSafeKey, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>> 
 impl MasterKey {
     /// From the bytes of the key file.
     pub fn new(bytes: &[u8]) -> Result<Self> {
-        key(bytes).map(Self)
+        let tokens = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), RESUME_TOKENS);
+        Ok(Self(key(bytes)?, key(tokens.as_ref())?))
     }
 
     /// Draws a data key for a tenant; answers it and its wrapped form.
@@ -82,6 +87,16 @@ impl MasterKey {
         let bytes = open(&self.0, tenant.0.as_bytes(), wrapped)?;
         let digests = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), DIGESTS);
         Ok(DataKey(key(&bytes)?, hmac::Key::new(hmac::HMAC_SHA256, digests.as_ref())))
+    }
+
+    /// Seals a place in the log of events for the readers of one tenant.
+    pub fn seal_resume_token(&self, random: &dyn Random, tenant: TenantScope, place: &[u8]) -> Result<Vec<u8>> {
+        seal(&self.1, random, tenant.0.0.as_bytes(), place)
+    }
+
+    /// Opens it.
+    pub fn open_resume_token(&self, tenant: TenantScope, sealed: &[u8]) -> Result<Vec<u8>> {
+        open(&self.1, tenant.0.0.as_bytes(), sealed)
     }
 
     /// Seals the private half of a key that signs receipts.

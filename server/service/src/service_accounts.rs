@@ -3,7 +3,7 @@
 use freehold_domain::{
     Error, Result,
     access::{Caller, Principal},
-    audit::Event,
+    events::Event,
     iam::{ServiceAccount, WorkloadIdentity},
     names::{Id, ServiceAccountName, TenantName, WorkloadIdentityName},
     resource::{Described, Listed, Meta, Page},

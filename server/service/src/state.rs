@@ -3,8 +3,8 @@
 use freehold_domain::{
     Error, Reason, Result,
     access::{Caller, Principal},
-    audit::Event,
     deployments::{Deployment, DeploymentState, ManagedResource, OutputValue, Outputs, StateVersion},
+    events::Event,
     names::{DeploymentName, RunName, StateVersionName},
     quotas::Dimension,
     runs::{Run, RunError, RunEvent},
@@ -114,8 +114,8 @@ pub async fn outputs(app: &App, caller: &Caller, parent: &DeploymentName, reveal
     drop(db);
     if reveal {
         // No audit, no secret.
-        let mut tx = app.store.begin(caller, place.scope, &RequestKey { request_id: None, digest: [0; 32] }).await?;
-        tx.announce(Event::new("deployment.outputs-revealed", parent, deployment.meta.uid, deployment.meta.version));
+        let mut tx = app.store.begin(caller, place.scope, &RequestKey::NONE).await?;
+        tx.announce(Event::new("deployment.outputs_revealed", parent, deployment.meta.uid, deployment.meta.version));
         tx.commit(&()).await?;
     }
     let stored: Outputs = serde_json::from_slice(&bytes).map_err(Error::internal)?;
@@ -146,8 +146,8 @@ pub async fn download(
     let content = content.ok_or_else(not_kept)?;
     drop(db);
     // No audit, no secret.
-    let mut tx = app.store.begin(caller, place.scope, &RequestKey { request_id: None, digest: [0; 32] }).await?;
-    let event = Event::new("deployment.state-downloaded", parent, deployment.meta.uid, deployment.meta.version);
+    let mut tx = app.store.begin(caller, place.scope, &RequestKey::NONE).await?;
+    let event = Event::new("deployment.state_downloaded", parent, deployment.meta.uid, deployment.meta.version);
     tx.announce(event.with(json!({ "serial": serial })));
     tx.commit(&()).await?;
     Ok(Some((version, content)))
@@ -177,7 +177,7 @@ pub async fn lock(
     write: &Write,
 ) -> Result<StateLock> {
     retried!(
-        change(app, caller, parent, write, "deployment.state-locked", async |tx, _, deployment| {
+        change(app, caller, parent, write, "deployment.state_locked", async |tx, _, deployment| {
             let lock =
                 StateLock { id: id.clone(), info: info.clone(), principal: caller.principal.clone(), create_time: tx.now() };
             deployment.lock_state(lock)?;
@@ -190,7 +190,7 @@ pub async fn lock(
 /// Lets go of a state.
 pub async fn unlock(app: &App, caller: &Caller, parent: &DeploymentName, id: &str, write: &Write) -> Result<()> {
     retried!(
-        change(app, caller, parent, write, "deployment.state-unlocked", async |_, _, deployment| {
+        change(app, caller, parent, write, "deployment.state_unlocked", async |_, _, deployment| {
             deployment.unlock_state(id, &caller.principal)
         })
         .await
@@ -255,7 +255,7 @@ async fn break_once(
     if broken.lock.is_some() || broken.run.is_some() {
         let whose = broken.lock.as_ref().map(|lock| lock.principal.to_string());
         let data = json!({ "reason": reason, "principal": whose, "run": broken.run.as_ref().map(ToString::to_string) });
-        tx.announce(Event::new("deployment.state-lock-broken", parent, deployment.meta.uid, version).with(data));
+        tx.announce(Event::new("deployment.state_lock_broken", parent, deployment.meta.uid, version).with(data));
     }
     app.finish(tx, write, &broken).await?;
     if let Some(run) = &ended {
@@ -274,7 +274,7 @@ pub async fn write(
     write: &Write,
 ) -> Result<StateVersion> {
     retried!(
-        change(app, caller, parent, write, "deployment.state-written", async |tx, place, deployment| {
+        change(app, caller, parent, write, "deployment.state_written", async |tx, place, deployment| {
             expect_terraform(tx, place, deployment).await?;
             deployment.expect_state_lock(lock_id, &caller.principal)?;
             put(app, tx, place, caller, deployment, content.clone()).await
@@ -292,7 +292,7 @@ pub async fn import(
     write: &Write,
 ) -> Result<StateVersion> {
     retried!(
-        change(app, caller, parent, write, "deployment.state-imported", async |tx, place, deployment| {
+        change(app, caller, parent, write, "deployment.state_imported", async |tx, place, deployment| {
             expect_terraform(tx, place, deployment).await?;
             // The same one again: whoever imports in several steps may repeat all of them.
             let newest = deployments::get_state(tx, place.scope, deployment.meta.uid, deployment.state_serial).await?;

@@ -3,7 +3,7 @@
 use freehold_domain::{
     Error, Reason, Result,
     access::Caller,
-    audit::Event,
+    events::Event,
     names::{Id, TenantName},
     operations::Operation,
     quotas::Dimension,

@@ -11,9 +11,9 @@ use std::{
 use freehold_domain::{
     Result,
     access::{Principal, TenantScope},
-    audit::Event,
     dependencies::{Needs, ancestors, listed},
     deployments::{ConditionKind, Deployment, DeploymentState},
+    events::Event,
     fault,
     names::DeploymentName,
     runs::{Run, RunKind, RunPhase},
@@ -162,7 +162,7 @@ async fn follow_one(app: &App, place: &Place, uid: Uid, waits: bool) -> Result<b
 fn announce(tx: &mut Tx, deployment: &Deployment, changed: &[DeploymentName], begun: Option<&Run>) {
     let version = deployment.meta.version + i64::from(begun.is_some());
     let facts = serde_json::json!({ "changed": changed, "run": begun.map(|run| run.name.to_string()) });
-    tx.announce(Event::new("deployment.dependency-changed", &deployment.name, deployment.meta.uid, version).with(facts));
+    tx.announce(Event::new("deployment.dependency_changed", &deployment.name, deployment.meta.uid, version).with(facts));
 }
 
 /// The run that made what is real of a deployment.

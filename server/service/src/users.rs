@@ -3,7 +3,7 @@
 use freehold_domain::{
     Error, Reason, Result,
     access::{Caller, Principal, TenantScope},
-    audit::Event,
+    events::Event,
     iam::{User, UserState, user_id},
     names::{Id, TenantName, UserName},
     quotas::Dimension,

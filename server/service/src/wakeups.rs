@@ -41,6 +41,11 @@ impl Wakeups {
         self.shards.iter().for_each(Notify::notify_waiters);
     }
 
+    /// Whether all waits have ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
     /// Looks until there is something, or until the end; looks once more at the end.
     pub(crate) async fn wait_for<T, E, F>(
         &self,
@@ -60,7 +65,7 @@ impl Wakeups {
                 return Ok(Some(found));
             }
             let now = tokio::time::Instant::now();
-            if now >= end || self.closed.load(Ordering::SeqCst) {
+            if now >= end || self.is_closed() {
                 return Ok(None);
             }
             let _ = tokio::time::timeout_at(end.min(now + PATIENCE), notified).await;

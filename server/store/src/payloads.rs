@@ -21,6 +21,8 @@ pub enum Kind {
     Files,
     /// State and lines of log that a runner offered of an apply that it had lost; by fence.
     LateResult,
+    /// Secrets of a connection or a webhook endpoint.
+    Credentials,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::Outputs => "outputs",
             Self::Files => "files",
             Self::LateResult => "late_result",
+            Self::Credentials => "credentials",
         }
     }
 }

@@ -240,6 +240,7 @@ pub async fn recount(tx: &mut Tx, tenant: TenantScope, dimension: Dimension) -> 
             fetch_all!((i64,), tx, "SELECT COUNT(*) FROM deployments WHERE tenant_id = $1 AND purge_at IS NULL", id)?
         }
         Dimension::Users => fetch_all!((i64,), tx, "SELECT COUNT(*) FROM users WHERE tenant_id = $1", id)?,
+        Dimension::WebhookEndpoints => fetch_all!((i64,), tx, "SELECT COUNT(*) FROM webhook_endpoints WHERE tenant_id = $1", id)?,
         Dimension::StorageBytes => fetch_all!(
             (i64,),
             tx,

@@ -1,7 +1,6 @@
 //! Rows that are not kept any longer. They go in small batches, so that nobody waits long behind one.
 
-use freehold_domain::{Result, access::TenantScope, time::Timestamp};
-use uuid::Uuid;
+use freehold_domain::{Result, access::TenantScope};
 
 use crate::Tx;
 
@@ -28,6 +27,8 @@ macro_rules! purge {
 /// A table comes after those that refer to it, so that no row takes others with it, however many there are.
 pub async fn purge(tx: &mut Tx, tenant: TenantScope, most: u32) -> Result<u64> {
     purge!(tx, tenant, most:
+        "webhook_deliveries" by "uid",
+        "webhook_endpoints" by "uid",
         "drift_items" by "uid",
         "drift_exceptions" by "uid",
         "run_logs" by "run, first",
@@ -42,6 +43,8 @@ pub async fn purge(tx: &mut Tx, tenant: TenantScope, most: u32) -> Result<u64> {
         "environments" by "uid",
         "approval_policy_uses" by "named_by",
         "approval_policies" by "uid",
+        "inbound_messages" by "uid",
+        "connections" by "uid",
         "receipts" by "sequence",
         "receipt_chains" by "sequence",
         "projects" by "uid",
@@ -73,34 +76,4 @@ pub async fn forget_answers(tx: &mut Tx, most: u32) -> Result<u64> {
         i64::from(most),
     )?;
     Ok(rows)
-}
-
-/// Removes events that were announced before this time from the outbox, at most so many; answers how many.
-pub async fn forget_events(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64> {
-    let rows = execute!(
-        tx,
-        "DELETE FROM outbox WHERE uid IN (SELECT uid FROM outbox WHERE uid < $1 ORDER BY uid LIMIT $2)",
-        first_uid(before),
-        i64::from(most),
-    )?;
-    Ok(rows)
-}
-
-/// The lowest UUIDv7 of a time: they begin with the milliseconds since 1970, in 48 bits (RFC 9562, section 5.7).
-fn first_uid(time: Timestamp) -> Uuid {
-    let millis = u128::try_from(time.as_micros() / 1000).unwrap_or(0);
-    Uuid::from_u128(millis << 80)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uids_are_in_the_order_of_their_times() {
-        let millis = 1_700_000_000_123;
-        let uid = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, millis / 1000, 123_000_000));
-        let at = |millis: u64| first_uid(Timestamp::from_micros(i64::try_from(millis).expect("a time") * 1000));
-        assert!(at(millis) <= uid && uid < at(millis + 1));
-    }
 }

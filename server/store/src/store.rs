@@ -18,6 +18,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use tokio::sync::Notify;
+
 use crate::{
     Session, migrate,
     postgres::PgSession,
@@ -49,6 +51,8 @@ pub struct Store {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) turns: Turns,
+    /// Told when this process has committed events.
+    pub(crate) announced: Arc<Notify>,
 }
 
 #[derive(Clone)]
@@ -104,7 +108,7 @@ impl Store {
                 Database::Postgres(pool)
             }
         };
-        Ok(Self { database, random, clock, turns: Turns::default() })
+        Ok(Self { database, random, clock, turns: Turns::default(), announced: Arc::default() })
     }
 
     /// A connection to read with. Every statement sees the newest committed rows.
@@ -135,6 +139,11 @@ impl Store {
     /// Several replicas may share this database.
     pub fn is_shared(&self) -> bool {
         matches!(self.database, Database::Postgres(_))
+    }
+
+    /// Waits until this process has committed events since the last wait.
+    pub async fn announced(&self) {
+        self.announced.notified().await;
     }
 
     /// Closes all connections, after what is under way.

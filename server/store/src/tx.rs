@@ -5,7 +5,8 @@ use std::time::Duration;
 use freehold_domain::{
     Error, Reason, Result,
     access::{Caller, TenantScope},
-    audit::{AuditRecord, Event},
+    audit::AuditRecord,
+    events::{self, Announced, Event},
     fault,
     quotas::Dimension,
     time::{Timestamp, Uid},
@@ -14,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::{
-    Session, Store, quotas,
+    Session, Store, events as log, quotas,
     session::{Backend, encode},
     sqlite::SqliteSession,
     turns::Turn,
@@ -35,6 +36,11 @@ pub struct RequestKey {
     pub digest: [u8; 32],
 }
 
+impl RequestKey {
+    /// Of a call that may be repeated without harm, or whose repeat is another call.
+    pub const NONE: Self = Self { request_id: None, digest: [0; 32] };
+}
+
 /// An open transaction. Dropped without [`commit`](Self::commit), it never was.
 pub struct Tx {
     session: Session,
@@ -45,6 +51,9 @@ pub struct Tx {
     request_id: Option<Uid>,
     replayed: Option<String>,
     events: Vec<Event>,
+    /// Wakes who waits for events, when some were written.
+    wake: std::sync::Arc<tokio::sync::Notify>,
+    announces: bool,
     moves: Vec<Move>,
     lifted: Option<Dimension>,
     turn: Turn,
@@ -128,6 +137,8 @@ impl Store {
             request_id: None,
             replayed: None,
             events: Vec::new(),
+            wake: std::sync::Arc::clone(&self.announced),
+            announces: false,
             moves: Vec::new(),
             lifted: None,
             turn: self.turns.of(tenant),
@@ -143,6 +154,7 @@ impl Tx {
 
     /// Tells audit and watchers what this transaction does. The last one told names the resource in the audit.
     pub fn announce(&mut self, event: Event) {
+        debug_assert!(events::permission(&event.kind).is_some(), "it is not said who may see `{}`", event.kind);
         self.events.push(event);
     }
 
@@ -204,6 +216,9 @@ impl Tx {
             Backend::Sqlite(SqliteSession::Writer(turn)) => turn.commit().await?,
             Backend::Sqlite(SqliteSession::Reader(_)) => return Err(Error::internal("a reader cannot commit")),
         }
+        if self.announces {
+            self.wake.notify_one();
+        }
         fault::point("commit.done");
         Ok(())
     }
@@ -225,15 +240,15 @@ impl Tx {
         }
         for event in std::mem::take(&mut self.events) {
             let uid = self.random.uid();
-            execute!(
-                self.session,
-                "INSERT INTO outbox (uid, tenant_id, resource, version, body) VALUES ($1, $2, $3, $4, $5)",
-                uid.0,
-                self.tenant.0.0,
-                event.uid.0,
-                event.version,
-                encode(&event)?,
-            )?;
+            let announced = Announced {
+                event,
+                time: self.now,
+                principal: self.record.principal.clone(),
+                request_id: self.record.request_id.clone(),
+            };
+            log::insert(&mut self.session, self.tenant, uid, &announced).await?;
+            self.announces = true;
+            let event = announced.event;
             self.record.resource = event.resource;
             self.record.change = event.kind;
             if !event.data.is_null() {

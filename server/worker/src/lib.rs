@@ -1,10 +1,15 @@
 //! Duties of each replica of the server, besides answering calls. Every replica does all of them; rows decide who was first.
 
+pub mod nats;
+mod webhooks;
+
 use std::{sync::Arc, time::Duration};
 
-use freehold_service::{App, drift, jobs, lifetimes, retention, updates};
+use freehold_service::{App, drift, events, jobs, lifetimes, retention, updates, webhook_deliveries};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+pub use webhooks::Sender;
 
 /// How often leases and deadlines are looked at.
 const REAP: Duration = Duration::from_millis(500);
@@ -14,13 +19,93 @@ const ATTEND: Duration = Duration::from_millis(500);
 const SWEEP: Duration = Duration::from_secs(600);
 /// How often it is looked for deployments that are due to be checked for drift.
 const CHECK: Duration = Duration::from_secs(1);
+/// How often it is looked for events that nobody told of.
+const LOOK: Duration = Duration::from_millis(250);
 /// Pause between two batches of that, in which others write.
 const BREATH: Duration = Duration::from_millis(100);
 
 /// Takes runs back whose runners were lost, ends what waited too long, follows changes of outputs, sees to deployments that end,
-/// looks for drift when that is due, and removes what is not kept any longer, until it is stopped.
-pub async fn run(app: Arc<App>, lease: Duration, stop: CancellationToken) {
-    tokio::join!(reap(&app, lease, &stop), attend(&app, &stop), check_drift(&app, &stop), sweep(&app, &stop));
+/// looks for drift when that is due, passes events on, and removes what is not kept any longer, until it is stopped.
+pub async fn run(app: Arc<App>, lease: Duration, nats: Option<nats::Settings>, stop: CancellationToken) {
+    tokio::join!(
+        reap(&app, lease, &stop),
+        attend(&app, &stop),
+        check_drift(&app, &stop),
+        sweep(&app, &stop),
+        follow_events(&app, &stop),
+        hear_events(&app, &stop),
+        fan_out(&app, &stop),
+        deliver(&app, &stop),
+        publish_events(&app, nats, &stop),
+    );
+}
+
+/// Finds out which webhooks want what has happened.
+async fn fan_out(app: &App, stop: &CancellationToken) {
+    let mut news = webhook_deliveries::News::of(app);
+    while !stop.is_cancelled() {
+        match webhook_deliveries::fan_out(app).await {
+            Ok(true) => {}
+            Ok(false) => tokio::select! {
+                () = news.wait() => {}
+                () = pause(REAP, stop) => {}
+            },
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "it could not be found out who wants what has happened");
+                pause(Duration::from_secs(1), stop).await;
+            }
+        }
+    }
+}
+
+/// Sends what is due to webhooks.
+async fn deliver(app: &Arc<App>, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        match webhook_deliveries::deliver(app).await {
+            Ok(1..) => {}
+            Ok(0) => tokio::select! {
+                () = webhook_deliveries::due(app) => {}
+                () = pause(REAP, stop) => {}
+            },
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "deliveries could not be taken");
+                pause(Duration::from_secs(1), stop).await;
+            }
+        }
+    }
+}
+
+/// Reads the log of events for all who watch it: when this process has committed some, when another replica says so, and from time
+/// to time, for what one left behind that died.
+async fn follow_events(app: &App, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        match events::follow(app).await {
+            Ok(true) => {}
+            Ok(false) => tokio::select! {
+                () = app.store().announced() => {}
+                () = pause(LOOK, stop) => {}
+            },
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "events could not be read; watchers wait for them");
+                pause(Duration::from_secs(1), stop).await;
+            }
+        }
+    }
+}
+
+async fn hear_events(app: &App, stop: &CancellationToken) {
+    while let Some(heard) = stop.run_until_cancelled(events::listen(app)).await {
+        if let Err(error) = heard {
+            tracing::debug!(error = error.chain(), "other replicas cannot be heard; their events are looked for instead");
+        }
+        pause(Duration::from_secs(1), stop).await;
+    }
+}
+
+async fn publish_events(app: &Arc<App>, nats: Option<nats::Settings>, stop: &CancellationToken) {
+    if let Some(settings) = nats {
+        nats::publish(app, settings, stop).await;
+    }
 }
 
 async fn attend(app: &App, stop: &CancellationToken) {

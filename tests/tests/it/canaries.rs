@@ -157,7 +157,7 @@ fn contents(folder: &Path) -> Vec<u8> {
 }
 
 /// The rows of every table as the superuser sees them, or the database's own files.
-async fn database(installation: &Installation) -> Vec<u8> {
+pub async fn database(installation: &Installation) -> Vec<u8> {
     let Some((_, rest)) = installation.database_url.split_once('@') else {
         let files = fs::read_dir(installation.dir.path()).expect("the folder can be read").flatten().map(|entry| entry.path());
         let own = files.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("freehold.db")));

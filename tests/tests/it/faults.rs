@@ -271,7 +271,11 @@ pub trait Faulty {
     /// A runner; all of one installation have one certificate, as one that was started anew has.
     fn faulty_runner(&self, replica: &Replica, variables: &[(&str, &str)]) -> Process;
     /// A replica in the place of one that died.
-    async fn again(&self, dead: &Replica, variables: &[(&str, &str)]) -> Replica;
+    async fn again(&self, dead: &Replica, variables: &[(&str, &str)]) -> Replica {
+        self.again_with(dead, variables, &[]).await
+    }
+    /// The same with further options.
+    async fn again_with(&self, dead: &Replica, variables: &[(&str, &str)], options: &[&str]) -> Replica;
 }
 
 impl Faulty for Installation {
@@ -281,11 +285,11 @@ impl Faulty for Installation {
         Process::start(armed(&self.run(&[replica.runner], "runner", &[]), variables), &self.path(&log))
     }
 
-    async fn again(&self, dead: &Replica, variables: &[(&str, &str)]) -> Replica {
+    async fn again_with(&self, dead: &Replica, variables: &[(&str, &str)], options: &[&str]) -> Replica {
         let (api, web) = (dead.api.to_string(), dead.web.to_string());
         let (runner, admin) = (dead.runner.to_string(), dead.admin.to_string());
         let places = ["--lease", LEASE, "--api-addr", &api, "--web-addr", &web, "--runner-addr", &runner, "--admin-addr", &admin];
-        self.start(armed(&self.serve(&places), variables)).await
+        self.start(armed(&self.serve(&[&places, options].concat()), variables)).await
     }
 }
 

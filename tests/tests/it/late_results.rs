@@ -83,8 +83,8 @@ async fn a_runner_whose_lock_was_broken_says_what_it_made(database: Database) {
             trail.iter().filter(|record| record.change.as_ref().is_some_and(|change| change.to_string().contains(kind)));
         of_kind.filter(|record| record.principal == who && record.method.ends_with(method) && record.resource == name).count()
     };
-    assert_eq!(told("run.late-result-offered", "runnerPools/default/runners/r1", "/OfferLateResult"), 1, "{trail:?}");
-    assert_eq!(told("run.late-result-downloaded", "platform/admin", "/DownloadLateResult"), 1, "{trail:?}");
+    assert_eq!(told("run.late_result_offered", "runnerPools/default/runners/r1", "/OfferLateResult"), 1, "{trail:?}");
+    assert_eq!(told("run.late_result_downloaded", "platform/admin", "/DownloadLateResult"), 1, "{trail:?}");
 
     let shell = Shell::of(&middle.world, "admin");
     let told = shell.run(&format!("run get {name}"));

@@ -8,8 +8,13 @@ use std::{
     time::Duration,
 };
 
-use freehold_domain::time::{Clock, Timestamp};
-use freehold_service::{App, AppSettings, MasterKey, Store, StoreSettings, SystemClock, SystemRandom};
+use freehold_connectors::{Environment, Registry, SystemLookup};
+use freehold_domain::{
+    network::AddressPolicy,
+    time::{Clock, Timestamp},
+};
+use freehold_service::{App, AppSettings, MasterKey, NoConnectors, Store, StoreSettings, SystemClock, SystemRandom};
+use freehold_worker::Sender;
 
 /// A clock that can be put forward, by seconds.
 #[derive(Default)]
@@ -36,8 +41,18 @@ pub async fn open(database_url: &str) -> (App, Arc<Later>) {
     };
     let (clock, random) = (Arc::new(Later::default()), Arc::new(SystemRandom::new()));
     let store = Store::open(&settings, clock.clone(), random.clone()).await.expect("the database opens");
+    let address_policy = AddressPolicy::default();
+    let registry = Arc::new(Registry::new(Environment {
+        policy: Arc::new(address_policy.clone()),
+        lookup: Arc::new(SystemLookup),
+        clock: clock.clone(),
+        random: random.clone(),
+    }));
     let app = App::new(AppSettings {
         issuer: None,
+        webhooks: Arc::new(Sender::new(registry, clock.clone(), random.clone())),
+        address_policy,
+        connectors: Arc::new(NoConnectors),
         store,
         clock: clock.clone(),
         random,

@@ -30,9 +30,11 @@ mod cancel;
 mod cli;
 mod clocks;
 mod conformance;
+mod connections;
 mod dependencies;
 mod drain;
 mod drift;
+mod events;
 mod explain;
 mod faults;
 mod foreign_identity;
@@ -40,6 +42,7 @@ mod hidden_output;
 mod hostile_runner;
 mod iam;
 mod import;
+mod inbound;
 mod infrastructure;
 mod late_results;
 mod later;
@@ -47,6 +50,7 @@ mod life;
 mod lifetimes;
 mod metrics;
 mod misuse;
+mod nats;
 mod poison;
 mod privacy;
 mod queue;
@@ -71,6 +75,7 @@ mod suspension;
 mod sweep;
 mod tenants;
 mod terraform;
+mod webhooks;
 
 use freehold_tests::{
     Database::{Postgres, Sqlite},

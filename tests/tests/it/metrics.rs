@@ -1,18 +1,26 @@
 //! What Prometheus reads on the listener `admin`.
 
+use std::io;
+
 use freehold::{RunHandle, RunOutcome};
-use freehold_tests::{Database, World};
+use freehold_tests::{Database, Replica, World};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
+/// What a replica answers to Prometheus, with its head.
+pub async fn scraped(replica: &Replica) -> io::Result<String> {
+    let mut connection = TcpStream::connect(replica.admin).await?;
+    connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
 /// Lines of samples, without help and types.
 async fn scrape(world: &World) -> Vec<String> {
-    let mut connection = TcpStream::connect(world.replica.admin).await.expect("it listens");
-    connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.expect("it is sent");
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.expect("it answers");
+    let answer = scraped(&world.replica).await.expect("it answers");
     let (head, text) = answer.split_once("\r\n\r\n").expect("an answer");
     assert!(head.starts_with("HTTP/1.0 200") && head.contains("openmetrics-text"), "{head}");
     assert!(text.ends_with("# EOF\n"), "{text}");

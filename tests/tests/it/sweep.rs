@@ -210,6 +210,9 @@ fn asks(names: &BTreeMap<&str, String>) -> Vec<Ask> {
                 "$identity",
                 "$item",
                 "$exception",
+                "$endpoint",
+                "$delivery",
+                "$message",
             ];
             let of_tenant = of_tenant.iter().any(|name| json.contains(name));
             let text = names.iter().fold(json.to_owned(), |text, (name, value)| text.replace(&format!("${name}"), value));
@@ -245,6 +248,7 @@ async fn names(world: &World) -> BTreeMap<&'static str, String> {
     let identity = acme.service_accounts().create_identity("ci", spiffe_id).send().await.expect("an identity");
     let binding = acme.access().bind("viewer", "serviceAccounts/ci").send().await.expect("a role");
     let key = acme.api_keys().create("serviceAccounts/ci", tomorrow).send().await.expect("a key").api_key;
+    let delivery = crate::webhooks::undelivered(acme).await;
     let record = acme.audit().list().send().await.expect("the trail").items.swap_remove(0).name;
     let project = "tenants/acme/projects/shop".to_owned();
     BTreeMap::from([
@@ -256,9 +260,12 @@ async fn names(world: &World) -> BTreeMap<&'static str, String> {
         ("run", run.name),
         ("item", item),
         ("exception", exception),
+        ("message", crate::inbound::message(world).await),
         ("identity", identity.name),
         ("binding", binding.name),
         ("key", key.name),
+        ("endpoint", "tenants/acme/webhookEndpoints/ops".to_owned()),
+        ("delivery", delivery),
         ("record", record.rsplit('/').next().expect("a name").to_owned()),
     ])
 }

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     Failure,
-    tools::{self, AWS_PROVIDER, BUF_CLI, DENY, GRPC_CURL, MOTO, POSTGRES, TERRAFORM},
+    tools::{self, AWS_PROVIDER, BUF_CLI, DENY, GRPC_CURL, MOTO, NATS, POSTGRES, RELAY, TERRAFORM},
     workspace::{cargo, root, run, shown, target},
 };
 
@@ -24,7 +24,7 @@ const SILENCE: Duration = Duration::from_secs(600);
 pub fn test() -> Result<(), Failure> {
     let begun = Instant::now();
     println!("==> what the tests need");
-    let [_, grpcurl, buf, terraform] = tools::ensure([&POSTGRES, &GRPC_CURL, &BUF_CLI, &TERRAFORM])?;
+    let [_, grpcurl, buf, nats, terraform, python] = tools::ensure([&POSTGRES, &GRPC_CURL, &BUF_CLI, &NATS, &TERRAFORM, &RELAY])?;
     println!("    here after {:.1} s", begun.elapsed().as_secs_f64());
 
     let mut steps = Steps { done: 0, of: 7 };
@@ -45,6 +45,7 @@ pub fn test() -> Result<(), Failure> {
     let mut tests = cargo("test --workspace --no-fail-fast");
     tests.env("FREEHOLD_BIN", built).env("FREEHOLD_FAULTS_BIN", faulty);
     tests.env("FREEHOLD_GRPCURL", grpcurl).env("FREEHOLD_BUF", buf).env("FREEHOLD_TERRAFORM", terraform);
+    tests.env("FREEHOLD_NATS_SERVER", nats).env("FREEHOLD_PYTHON", python);
     let count = steps.timed(&mut tests, counted)?;
     println!("All checks in {:.0} s.", begun.elapsed().as_secs_f64());
     println!("{} passed, {} failed", count.passed, count.failed);

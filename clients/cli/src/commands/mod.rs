@@ -13,10 +13,12 @@ pub(crate) mod api_keys;
 pub(crate) mod approval_policies;
 pub(crate) mod audit;
 pub(crate) mod blueprints;
+pub(crate) mod connections;
 pub(crate) mod dependencies;
 pub(crate) mod deployments;
 pub(crate) mod drift;
 pub(crate) mod environments;
+pub(crate) mod events;
 pub(crate) mod import;
 pub(crate) mod operations;
 pub(crate) mod projects;
@@ -28,6 +30,7 @@ pub(crate) mod service_accounts;
 pub(crate) mod state;
 pub(crate) mod tenants;
 pub(crate) mod users;
+pub(crate) mod webhook_endpoints;
 
 pub(crate) async fn run(command: Command, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
     match command {
@@ -47,8 +50,12 @@ pub(crate) async fn run(command: Command, client: &Client, screen: &mut Screen) 
         Command::Import(command) => command.run(client, screen).await,
         Command::Run(command) => command.run(client, screen).await,
         Command::ApprovalPolicy(command) => command.run(client, screen).await,
+        Command::Connection(command) => command.run(client, screen).await,
+        Command::Connector(command) => command.run(client, screen).await,
         Command::Receipt(command) => command.run(client, screen).await,
         Command::RunnerPool(command) => command.run(client, screen).await,
+        Command::Webhook(command) => command.run(client, screen).await,
+        Command::Event(command) => command.run(client, screen).await,
         Command::Audit(command) => command.run(client, screen).await,
         Command::Operation(command) => command.run(client, screen).await,
         Command::Whoami => screen.item(&client.whoami().send().await?),

@@ -46,7 +46,7 @@ impl LimitRate {
     }
 
     /// Takes the cost from the caller's bucket, or says how long until it has enough.
-    fn take(&self, caller: String, cost: u32, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take(&self, caller: String, cost: u32, now: Instant) -> Result<(), Duration> {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         if full_at.len() >= MAX_CALLERS && !full_at.contains_key(&caller) {
             full_at.retain(|_, at| *at > now);

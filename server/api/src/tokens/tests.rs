@@ -189,3 +189,26 @@ fn the_key_file_is_made_once_and_for_the_owner_only() {
     let error = load().expect_err("no key in it").to_string();
     assert!(error.contains("tokens.key") && error.contains("Ed25519"), "{error}");
 }
+
+#[test]
+fn keys_of_a_development_installation_take_tokens_that_last_and_others_do_not() {
+    let forge = Forge::new();
+    let half_a_day = Duration::from_secs(12 * 3600);
+    let claims = Claims {
+        principal: "platform/admin".to_owned(),
+        tenant: None,
+        exchanged: None,
+        certificate: None,
+        token_id: "t-1".to_owned(),
+        issue_time: Timestamp::from_micros(NOW * 1_000_000),
+        expire_time: Timestamp::from_micros(NOW * 1_000_000).plus(half_a_day),
+    };
+    assert!(forge.keys.issue(&claims).is_err());
+    let token = forge.at(NOW).lasting(half_a_day).issue(&claims).expect("issued");
+    let late = NOW + 12 * 3600 - 1;
+    assert_eq!(forge.at(late).lasting(half_a_day).verify(&token).expect("taken"), claims);
+    let refused = forge.at(NOW).verify(&token).expect_err("another server with the same key");
+    assert_eq!(refused.reason(), Reason::TokenInvalid);
+    let over = forge.at(late + 6).lasting(half_a_day).verify(&token).expect_err("over");
+    assert_eq!(over.reason(), Reason::TokenExpired);
+}

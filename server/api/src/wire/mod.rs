@@ -6,11 +6,13 @@ mod approval_policies;
 mod approvals;
 mod audit;
 mod blueprints;
+mod connections;
 mod dependencies;
 mod deployments;
 mod drift;
 mod drift_policy;
 mod environments;
+mod events;
 mod explanation;
 mod identify;
 mod jobs;
@@ -32,6 +34,8 @@ mod state;
 mod tenants;
 mod tokens;
 mod users;
+mod webhook_deliveries;
+mod webhook_endpoints;
 
 pub use routes::{MESSAGE, RUNNER_MESSAGE};
 

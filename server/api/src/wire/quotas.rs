@@ -92,6 +92,7 @@ fn dimension(dimension: Dimension) -> common::Dimension {
         Dimension::ConcurrentRuns => common::Dimension::ConcurrentRuns,
         Dimension::QueuedRuns => common::Dimension::QueuedRuns,
         Dimension::DriftChecksPerDay => common::Dimension::DriftChecksPerDay,
+        Dimension::WebhookEndpoints => common::Dimension::WebhookEndpoints,
     }
 }
 

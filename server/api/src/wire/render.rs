@@ -24,7 +24,8 @@ pub(super) fn object(map: &Map<String, Value>) -> prost_types::Struct {
     prost_types::Struct { fields: map.iter().map(|(key, item)| (key.clone(), value(item))).collect() }
 }
 
-fn value(json: &Value) -> prost_types::Value {
+/// Any JSON.
+pub(super) fn value(json: &Value) -> prost_types::Value {
     use prost_types::value::Kind;
     let kind = match json {
         Value::Null => Kind::NullValue(0),

@@ -8,11 +8,13 @@ use freehold_proto::{
         deployment_service_server::DeploymentServiceServer, drift_service_server::DriftServiceServer,
         run_service_server::RunServiceServer, state_service_server::StateServiceServer,
     },
+    events::v1::event_service_server::EventServiceServer,
     iam::v1::{
         access_service_server::AccessServiceServer, api_key_service_server::ApiKeyServiceServer,
         service_account_service_server::ServiceAccountServiceServer, token_service_server::TokenServiceServer,
         user_service_server::UserServiceServer,
     },
+    integrations::v1::{connection_service_server::ConnectionServiceServer, webhook_service_server::WebhookServiceServer},
     meta::v1::server_info_service_server::ServerInfoServiceServer,
     operations::v1::operation_service_server::OperationServiceServer,
     quotas::v1::quota_service_server::QuotaServiceServer,
@@ -53,9 +55,11 @@ impl Wire {
                 ApprovalPolicyServiceServer,
                 AuditServiceServer,
                 BlueprintServiceServer,
+                ConnectionServiceServer,
                 DeploymentServiceServer,
                 DriftServiceServer,
                 EnvironmentServiceServer,
+                EventServiceServer,
                 OperationServiceServer,
                 ProjectServiceServer,
                 QuotaServiceServer,
@@ -68,6 +72,7 @@ impl Wire {
                 TenantServiceServer,
                 TokenServiceServer,
                 UserServiceServer,
+                WebhookServiceServer,
             ),
         }
     }

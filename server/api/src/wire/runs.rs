@@ -10,7 +10,7 @@ use freehold_domain::{
 };
 use freehold_proto::deployments::v1 as pb;
 use freehold_service::{
-    App, explain,
+    App, explain, identify,
     runs::{self, Review, StartRun, Verdict},
     teardown::{self, DestroyEnvironment},
 };
@@ -270,6 +270,7 @@ fn watch(app: Arc<App>, caller: Arc<Caller>, name: RunName) -> Answers<pb::Watch
         async move {
             let Some(seen) = seen else { return Ok(None) };
             let answer = async {
+                let caller = identify::again(&app, &caller).await?;
                 match runs::next(&app, &caller, &name, seen, Instant::now() + SIGN_OF_LIFE).await? {
                     Some(run) => Ok(run),
                     None => runs::get(&app, &caller, &name).await,
@@ -287,9 +288,11 @@ fn tail(app: Arc<App>, caller: Arc<Caller>, name: RunName, offset: i64, follow: 
         let (app, caller, name) = (Arc::clone(&app), caller.clone(), name.clone());
         async move {
             let Some(from) = from else { return Ok(None) };
-            let (lines, next, more) = runs::log(&app, &caller, &name, from, follow, Instant::now() + SIGN_OF_LIFE)
-                .await
-                .map_err(|error| status::render(&error, &caller.call.request_id))?;
+            let answer = async {
+                let caller = identify::again(&app, &caller).await?;
+                runs::log(&app, &caller, &name, from, follow, Instant::now() + SIGN_OF_LIFE).await
+            };
+            let (lines, next, more) = answer.await.map_err(|error| status::render(&error, &caller.call.request_id))?;
             let answer = pb::TailRunLogsResponse { lines: lines.iter().map(log::message).collect(), next_offset: next };
             Ok(Some((answer, more.then_some(next))))
         }

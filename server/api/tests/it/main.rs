@@ -2,6 +2,7 @@
 
 mod calls;
 mod certificates;
+mod console;
 mod hostile;
 mod lifetime;
 mod support;

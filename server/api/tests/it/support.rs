@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use freehold_api::{
     authority::{Authority, Issued, Profile, Usage},
+    console_http::console,
     health::Readiness,
     identity::{Caller, Credentials, Identify},
     layers::Rate,
@@ -171,6 +172,7 @@ impl Installation {
             origins: vec![ORIGIN.parse().expect("valid")],
         };
         let stack = edge.stack(reflection::add(routes, surface).expect("the contract is sound"));
+        let stack = if surface == Surface::Web { console(stack) } else { stack };
         Server {
             addr: listener.local_addr(),
             connections: listener.connections(),

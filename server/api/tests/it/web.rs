@@ -8,20 +8,20 @@ use tokio::{
 
 use crate::support::{ADA, Installation, ORIGIN, PATIENCE, Server};
 
-const IDENTITY: &str = "/freehold.iam.v1.TokenService/GetCallerIdentity";
+pub const IDENTITY: &str = "/freehold.iam.v1.TokenService/GetCallerIdentity";
 const EXCHANGE: &str = "/freehold.iam.v1.TokenService/ExchangeToken";
 /// A message without fields, in its frame.
-const EMPTY: &[u8] = &[0; 5];
-const GRPC_WEB: (&str, &str) = ("content-type", "application/grpc-web+proto");
+pub const EMPTY: &[u8] = &[0; 5];
+pub const GRPC_WEB: (&str, &str) = ("content-type", "application/grpc-web+proto");
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then_some(value.trim())
@@ -29,13 +29,20 @@ impl Answer {
     }
 
     /// gRPC-web ends a body with its trailers, as text.
-    fn body_has(&self, text: &str) -> bool {
+    pub fn body_has(&self, text: &str) -> bool {
         self.body.windows(text.len()).any(|part| part == text.as_bytes())
     }
 }
 
 /// One exchange over a connection of its own, as bytes.
-async fn http1(here: &Installation, server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub async fn http1(
+    here: &Installation,
+    server: &Server,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let mut tls = server.tls(&here.authority, None, b"http/1.1").await.expect("connected");
     let mut head =
         format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
@@ -118,6 +125,6 @@ async fn a_page_has_the_methods_of_people_and_the_limits_of_everybody() {
     let wait = [&[0, 0, 0, 0, 6, 0x0a, 4][..], b"wait"].concat();
     let late = http1(&here, &server, "POST", EXCHANGE, &[GRPC_WEB, ("grpc-timeout", "300m")], &wait).await;
     assert_eq!(late.header("grpc-status"), Some("4"), "{}", late.head);
-    let plain = http1(&here, &server, "GET", "/", &[], b"").await;
+    let plain = http1(&here, &server, "POST", "/", &[], b"").await;
     assert_eq!(plain.status, 400);
 }

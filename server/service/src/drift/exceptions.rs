@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use freehold_domain::{
     Error, Result,
     access::{Caller, Principal},
-    audit::Event,
     deployments::Deployment,
     drift::{DriftException, Matcher, Seen, expiry},
+    events::Event,
     names::{DriftExceptionName, DriftItemName, TenantName},
     resource::{Listed, Page},
     time::{Timestamp, Uid},

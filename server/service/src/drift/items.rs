@@ -3,8 +3,8 @@
 use freehold_domain::{
     Error, Result,
     access::{Caller, Principal},
-    audit::Event,
     drift::{DriftClass, DriftItem, DriftItemState},
+    events::Event,
     names::{DeploymentName, DriftItemName, EnvironmentName, TenantName},
     resource::{Listed, Page},
     time::Uid,

@@ -8,10 +8,10 @@ mod schedule;
 use freehold_domain::{
     Error, Reason, Result,
     access::{Caller, Principal},
-    audit::Event,
     deployments::Deployment,
     drift::{DriftException, DriftItem, DriftPolicy, Values},
     environments::Environment,
+    events::Event,
     names::{DriftItemName, TenantName},
     time::{Timestamp, Uid},
 };

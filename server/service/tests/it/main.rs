@@ -17,18 +17,22 @@ use freehold_domain::{
     access::{CallFacts, Caller, Role},
     iam::RoleBinding,
     names::TenantName,
+    network::AddressPolicy,
     resource::{Described, Page},
     tenants::Tenant,
     time::{Clock, Timestamp},
+    webhook_deliveries::{Attempt, Verdict},
 };
 use freehold_service::{
-    App, AppSettings, MasterKey, RequestKey, SystemClock, SystemRandom, Write,
+    App, AppSettings, MasterKey, NoConnectors, RequestKey, SystemClock, SystemRandom, Write,
     access::{CreateRoleBinding, create_binding},
     identify::{Proven, identify},
     tenants::CreateTenant,
     users::{self, InviteUser},
+    webhook_deliveries::{Message, Target, WebhookSender},
 };
 use freehold_store::{Store, StoreSettings};
+use futures::future::BoxFuture;
 use tempfile::TempDir;
 
 const ADMIN: &str = "platform/admin";
@@ -41,6 +45,19 @@ struct TestClock(AtomicU64);
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         SystemClock.now().plus(Duration::from_secs(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+/// Sends nothing: receivers are the business of stories.
+struct Nowhere;
+
+impl WebhookSender for Nowhere {
+    fn new_secret(&self) -> String {
+        "whsec_".to_owned()
+    }
+
+    fn send<'a>(&'a self, _target: &'a Target, _message: &'a Message) -> BoxFuture<'a, (Attempt, Verdict)> {
+        Box::pin(std::future::ready((Attempt::default(), Verdict::NotSent(None))))
     }
 }
 
@@ -65,7 +82,10 @@ impl Installation {
             trust_domain: "test.example".to_owned(),
             lease: Duration::from_secs(30),
             issuer: None,
+            connectors: Arc::new(NoConnectors),
             validators: Vec::new(),
+            webhooks: Arc::new(Nowhere),
+            address_policy: AddressPolicy::default(),
         });
         Self { app, clock, _files: files }
     }

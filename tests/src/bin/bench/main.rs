@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: how fast Freehold is, as ratios to a bare server on the same machine in the same run.
 
+mod events;
 mod terraform;
 
 use std::{
@@ -45,9 +46,10 @@ async fn main() -> Result<(), Failure> {
         match argument.as_str() {
             "--json" => json_file = Some(PathBuf::from(value()?)),
             "--seconds" => seconds = value()?,
-            "calls" | "runs" | "start-up" => parts.push(argument),
+            "calls" | "runs" | "events" | "start-up" => parts.push(argument),
             _ => {
-                return Err(format!("{argument} is unknown; there are calls, runs, start-up, --json FILE and --seconds S").into());
+                let known = "calls, runs, events, start-up, --json FILE and --seconds S";
+                return Err(format!("{argument} is unknown; there are {known}").into());
             }
         }
     }
@@ -62,6 +64,9 @@ async fn main() -> Result<(), Failure> {
     if wants("runs") {
         bench.runs().await?;
         bench.terraform().await?;
+    }
+    if wants("events") {
+        bench.events().await?;
     }
     if wants("start-up") {
         bench.start_up().await?;
@@ -226,6 +231,8 @@ impl Bench {
         let figure = |name: &str| self.rows.iter().find(|(row, _)| row == name).map(|(_, figures)| figures);
         let rate = |name: &str| figure(name).and_then(|figures| figures["calls_per_second"].as_f64()).unwrap_or(f64::NAN);
         let latency = |name: &str| figure(name).and_then(|figures| figures["latency_ms"]["p50"].as_f64()).unwrap_or(f64::NAN);
+        let memory = |name: &str| figure(name).and_then(|figures| figures["kib"].as_f64()).unwrap_or(f64::NAN);
+        let lag = |name: &str| figure(name).and_then(|figures| figures["latency_ms"]["p99"].as_f64()).unwrap_or(f64::NAN);
         let terraform = |what: &str, database: &str| {
             latency(&format!("Terraform {what}, {database}"))
                 / latency(&format!("Terraform {}, {database}", what.replace("runs", "by hand")))
@@ -244,6 +251,10 @@ impl Bench {
                 rate("CreateProject, Postgres") / rate("bare insert, Postgres"),
                 "at least 0.6",
             ),
+            ("event to watcher, SQLite, p99 in ms", lag("watchers, Sqlite"), "at most 50"),
+            ("event to watcher, Postgres, p99 in ms", lag("watchers, Postgres"), "at most 50"),
+            ("idle watcher, SQLite, KiB", memory("idle watcher, Sqlite"), "at most 40"),
+            ("idle watcher, Postgres, KiB", memory("idle watcher, Postgres"), "at most 40"),
             ("Terraform run / by hand, SQLite", terraform("runs", "Sqlite"), "at most 1.5"),
             ("Terraform run / by hand, Postgres", terraform("runs", "Postgres"), "at most 1.5"),
             ("ten Terraform runs / by hand, SQLite", terraform("runs, ten at once", "Sqlite"), "at most 1.5"),

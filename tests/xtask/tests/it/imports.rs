@@ -7,17 +7,19 @@ use toml::{Table, Value};
 use crate::repository::{files, none, text};
 
 /// Each crate of ours, and the crates of ours that it may name.
-const MAY: [(&str, &[&str]); 11] = [
+const MAY: [(&str, &[&str]); 13] = [
     ("freehold-domain", &[]),
     ("freehold-store", &["freehold-domain"]),
     ("freehold-service", &["freehold-domain", "freehold-store"]),
-    ("freehold-worker", &["freehold-domain", "freehold-store", "freehold-service"]),
+    ("freehold-connectors", &["freehold-domain", "freehold-fakes"]),
+    ("freehold-worker", &["freehold-domain", "freehold-store", "freehold-service", "freehold-connectors"]),
     ("freehold-api", &["freehold-proto", "freehold-service", "freehold-domain"]),
     ("freehold-engines", &["freehold-domain"]),
     ("freehold-runner", &["freehold-proto", "freehold", "freehold-engines", "freehold-domain"]),
     ("freehold-proto", &[]),
     ("freehold", &["freehold-proto"]),
     ("freehold-cli", &["freehold"]),
+    ("freehold-fakes", &[]),
     ("xtask", &[]),
 ];
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use freehold_domain::redact::percent_encoded;
 use serde_json::{Map, Value};
 
 use super::super::{provider::optional, schema::Problem};
 use crate::native::Attributes;
-use crate::redact::percent_encoded;
 
 /// The request of this name, if it is given.
 pub(super) fn call<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a Map<String, Value>> {

@@ -85,7 +85,7 @@ fn forms(secret: &str) -> Vec<String> {
 }
 
 /// A text as URLs carry it (RFC 3986, section 2), with upper-case hex digits or lower-case ones.
-pub(crate) fn percent_encoded(text: &str, lower: bool) -> String {
+pub fn percent_encoded(text: &str, lower: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -1,0 +1,52 @@
+CREATE TABLE webhook_endpoints (
+    tenant_id UUID NOT NULL REFERENCES tenants (uid),
+    uid UUID NOT NULL,
+    name TEXT NOT NULL,
+    parent TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, uid),
+    UNIQUE (tenant_id, name)
+);
+CREATE INDEX webhook_endpoints_by_parent ON webhook_endpoints (tenant_id, parent, uid);
+
+-- `due` is when a delivery is tried next, or when whoever tries it now has lost it; absent when it is over, which was `ended`.
+-- `epoch` is the number of the claim. `position` is the event's place in the log.
+CREATE TABLE webhook_deliveries (
+    tenant_id UUID NOT NULL REFERENCES tenants (uid),
+    uid UUID NOT NULL,
+    endpoint UUID NOT NULL,
+    event UUID NOT NULL,
+    position BIGINT NOT NULL,
+    ordered BOOLEAN NOT NULL,
+    state TEXT NOT NULL,
+    due BIGINT,
+    ended BIGINT,
+    epoch BIGINT NOT NULL DEFAULT 0,
+    body TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, uid),
+    UNIQUE (tenant_id, endpoint, event)
+);
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (due) WHERE due IS NOT NULL;
+CREATE INDEX webhook_deliveries_waiting ON webhook_deliveries (tenant_id, endpoint, position) WHERE due IS NOT NULL;
+CREATE INDEX webhook_deliveries_by_endpoint ON webhook_deliveries (tenant_id, endpoint, uid);
+CREATE INDEX webhook_deliveries_ended ON webhook_deliveries (ended) WHERE ended IS NOT NULL;
+
+INSERT INTO quotas (tenant_id, dimension, max, used, reserved, version, window_start, updated)
+SELECT uid, 'webhook_endpoints', 20, 0, 0, 1, 0, 0 FROM tenants;
+
+DO $$
+DECLARE
+    tenant_table TEXT;
+BEGIN
+    FOREACH tenant_table IN ARRAY ARRAY['webhook_endpoints', 'webhook_deliveries'] LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', tenant_table);
+        EXECUTE format(
+            'CREATE POLICY one_tenant ON %I USING (
+                NULLIF(current_setting(''freehold.tenant'', true), '''') IS NULL
+                OR tenant_id = CAST(NULLIF(current_setting(''freehold.tenant'', true), '''') AS UUID)
+            )',
+            tenant_table
+        );
+    END LOOP;
+END $$;

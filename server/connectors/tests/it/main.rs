@@ -1,0 +1,12 @@
+//! Connectors against vendors that answer and fail as the real ones do.
+
+mod addresses;
+mod github;
+mod github_table;
+mod manifests;
+mod outbound;
+mod slack;
+mod smtp;
+mod support;
+mod table;
+mod webhook;

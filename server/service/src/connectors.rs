@@ -1,0 +1,95 @@
+//! What the service needs of those who talk to other systems.
+
+use std::{pin::Pin, time::Duration};
+
+use freehold_domain::{
+    Error, Result, Violation,
+    connections::{Check, Connector, Health, InboundRequest, Received, Refused, Secrets, Target},
+    time::Uid,
+};
+use serde_json::Value;
+
+/// An answer that takes a while.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One call of another system.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The operation.
+    pub operation: String,
+    /// Its input.
+    pub input: Value,
+    /// Names the call where the system knows keys.
+    pub key: Option<String>,
+    /// Changes nothing.
+    pub dry_run: bool,
+    /// How long it may take.
+    pub time: Duration,
+}
+
+/// Talks to other systems. No text and no error that it answers with holds a credential.
+pub trait Connectors: Send + Sync + 'static {
+    /// Every system that can be talked to, by name.
+    fn catalogue(&self) -> &[Connector];
+
+    /// Everything that is wrong with the settings of a connection; paths begin at the settings.
+    fn check(&self, connector: &str, settings: &Value) -> Vec<Violation>;
+
+    /// Carries out an operation.
+    ///
+    /// # Errors
+    /// `FIELD_INVALID` with paths of the request (`operation`, `input.…`), and those of connections and vendors.
+    fn invoke<'a>(&'a self, target: &'a Target, call: Call) -> Answer<'a, Result<Value>>;
+
+    /// Asks the system who we are. What is wrong is part of the answer.
+    fn test<'a>(&'a self, target: &'a Target, time: Duration) -> Answer<'a, Check>;
+
+    /// How a connection fares here; absent until it was used.
+    fn health(&self, uid: Uid) -> Option<Health>;
+
+    /// Forgets a connection that is not there any more.
+    fn close(&self, uid: Uid);
+
+    /// Proves that a call comes from the system, and reads it.
+    ///
+    /// # Errors
+    /// Why it is not accepted.
+    fn verify(
+        &self,
+        connector: &str,
+        settings: &Value,
+        credentials: &Secrets,
+        request: InboundRequest,
+    ) -> Result<Received, Refused>;
+}
+
+/// No system can be talked to.
+pub struct NoConnectors;
+
+impl Connectors for NoConnectors {
+    fn catalogue(&self) -> &[Connector] {
+        &[]
+    }
+
+    fn check(&self, _: &str, _: &Value) -> Vec<Violation> {
+        Vec::new()
+    }
+
+    fn invoke<'a>(&'a self, _: &'a Target, _: Call) -> Answer<'a, Result<Value>> {
+        Box::pin(async { Err(Error::internal("there are no connectors")) })
+    }
+
+    fn test<'a>(&'a self, _: &'a Target, _: Duration) -> Answer<'a, Check> {
+        Box::pin(std::future::pending())
+    }
+
+    fn health(&self, _: Uid) -> Option<Health> {
+        None
+    }
+
+    fn close(&self, _: Uid) {}
+
+    fn verify(&self, _: &str, _: &Value, _: &Secrets, _: InboundRequest) -> Result<Received, Refused> {
+        Err(Refused { reason: "unconfigured", message: "there are no connectors".to_owned() })
+    }
+}
