@@ -14,7 +14,10 @@ use freehold_proto::{
         service_account_service_server::ServiceAccountServiceServer, token_service_server::TokenServiceServer,
         user_service_server::UserServiceServer,
     },
-    integrations::v1::{connection_service_server::ConnectionServiceServer, webhook_service_server::WebhookServiceServer},
+    integrations::v1::{
+        connection_service_server::ConnectionServiceServer, notification_service_server::NotificationServiceServer,
+        webhook_service_server::WebhookServiceServer,
+    },
     meta::v1::server_info_service_server::ServerInfoServiceServer,
     operations::v1::operation_service_server::OperationServiceServer,
     quotas::v1::quota_service_server::QuotaServiceServer,
@@ -72,6 +75,7 @@ impl Wire {
                 TenantServiceServer,
                 TokenServiceServer,
                 UserServiceServer,
+                NotificationServiceServer,
                 WebhookServiceServer,
             ),
         }

@@ -89,7 +89,7 @@ pub async fn test(app: &App, caller: &Caller, name: &ConnectionName) -> Result<C
 }
 
 /// A connection with the credentials that count now.
-async fn target(app: &App, place: &Place, name: &ConnectionName) -> Result<(Connection, Target)> {
+pub(crate) async fn target(app: &App, place: &Place, name: &ConnectionName) -> Result<(Connection, Target)> {
     let mut db = app.store.read().await?;
     let connection = find(&mut db, place, name).await?;
     let credentials = open_vault(app, &mut db, place, connection.meta.uid).await?.open(app.now());
