@@ -10,7 +10,7 @@ use freehold_tests::{Database, Installation, World, eventually};
 use serde_json::json;
 
 /// Lets connections reach the fakes.
-const PRIVATE: &[&str] = &["--connections-allow-private"];
+pub const PRIVATE: &[&str] = &["--connections-allow-private"];
 /// A secret of Standard Webhooks.
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -19,7 +19,8 @@ pub async fn world(database: Database) -> World {
     World::with(database, PRIVATE).await
 }
 
-fn trusting(create: CreateConnection, server: &Server) -> CreateConnection {
+/// A connection that believes the server's authority.
+pub fn trusting(create: CreateConnection, server: &Server) -> CreateConnection {
     create.setting("ca_bundle", server.ca())
 }
 
@@ -28,7 +29,8 @@ async fn github(acme: &Client, fake: &FakeGithub) -> Connection {
     trusting(create, &fake.server).credential("token", FakeGithub::TOKEN).send().await.expect("a connection")
 }
 
-async fn slack(acme: &Client, fake: &FakeSlack) -> Connection {
+/// The connection `chat` to a workspace.
+pub async fn slack(acme: &Client, fake: &FakeSlack) -> Connection {
     let create = acme.connections().create("chat", "slack").setting("base_url", fake.api());
     trusting(create, &fake.server).credential("bot_token", FakeSlack::TOKEN).send().await.expect("a connection")
 }
