@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use freehold_connectors::{
-    CheckReport, Connector as Vendor, ConnectorError, Context, Credentials, ErrorKind, Manifest, Reason as Refusal, Registry,
+    CheckReport, Connector as Vendor, ConnectorError, Context, Credentials, ErrorKind, LATENCY_BOUNDS, Manifest,
+    Reason as Refusal, Registry, Totals,
 };
 use freehold_domain::{
     Error, Reason, Violation,
@@ -14,7 +15,7 @@ use freehold_domain::{
 };
 use freehold_service::{
     Connectors,
-    connectors::{Answer, Call},
+    connectors::{Answer, Call, Figures},
 };
 use serde_json::Value;
 
@@ -106,6 +107,32 @@ impl Connectors for Registered {
 
     fn close(&self, uid: Uid) {
         self.registry.close(&uid.to_string());
+    }
+
+    fn figures(&self) -> Vec<Figures> {
+        let figures = |(connector, totals): (&'static str, Totals)| {
+            let counted = totals.counted;
+            let mut below = 0;
+            let latency = LATENCY_BOUNDS.into_iter().zip(counted.latency).map(|(bound, count)| {
+                let within = count - below;
+                below = count;
+                (bound, within)
+            });
+            let mut latency: Vec<_> = latency.collect();
+            latency.push((f64::INFINITY, counted.requests - below));
+            Figures {
+                connector,
+                calls: counted.calls.into_iter().map(|((operation, outcome), count)| (operation, outcome, count)).collect(),
+                retries: counted.retries,
+                requests: counted.requests,
+                took: counted.took,
+                latency,
+                open_breakers: totals.open_breakers,
+                in_flight: totals.in_flight,
+                waiting: totals.waiting,
+            }
+        };
+        self.registry.totals().into_iter().map(figures).collect()
     }
 
     fn verify(&self, connector: &str, settings: &Value, secrets: &Secrets, request: InboundRequest) -> Result<Received, Refused> {

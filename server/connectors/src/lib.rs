@@ -46,7 +46,7 @@ pub use oauth::{DeviceCode, Grant, OAuth, Polled};
 pub use outbound::{
     BreakerLimits, BreakerState, Environment, LATENCY_BOUNDS, Limits, Lookup, Outbound, RetryLimits, Snapshot, SystemLookup,
 };
-pub use registry::Registry;
+pub use registry::{Registry, Totals};
 
 /// Every connector that there is.
 pub fn all() -> Vec<Arc<dyn Connector>> {

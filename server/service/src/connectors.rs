@@ -27,6 +27,29 @@ pub struct Call {
     pub time: Duration,
 }
 
+/// What all connections of one connector come to.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// The connector.
+    pub connector: &'static str,
+    /// Calls by operation and outcome.
+    pub calls: Vec<(&'static str, &'static str, u64)>,
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// Requests that were sent.
+    pub requests: u64,
+    /// How long they took together.
+    pub took: Duration,
+    /// Upper bounds in seconds, with requests that took no longer and fit into none before.
+    pub latency: Vec<(f64, u64)>,
+    /// Connections whose calls are refused, because those before them failed.
+    pub open_breakers: usize,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// Calls that wait for their turn.
+    pub waiting: usize,
+}
+
 /// Talks to other systems. No text and no error that it answers with holds a credential.
 pub trait Connectors: Send + Sync + 'static {
     /// Every system that can be talked to, by name.
@@ -49,6 +72,9 @@ pub trait Connectors: Send + Sync + 'static {
 
     /// Forgets a connection that is not there any more.
     fn close(&self, uid: Uid);
+
+    /// What all connections of each connector come to in this process, since it began.
+    fn figures(&self) -> Vec<Figures>;
 
     /// Proves that a call comes from the system, and reads it.
     ///
@@ -88,6 +114,10 @@ impl Connectors for NoConnectors {
     }
 
     fn close(&self, _: Uid) {}
+
+    fn figures(&self) -> Vec<Figures> {
+        Vec::new()
+    }
 
     fn verify(&self, _: &str, _: &Value, _: &Secrets, _: InboundRequest) -> Result<Received, Refused> {
         Err(Refused { reason: "unconfigured", message: "there are no connectors".to_owned() })

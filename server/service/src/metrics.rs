@@ -2,17 +2,21 @@
 //!
 //! No tenant, project or deployment is a label: there are too many, and whoever may scrape may not see them.
 
-use std::sync::OnceLock;
+use std::{fmt, sync::OnceLock};
 
 use freehold_domain::{Result, drift::DriftClass, notifications::SendState, runs::RunOutcome};
 use freehold_store::{event_consumers, managed_resources};
 use prometheus_client::{
-    encoding::text::{encode_eof, encode_registry},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
+    collector::Collector,
+    encoding::{
+        DescriptorEncoder, NoLabelSet,
+        text::{encode_eof, encode_registry},
+    },
+    metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge},
+    registry::{Registry, Unit},
 };
 
-use crate::{app::App, events::relay::Figures};
+use crate::{app::App, connectors::Figures, events::relay};
 
 /// What a scraper is told the text is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -28,7 +32,7 @@ pub(crate) struct Metrics {
     inbound: Family<Labels<2>, Counter>,
     notifications: Family<Labels<1>, Counter>,
     /// Of the one who passes events on, by its name, where there is one.
-    relay: OnceLock<(&'static str, Figures)>,
+    relay: OnceLock<(&'static str, relay::Figures)>,
 }
 
 impl Metrics {
@@ -48,8 +52,8 @@ impl Metrics {
     }
 
     /// Counts one who passes events on, from now on.
-    pub(crate) fn relayed(&self, name: &'static str) -> Figures {
-        self.relay.get_or_init(|| (name, Figures::default())).1.clone()
+    pub(crate) fn relayed(&self, name: &'static str) -> relay::Figures {
+        self.relay.get_or_init(|| (name, relay::Figures::default())).1.clone()
     }
 
     pub(crate) fn rendered(&self, engine: &str, well: bool) {
@@ -78,6 +82,55 @@ impl Metrics {
     }
 }
 
+/// What connections come to, by connector.
+fn add_connectors(sums: &mut Registry, connectors: Vec<Figures>) {
+    let calls = Family::<Labels<3>, Counter>::default();
+    sums.register("connector_calls", "Calls of operations, by what came of them", calls.clone());
+    let retries = Family::<Labels<1>, Counter>::default();
+    sums.register("connector_retries", "Requests that were sent again", retries.clone());
+    let gauges = ["connector_open_breakers", "connector_in_flight", "connector_waiting"].map(|name| {
+        let gauge = Family::<Labels<1>, Gauge>::default();
+        let help = match name {
+            "connector_open_breakers" => "Connections whose calls are refused, because those before them failed",
+            "connector_in_flight" => "Requests under way",
+            _ => "Calls that wait for their turn",
+        };
+        sums.register(name, help, gauge.clone());
+        gauge
+    });
+    for figures in &connectors {
+        let label = || ("connector", figures.connector.to_owned());
+        for (operation, outcome, count) in &figures.calls {
+            let labels = [label(), ("operation", (*operation).to_owned()), ("outcome", (*outcome).to_owned())];
+            calls.get_or_create(&labels).inc_by(*count);
+        }
+        retries.get_or_create(&[label()]).inc_by(figures.retries);
+        for (gauge, value) in gauges.iter().zip([figures.open_breakers, figures.in_flight, figures.waiting]) {
+            gauge.get_or_create(&[label()]).set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
+    if !connectors.is_empty() {
+        sums.register_collector(Box::new(Latency(connectors)));
+    }
+}
+
+/// How long requests took.
+#[derive(Debug)]
+struct Latency(Vec<Figures>);
+
+impl Collector for Latency {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "How long requests to other systems took";
+        let mut family = encoder.encode_descriptor("connector_request", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for figures in &self.0 {
+            let labels: Labels<1> = [("connector", figures.connector.to_owned())];
+            let mut one = family.encode_family(&labels)?;
+            one.encode_histogram::<NoLabelSet>(figures.took.as_secs_f64(), figures.requests, &figures.latency, None)?;
+        }
+        Ok(())
+    }
+}
+
 /// Everything that is counted, as text of the type [`CONTENT_TYPE`].
 ///
 /// # Errors
@@ -98,6 +151,7 @@ pub async fn text(app: &App) -> Result<String> {
         sums.register(format!("{name}_events_behind"), "Events that wait to be taken", lag);
         sums.register(format!("{name}_connected"), "Whether there is a connection", figures.connected.clone());
     }
+    add_connectors(&mut sums, app.connectors.figures());
     let mut text = String::new();
     // Nothing that is written to a string fails.
     let _ = encode_registry(&mut text, &app.metrics.registry)

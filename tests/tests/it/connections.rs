@@ -134,6 +134,15 @@ async fn systems_are_called_and_every_failure_says_what_it_is(database: Database
     assert_eq!(code.issues().len(), before + 1);
     let sent = post(acme).await.expect("a message");
     assert_eq!(chat.messages().len(), 1, "{sent:?}");
+    let figures = crate::metrics::scraped(&world.replica).await.expect("figures");
+    for sample in [
+        r#"connector_calls_total{connector="slack",operation="messages.post",outcome="ok"} 1"#,
+        r#"connector_request_seconds_count{connector="slack"} 1"#,
+        r#"connector_request_seconds_bucket{le="+Inf",connector="slack"} 1"#,
+        r#"connector_open_breakers{connector="github"} 0"#,
+    ] {
+        assert!(figures.contains(sample), "{sample} is not in {figures}");
+    }
 
     let wrong = acme.connections().invoke("chat", "messages.post").input("chanel", "C0").send().await.expect_err("wrong");
     assert!(fields(&wrong).iter().all(|field| field.starts_with("input")), "{wrong:?}");

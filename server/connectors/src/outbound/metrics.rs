@@ -38,6 +38,19 @@ pub struct Snapshot {
     pub waiting: usize,
 }
 
+impl Snapshot {
+    /// Adds what another connection has counted.
+    pub fn add(&mut self, other: &Self) {
+        for (call, count) in &other.calls {
+            *self.calls.entry(*call).or_default() += count;
+        }
+        self.latency.iter_mut().zip(other.latency).for_each(|(sum, count)| *sum += count);
+        self.retries += other.retries;
+        self.requests += other.requests;
+        self.took += other.took;
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Metrics(Mutex<Snapshot>);
 
