@@ -22,6 +22,7 @@ use serde::Serialize;
 use crate::{
     audit::Denials,
     cache::Recent,
+    chat::Chat,
     connectors::Connectors,
     events::Feed,
     looks::Looks,
@@ -99,6 +100,7 @@ pub struct App {
     pub(crate) address_policy: AddressPolicy,
     pub(crate) deliveries: Deliveries,
     pub(crate) connectors: Arc<dyn Connectors>,
+    pub(crate) chat: Chat,
     /// Whether a runner was removed for good.
     pub(crate) removed_runners: Recent<RunnerName, bool>,
     pub(crate) wakeups: Wakeups,
@@ -173,6 +175,7 @@ impl App {
             address_policy,
             deliveries: Deliveries::default(),
             connectors,
+            chat: Chat::default(),
             removed_runners: Recent::new(),
             wakeups: Wakeups::new(),
             looks: Looks::default(),
@@ -230,6 +233,18 @@ impl App {
                 return Err(Error::not_found(resource));
             }
         } else {
+            place.tenant.expect_writable(caller)?;
+        }
+        Ok(place)
+    }
+
+    /// Enters a tenant for what is the caller's own business, which needs no role. Another tenant's resource is
+    /// `RESOURCE_NOT_FOUND`, as in [`enter`](Self::enter).
+    pub(crate) async fn enter_as_member(&self, caller: &Caller, tenant: &TenantName, resource: &str) -> Result<Place> {
+        caller.expect_tenant(tenant)?;
+        let place = if caller.sees(tenant) { self.place(tenant).await? } else { None };
+        let place = place.ok_or_else(|| Error::not_found(resource))?;
+        if !caller.call.reads {
             place.tenant.expect_writable(caller)?;
         }
         Ok(place)

@@ -8,7 +8,9 @@ use freehold_domain::{
     events::Event,
     tenants::{RETENTION, Tenant},
 };
-use freehold_store::{INSTALLATION, drift_items, events, inbound_messages, retention, tenants, webhook_deliveries};
+use freehold_store::{
+    INSTALLATION, connection_accounts, drift_items, events, inbound_messages, retention, run_threads, tenants, webhook_deliveries,
+};
 
 use crate::{
     abandonment,
@@ -41,6 +43,8 @@ pub async fn sweep(app: &App) -> Result<bool> {
     let forgotten_events = events::forget(&mut tx, app.now().minus(EVENTS), BATCH).await?;
     let deliveries = webhook_deliveries::forget(&mut tx, app.now().minus(KEPT), BATCH).await?;
     let messages = inbound_messages::forget(&mut tx, app.now().minus(MESSAGES), BATCH).await?;
+    let codes = connection_accounts::forget_codes(&mut tx, BATCH).await?;
+    let threads = run_threads::forget(&mut tx, app.now().minus(MESSAGES), BATCH).await?;
     let items = drift_items::forget(&mut tx, app.now().minus(RESOLVED_DRIFT), BATCH).await?;
     tx.commit(&()).await?;
 
@@ -57,7 +61,7 @@ pub async fn sweep(app: &App) -> Result<bool> {
     match failed {
         Some(error) if !purged => Err(error),
         _ => {
-            let most = answers.max(forgotten_events).max(deliveries).max(messages).max(items);
+            let most = answers.max(forgotten_events).max(deliveries).max(messages).max(codes).max(threads).max(items);
             Ok(purged || forgotten || most == u64::from(BATCH))
         }
     }

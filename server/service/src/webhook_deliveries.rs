@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 
 use crate::{
     app::{App, Write},
+    run_threads,
     webhook_endpoints::{find, secrets, touch},
 };
 
@@ -171,9 +172,10 @@ pub async fn fan_out(app: &App) -> Result<bool> {
     let to = Cursor { position: last.position, uid: last.uid.0 };
     let full = read.len() == READ as usize;
     let wanted = wanted(&mut db, &read).await?;
+    let followed = run_threads::followed(&mut db, &read).await?;
     drop(db);
     // What nobody wants needs no write; from time to time it is said how far it was looked.
-    if !wanted.is_empty() || full || to.position / BEHIND > from.position / BEHIND {
+    if !wanted.is_empty() || !followed.is_empty() || full || to.position / BEHIND > from.position / BEHIND {
         let mut tx = app.store.begin_as("server", INSTALLATION).await?;
         let stored = event_consumers::hold(&mut tx, CONSUMER).await?;
         let now = tx.now();
@@ -181,6 +183,7 @@ pub async fn fan_out(app: &App) -> Result<bool> {
             let delivery = WebhookDelivery::new(tx.uid(), &endpoint.name, logged, now);
             webhook_deliveries::insert(&mut tx, TenantScope(logged.tenant), endpoint, logged.position, &delivery).await?;
         }
+        run_threads::touch(&mut tx, &followed).await?;
         if stored.is_none_or(|stored| stored.position < to.position) {
             event_consumers::advance(&mut tx, CONSUMER, to).await?;
         }
@@ -190,6 +193,9 @@ pub async fn fan_out(app: &App) -> Result<bool> {
     *seen = Some(to);
     if !wanted.is_empty() {
         app.deliveries.due.notify_one();
+    }
+    if !followed.is_empty() {
+        run_threads::touched(app);
     }
     Ok(full)
 }
@@ -322,8 +328,8 @@ async fn attempt(app: &App, mut claim: webhook_deliveries::Claim) -> Result<()> 
 }
 
 impl Deliveries {
-    /// A place among what is under way to an endpoint, until it is dropped.
-    fn turn(&self, endpoint: Uid) -> Option<Turn<'_>> {
+    /// A place among what is under way to an endpoint, or over a connection, until it is dropped.
+    pub(crate) fn turn(&self, endpoint: Uid) -> Option<Turn<'_>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let count = under_way.entry(endpoint).or_default();
         (*count < AT_ONCE).then(|| {
@@ -333,7 +339,7 @@ impl Deliveries {
     }
 }
 
-struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     of: &'a Deliveries,
     endpoint: Uid,
 }

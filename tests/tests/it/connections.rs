@@ -10,7 +10,7 @@ use freehold_tests::{Database, Installation, World, eventually};
 use serde_json::json;
 
 /// Lets connections reach the fakes.
-const PRIVATE: &[&str] = &["--connections-allow-private"];
+pub const PRIVATE: &[&str] = &["--connections-allow-private"];
 /// A secret of Standard Webhooks.
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -19,7 +19,8 @@ pub async fn world(database: Database) -> World {
     World::with(database, PRIVATE).await
 }
 
-fn trusting(create: CreateConnection, server: &Server) -> CreateConnection {
+/// A connection that trusts the authority of a fake.
+pub fn trusting(create: CreateConnection, server: &Server) -> CreateConnection {
     create.setting("ca_bundle", server.ca())
 }
 
