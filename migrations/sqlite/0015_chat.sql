@@ -48,7 +48,7 @@ CREATE TABLE run_threads (
     PRIMARY KEY (tenant_id, connection, run),
     FOREIGN KEY (tenant_id, connection) REFERENCES connections (tenant_id, uid)
 );
-CREATE INDEX run_threads_by_run ON run_threads (tenant_id, run);
+CREATE INDEX run_threads_by_run ON run_threads (tenant_id, run) WHERE ended IS NULL;
 CREATE INDEX run_threads_by_deployment ON run_threads (tenant_id, connection, deployment, run);
 CREATE INDEX run_threads_due ON run_threads (due) WHERE due IS NOT NULL;
 CREATE INDEX run_threads_ended ON run_threads (ended) WHERE ended IS NOT NULL;

@@ -8,7 +8,6 @@ use crate::{
     access::Principal,
     commands::{Place, SHORT_DIGEST},
     runs::{ChangeAction, PlanFacts, Run, RunKind, RunOutcome, RunPhase},
-    time::Timestamp,
 };
 
 /// Changes that are listed; the others are counted.
@@ -42,11 +41,11 @@ impl RunThread {
         Self { place, refs: BTreeMap::new(), shown: BTreeMap::new(), tries: 0, given_up: None }
     }
 
-    /// Notes a failure that may pass; answers when to try again, or nothing when that was tried often enough.
-    pub fn failed(&mut self, asked: Option<Duration>, now: Timestamp) -> Option<Timestamp> {
+    /// Notes a failure that may pass; answers after what pause to try again, or nothing when that was tried often enough.
+    pub fn failed(&mut self, asked: Option<Duration>) -> Option<Duration> {
         self.tries += 1;
         let pause = FIRST.saturating_mul(1 << (self.tries - 1).min(16)).min(LAST);
-        (self.tries < TRIES).then(|| now.plus(pause.max(asked.unwrap_or_default().min(LAST))))
+        (self.tries < TRIES).then(|| pause.max(asked.unwrap_or_default().min(LAST)))
     }
 }
 
@@ -226,14 +225,13 @@ mod tests {
     #[test]
     fn failures_are_tried_again_later_and_later_and_at_last_given_up() {
         let mut thread = RunThread::new(Place::Slack { channel: "C1".to_owned() });
-        let now = Timestamp::from_micros(0);
-        let seconds = |due: Option<Timestamp>| due.map(|due| due.as_micros() / 1_000_000);
-        assert_eq!(seconds(thread.failed(None, now)), Some(5));
-        assert_eq!(seconds(thread.failed(None, now)), Some(10));
-        assert_eq!(seconds(thread.failed(Some(Duration::from_secs(90)), now)), Some(90), "the system knows better");
-        assert_eq!(seconds(thread.failed(Some(Duration::from_secs(86_400)), now)), Some(600), "within reason");
+        let seconds = |pause: Option<Duration>| pause.map(|pause| pause.as_secs());
+        assert_eq!(seconds(thread.failed(None)), Some(5));
+        assert_eq!(seconds(thread.failed(None)), Some(10));
+        assert_eq!(seconds(thread.failed(Some(Duration::from_secs(90)))), Some(90), "the system knows better");
+        assert_eq!(seconds(thread.failed(Some(Duration::from_secs(86_400)))), Some(600), "within reason");
         let mut tries = 4;
-        while thread.failed(None, now).is_some() {
+        while thread.failed(None).is_some() {
             tries += 1;
         }
         assert_eq!(tries, TRIES - 1);

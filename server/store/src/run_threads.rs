@@ -39,8 +39,8 @@ pub struct Claim {
 pub enum Next {
     /// It is shown as it was; what happened since the claim makes it due again.
     Shown,
-    /// It is tried again at this time.
-    Again(Timestamp),
+    /// It is tried again after this pause.
+    Again(Duration),
     /// Nothing more is shown.
     Ended,
 }
@@ -76,14 +76,14 @@ pub async fn touch(tx: &mut Tx, tenant: TenantScope, run: Uid) -> Result<bool> {
     Ok(rows > 0)
 }
 
-/// Whether a run is shown over any connection.
-pub async fn is_followed(db: &mut Session, tenant: TenantScope, run: Uid) -> Result<bool> {
+/// Whether a run, or any run of the tenant, is shown over some connection.
+pub async fn is_followed(db: &mut Session, tenant: TenantScope, run: Option<Uid>) -> Result<bool> {
     let row = fetch_optional!(
         (i64,),
         db,
-        "SELECT epoch FROM run_threads WHERE tenant_id = $1 AND run = $2 AND ended IS NULL LIMIT 1",
+        "SELECT epoch FROM run_threads WHERE tenant_id = $1 AND (run = $2 OR $2 IS NULL) AND ended IS NULL LIMIT 1",
         tenant.0.0,
-        run.0,
+        run.map(|run| run.0),
     )?;
     Ok(row.is_some())
 }
@@ -155,10 +155,10 @@ pub async fn save(tx: &mut Tx, claim: &Claim) -> Result<bool> {
 
 /// Ends a claim with what was shown; `false` when somebody else has it by now.
 pub async fn report(tx: &mut Tx, claim: &Claim, next: Next) -> Result<bool> {
-    let now = tx.database_now().await?.as_micros();
+    let now = tx.database_now().await?;
     let (again, ended) = match next {
         Next::Shown => (None, None),
-        Next::Again(time) => (Some(time.as_micros()), None),
+        Next::Again(pause) => (Some(now.plus(pause).as_micros()), None),
         Next::Ended => (None, Some(tx.now().as_micros())),
     };
     let rows = execute!(
@@ -174,7 +174,7 @@ pub async fn report(tx: &mut Tx, claim: &Claim, next: Next) -> Result<bool> {
         ended,
         claim.touched,
         again,
-        now,
+        now.as_micros(),
     )?;
     Ok(rows == 1)
 }

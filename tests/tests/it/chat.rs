@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use freehold::{ApprovalRule, Client, Connection, InboundMessageState, Run, RunOutcome, RunPhase, Timestamp};
 use freehold_fakes::FakeSlack;
-use freehold_tests::{Database, World, eventually};
+use freehold_tests::{Database, World, eventually, until};
 use serde_json::{Value, json};
 
 use crate::{
-    connections::{PRIVATE, trusting},
+    connections::trusting,
     inbound::{path, post},
     scripted_runner::{Runner, applied, planned_as},
 };
@@ -31,17 +31,12 @@ impl Stage {
     async fn new(database: Database) -> Self {
         let world = crate::connections::world(database).await.with_sample().await;
         let (author, ada, bob) = people(&world).await;
-        let slack = FakeSlack::start().await;
-        let create = world.admin.connections().create("chat", "slack").setting("base_url", slack.api());
-        let create = trusting(create, &slack.server).credential("bot_token", FakeSlack::TOKEN);
-        let chat = create.credential("signing_secret", FakeSlack::SIGNING_SECRET).send().await.expect("a connection");
+        let (slack, chat) = connect(&world).await;
         Self { world, slack, chat, author, ada, bob, triggers: AtomicU32::new(0) }
     }
 
-    /// Slack calls; answers the status.
     async fn call(&self, body: &str) -> Option<u16> {
-        let headers = FakeSlack::sign(body, Timestamp::now().as_second(), FORM);
-        post(&self.world.installation.pki, self.world.replica.web, path(&self.chat), &headers, body).await.0
+        call(&self.world, &self.chat, body).await
     }
 
     fn trigger(&self) -> String {
@@ -127,6 +122,37 @@ pub async fn people(world: &World) -> (Client, Client, Client) {
     let wish = author.deployments().create("shop/dev/web", "greeting@1.0.0").input("name", "world");
     wish.send().await.expect("a deployment");
     (author, ada, bob)
+}
+
+/// A workspace and its connection `chat`.
+async fn connect(world: &World) -> (FakeSlack, Connection) {
+    let slack = FakeSlack::start().await;
+    let create = world.admin.connections().create("chat", "slack").setting("base_url", slack.api());
+    let create = trusting(create, &slack.server).credential("bot_token", FakeSlack::TOKEN);
+    let chat = create.credential("signing_secret", FakeSlack::SIGNING_SECRET).send().await.expect("a connection");
+    (slack, chat)
+}
+
+/// Slack calls; answers the status.
+async fn call(world: &World, chat: &Connection, body: &str) -> Option<u16> {
+    let headers = FakeSlack::sign(body, Timestamp::now().as_second(), FORM);
+    post(&world.installation.pki, world.replica.web, path(chat), &headers, body).await.0
+}
+
+/// Invites Ada as an administrator, links an account of hers, has it plan this deployment, and leaves a code that nobody redeems.
+pub async fn linked(world: &World, deployment: &str) {
+    let ada = world.person("acme", "ada", &["tenant-admin"]).await;
+    let (slack, chat) = connect(world).await;
+    let types = async |user: &str, text: &str, trigger: &str| {
+        assert_eq!(call(world, &chat, &slack.slash(user, CHANNEL, text, trigger)).await, Some(200));
+    };
+    types("U0ADA", "link", "1.1").await;
+    let answer = eventually("a code", || async { slack.posted().pop().ok_or("there is none") }).await;
+    let code = code(answer["text"].as_str().expect("a text"));
+    ada.connections().link_account("chat", code).send().await.expect("linked");
+    types("U0BOB", "link", "1.2").await;
+    types("U0ADA", &format!("plan {deployment}"), "1.3").await;
+    until("both to be done", || async { slack.posted().len() == 2 && slack.messages().len() == 1 }).await;
 }
 
 /// The code in an answer to `link`.

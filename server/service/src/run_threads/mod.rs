@@ -3,7 +3,10 @@
 mod github;
 mod slack;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use freehold_domain::{
     Error, Reason, Result,
@@ -33,12 +36,20 @@ pub(crate) use slack::escape;
 /// Finds out which of these events are of runs that are shown somewhere.
 pub(crate) async fn followed(db: &mut Session, read: &[Logged]) -> Result<Vec<(TenantScope, Uid)>> {
     let of_run = |logged: &&Logged| logged.announced.event.kind.starts_with("run.");
-    let runs: HashSet<_> =
-        read.iter().filter(of_run).map(|logged| (TenantScope(logged.tenant), logged.announced.event.uid)).collect();
+    let mut tenants: HashMap<TenantScope, HashSet<Uid>> = HashMap::new();
+    for logged in read.iter().filter(of_run) {
+        tenants.entry(TenantScope(logged.tenant)).or_default().insert(logged.announced.event.uid);
+    }
     let mut followed = Vec::new();
-    for (tenant, run) in runs {
-        if rows::is_followed(db, tenant, run).await? {
-            followed.push((tenant, run));
+    for (tenant, runs) in tenants {
+        // Most tenants show nothing.
+        if !rows::is_followed(db, tenant, None).await? {
+            continue;
+        }
+        for run in runs {
+            if rows::is_followed(db, tenant, Some(run)).await? {
+                followed.push((tenant, run));
+            }
         }
     }
     Ok(followed)
@@ -86,8 +97,7 @@ pub async fn due(app: &App) {
 
 async fn attempt(app: &App, mut claim: Claim) -> Result<()> {
     let Some(_turn) = app.deliveries.turn(claim.connection) else {
-        let next = Next::Again(app.now().plus(BUSY));
-        return report(app, &claim, next).await;
+        return report(app, &claim, Next::Again(BUSY)).await;
     };
     let shown = async {
         let line = Line::open(app, claim.tenant, claim.connection).await?;
@@ -104,10 +114,10 @@ async fn attempt(app: &App, mut claim: Claim) -> Result<()> {
             if over { Next::Ended } else { Next::Shown }
         }
         Err(error) if error.reason() == Reason::LeaseLost => return Ok(()),
-        Err(error) => match claim.thread.failed(error.retry_delay(), app.now()).filter(|_| passes(&error)) {
-            Some(due) => {
+        Err(error) => match claim.thread.failed(error.retry_delay()).filter(|_| passes(&error)) {
+            Some(pause) => {
                 tracing::info!(run = %claim.run, error = error.chain(), "a run is shown later");
-                Next::Again(due)
+                Next::Again(pause)
             }
             None => {
                 claim.thread.given_up = Some(error.message().to_owned());
