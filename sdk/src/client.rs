@@ -9,10 +9,10 @@ use crate::channel::RawChannel;
 use crate::{
     Credentials, Error, Stub, Violation, access::Access, api_keys::ApiKeys, approval_policies::ApprovalPolicies,
     audit::AuditRecords, blueprints::Blueprints, call::Core, channel::Wire, connections::Connections, deployments::Deployments,
-    drift::Drift, environments::Environments, error::Result, events::Events, operations::Operations, pool::Pool,
-    projects::Projects, quotas::Quotas, receipts::Receipts, retry::Policy, runner_pools::RunnerPools, runs::Runs,
-    server_info::GetServerInfo, service_accounts::ServiceAccounts, state::State, stub::Stubbed, tenants::Tenants, token::Tokens,
-    tokens::GetCallerIdentity, users::Users, webhook_endpoints::Webhooks,
+    drift::Drift, environments::Environments, error::Result, events::Events, notification_rules::NotificationRules,
+    operations::Operations, pool::Pool, projects::Projects, quotas::Quotas, receipts::Receipts, retry::Policy,
+    runner_pools::RunnerPools, runs::Runs, server_info::GetServerInfo, service_accounts::ServiceAccounts, state::State,
+    stub::Stubbed, tenants::Tenants, token::Tokens, tokens::GetCallerIdentity, users::Users, webhook_endpoints::Webhooks,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -184,6 +184,11 @@ impl Client {
     /// Receivers of events over HTTP.
     pub fn webhooks(&self) -> Webhooks {
         Webhooks::new(self.core.clone())
+    }
+
+    /// Rules on who is told what of what happens, and what they were told.
+    pub fn notification_rules(&self) -> NotificationRules {
+        NotificationRules::new(self.core.clone())
     }
 
     /// The audit trail.

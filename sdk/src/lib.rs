@@ -64,6 +64,8 @@ mod late_results;
 mod list;
 mod logs;
 mod names;
+mod notification_rules;
+mod notifications;
 mod operations;
 mod plans;
 mod pool;
@@ -139,6 +141,15 @@ pub use jiff::Timestamp;
 pub use late_results::{DownloadLateResult, LateContent, LateResult, UnrecordedResource};
 pub use list::{Answers, List, Page};
 pub use logs::{LogLevel, LogLine};
+pub use notification_rules::{
+    CreateNotificationRule, DeleteNotificationRule, Escalation, GetNotificationRule, NotificationMessage, NotificationPreview,
+    NotificationRule, NotificationRuleState, NotificationRules, PreviewNotificationRule, QuietHours, StateChange,
+    UpdateNotificationRule,
+};
+pub use notifications::{
+    AcknowledgeNotification, GetNotification, ListNotifications, Notification, NotificationAlarm, NotificationSend,
+    NotificationSendState, RetryNotification,
+};
 pub use operations::{GetOperation, Operation, OperationError, Operations};
 pub use plans::{AttributeChange, ChangeAction, OutputChange, PlanBinding, PlanSummary, ResourceChange, Reversibility, RunPlan};
 pub use projects::{CreateProject, DeleteProject, GetProject, Project, Projects, UpdateProject};

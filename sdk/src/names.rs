@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     RegistrationToken,
     WebhookEndpoint,
     WebhookDelivery,
+    NotificationRule,
+    Notification,
 }
 
 impl Kind {
@@ -76,6 +78,8 @@ impl Kind {
             Self::AuditRecord => ("audit record", "tenants/*/auditRecords/*"),
             Self::WebhookEndpoint => ("webhook endpoint", "tenants/*/webhookEndpoints/*"),
             Self::WebhookDelivery => ("webhook delivery", "tenants/*/webhookEndpoints/*/deliveries/*"),
+            Self::NotificationRule => ("notification rule", "tenants/*/notificationRules/*"),
+            Self::Notification => ("notification", "tenants/*/notificationRules/*/notifications/*"),
             Self::Role => ("role", "roles/*"),
             Self::RunnerPool => ("runner pool", "runnerPools/*"),
             Self::Runner => ("runner", "runnerPools/*/runners/*"),
@@ -113,6 +117,8 @@ impl Kind {
             Self::RegistrationToken => "default/{uid}",
             Self::WebhookEndpoint => "ops",
             Self::WebhookDelivery => "ops/{uid}",
+            Self::NotificationRule => "failures",
+            Self::Notification => "failures/{uid}",
         }
     }
 }

@@ -78,6 +78,8 @@ values! {
         DriftChecksPerDay = 10 "DRIFT_CHECKS_PER_DAY",
         /// Webhook endpoints that exist now.
         WebhookEndpoints = 11 "WEBHOOK_ENDPOINTS",
+        /// Notification rules that exist now.
+        NotificationRules = 12 "NOTIFICATION_RULES",
     }
 }
 

@@ -34,6 +34,7 @@ use commands::{
     environments::EnvironmentCommand,
     events::EventCommand,
     import::ImportCommand,
+    notification_rules::NotificationRuleCommand,
     operations::OperationCommand,
     projects::ProjectCommand,
     quotas::QuotaCommand,
@@ -193,6 +194,9 @@ pub enum Command {
     /// Webhooks: events sent to receivers over HTTP, signed
     #[command(subcommand)]
     Webhook(WebhookCommand),
+    /// Rules on who is told what of what happens
+    #[command(subcommand)]
+    NotificationRule(NotificationRuleCommand),
     /// What happens: followed, or looked up
     #[command(subcommand)]
     Event(EventCommand),

@@ -4,9 +4,9 @@ use anstyle::{AnsiColor, Style};
 use freehold::{
     ApiKey, ApprovalPolicy, ApprovalRule, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion, Connection,
     ConnectionAccount, Connector, DependencyEdge, Deployment, DeploymentOutput, DriftException, DriftItem, DriftMatcher,
-    Environment, Event, InboundMessage, ManagedResource, Operation, OperationDescription, Project, Quota, Receipt, ReceiptKey,
-    RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool, ServiceAccount, StateVersion, Tenant,
-    Timestamp, User, WebhookDelivery, WebhookEndpoint, WorkloadIdentity,
+    Environment, Event, InboundMessage, ManagedResource, Notification, NotificationRule, Operation, OperationDescription,
+    Project, Quota, Receipt, ReceiptKey, RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool,
+    ServiceAccount, StateVersion, Tenant, Timestamp, User, WebhookDelivery, WebhookEndpoint, WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -265,6 +265,22 @@ show! {
         it.attempts.last().map(|attempt| attempt.status.to_string()).unwrap_or_default(),
         time(it.next_attempt_time),
         it.attempts.last().and_then(|attempt| attempt.error.clone()).unwrap_or_default(),
+    ];
+    NotificationRule => ["NAME", "KINDS", "BY", "WAIT", "STATE"], |it| [
+        id(&it.name),
+        it.kinds.join(", "),
+        it.message.as_ref().map(|message| format!("{} {}", short(&message.connection), message.operation)).unwrap_or_default(),
+        it.wait.map(|wait| format!("{}s", wait.as_secs())).unwrap_or_default(),
+        state(it.state),
+    ];
+    Notification => ["NAME", "GROUP", "ALARM", "COUNT", "STATE", "TRIES", "ERROR"], |it| [
+        short(&it.name),
+        it.group.as_deref().unwrap_or_default(),
+        it.alarm.map(state).unwrap_or_default(),
+        (it.count + it.suppressed_count).to_string(),
+        state(it.state),
+        it.sends.first().map(|send| send.attempt_count.to_string()).unwrap_or_default(),
+        it.sends.iter().find_map(|send| send.error.clone()).unwrap_or_default(),
     ];
     Operation => ["NAME", "KIND", "TARGET", "DONE", "ERROR"], |it| [
         id(&it.name),

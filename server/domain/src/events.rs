@@ -13,8 +13,8 @@ use crate::{
 pub const MAX_KINDS: usize = 50;
 
 /// What a filter can be about.
-const SUBJECTS: &[Subject] =
-    &[("event", &["uid", "kind", "resource", "resource_uid", "resource_version", "time", "principal", "request_id", "data"])];
+pub const SUBJECT: Subject =
+    ("event", &["uid", "kind", "resource", "resource_uid", "resource_version", "time", "principal", "request_id", "data"]);
 
 /// What one must be allowed to do with a resource to see what happens to it, by the first part of an event's kind.
 const READERS: &[(&str, &str)] = &[
@@ -27,6 +27,8 @@ const READERS: &[(&str, &str)] = &[
     ("drift_exception", "deployments.driftExceptions.get"),
     ("drift_item", "deployments.driftItems.get"),
     ("environment", "tenants.environments.get"),
+    ("notification", "integrations.notifications.get"),
+    ("notification_rule", "integrations.notificationRules.get"),
     ("project", "tenants.projects.get"),
     ("quota", "quotas.quotas.get"),
     ("receipt_key", "approvals.receipts.list"),
@@ -160,7 +162,7 @@ pub fn parse_filter(field: &str, filter: &str, wrong: &mut Violations) -> Option
     if filter.is_empty() {
         return None;
     }
-    match Condition::parse(filter, SUBJECTS) {
+    match Condition::parse(filter, &[SUBJECT]) {
         Ok(condition) => Some(condition),
         Err(misreadings) => {
             misreadings.iter().for_each(|misreading| wrong.add(field, misreading.to_string()));

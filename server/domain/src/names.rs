@@ -257,6 +257,14 @@ name! {
     WebhookDeliveryName { tenant: Id => "tenants", webhook_endpoint: Id => "webhookEndpoints", delivery: Uid => "deliveries" }
 }
 name! {
+    /// `tenants/acme/notificationRules/ops`.
+    NotificationRuleName { tenant: Id => "tenants", notification_rule: Id => "notificationRules" }
+}
+name! {
+    /// `tenants/acme/notificationRules/ops/notifications/{uid}`.
+    NotificationName { tenant: Id => "tenants", notification_rule: Id => "notificationRules", notification: Uid => "notifications" }
+}
+name! {
     /// `runnerPools/default`.
     RunnerPoolName { runner_pool: Id => "runnerPools" }
 }
@@ -323,6 +331,9 @@ parent!(AuditRecordName => TenantName { tenant }, tenant_name);
 parent!(WebhookEndpointName => TenantName { tenant }, tenant_name);
 parent!(WebhookDeliveryName => TenantName { tenant }, tenant_name);
 parent!(WebhookDeliveryName => WebhookEndpointName { tenant, webhook_endpoint }, webhook_endpoint_name);
+parent!(NotificationRuleName => TenantName { tenant }, tenant_name);
+parent!(NotificationName => TenantName { tenant }, tenant_name);
+parent!(NotificationName => NotificationRuleName { tenant, notification_rule }, notification_rule_name);
 parent!(RegistrationTokenName => RunnerPoolName { runner_pool }, runner_pool_name);
 parent!(RunnerName => RunnerPoolName { runner_pool }, runner_pool_name);
 

@@ -24,11 +24,12 @@ pub enum Dimension {
     QueuedRuns,
     DriftChecksPerDay,
     WebhookEndpoints,
+    NotificationRules,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Projects,
         Self::Environments,
         Self::Blueprints,
@@ -40,6 +41,7 @@ impl Dimension {
         Self::QueuedRuns,
         Self::DriftChecksPerDay,
         Self::WebhookEndpoints,
+        Self::NotificationRules,
     ];
 
     /// Its name in resource names and errors.
@@ -56,6 +58,7 @@ impl Dimension {
             Self::QueuedRuns => "queued_runs",
             Self::DriftChecksPerDay => "drift_checks_per_day",
             Self::WebhookEndpoints => "webhook_endpoints",
+            Self::NotificationRules => "notification_rules",
         }
     }
 
@@ -63,7 +66,7 @@ impl Dimension {
     pub const fn default_limit(self) -> i64 {
         match self {
             Self::Projects | Self::WebhookEndpoints => 20,
-            Self::Environments | Self::Blueprints => 100,
+            Self::Environments | Self::Blueprints | Self::NotificationRules => 100,
             Self::Deployments => 500,
             Self::Users => 100,
             Self::StorageBytes => 1 << 30,

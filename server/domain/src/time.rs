@@ -67,7 +67,7 @@ pub trait Clock: Send + Sync + 'static {
 }
 
 /// UUIDv7 of something that exists or existed; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Uid(pub Uuid);
 

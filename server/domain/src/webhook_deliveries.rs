@@ -168,7 +168,7 @@ fn body(logged: &Logged) -> Value {
 }
 
 /// The pause after so many tries: it grows threefold up to six hours, and lasts between half of that and all of it.
-fn pause(attempts: u32, chance: f64) -> Duration {
+pub(crate) fn pause(attempts: u32, chance: f64) -> Duration {
     let grown = (FIRST * GROWTH.powi(attempts.saturating_sub(1).min(20) as i32)).min(LONGEST);
     Duration::from_secs_f64(grown * (0.5 + chance.clamp(0.0, 1.0) / 2.0))
 }

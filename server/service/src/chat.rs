@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::{
     app::{App, Place},
-    connections::target_of,
+    connections::target,
     connectors::Call,
 };
 
@@ -55,12 +55,13 @@ impl Line {
         let mut db = app.store.read().await?;
         let place = app.place_by_scope(&mut db, scope).await?;
         let found = rows::find(&mut db, uid).await?.filter(|(of, _)| *of == scope);
-        let (_, connection) = found.ok_or_else(|| Error::not_found(format!("connection {uid}")))?;
-        connection.expect_enabled()?;
+        drop(db);
+        let (_, found) = found.ok_or_else(|| Error::not_found(format!("connection {uid}")))?;
         if place.tenant.state != TenantState::Active {
             return Err(Error::new(Reason::TenantSuspended, format!("{} is not active", place.tenant.name)));
         }
-        let target = target_of(app, &mut db, &place, &connection).await?;
+        let (connection, target) = target(app, &place, &found.name).await?;
+        connection.expect_enabled()?;
         Ok(Self { place, connection, target })
     }
 

@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use freehold_domain::{Result, drift::DriftClass, runs::RunOutcome};
+use freehold_domain::{Result, drift::DriftClass, notifications::SendState, runs::RunOutcome};
 use freehold_store::{event_consumers, managed_resources};
 use prometheus_client::{
     encoding::text::{encode_eof, encode_registry},
@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     deployments: Family<Labels<2>, Counter>,
     drift: Family<Labels<1>, Counter>,
     inbound: Family<Labels<2>, Counter>,
+    notifications: Family<Labels<1>, Counter>,
     /// Of the one who passes events on, by its name, where there is one.
     relay: OnceLock<(&'static str, Figures)>,
 }
@@ -41,7 +42,9 @@ impl Metrics {
         registry.register("drift_detected", "Findings of checks for drift, by what is known of them", drift.clone());
         let inbound = Family::default();
         registry.register("inbound_messages", "Calls of other systems, by what became of them", inbound.clone());
-        Self { registry, renders, deployments, drift, inbound, relay: OnceLock::new() }
+        let notifications = Family::default();
+        registry.register("notification_attempts", "Messages of rules, by where they stood after a try", notifications.clone());
+        Self { registry, renders, deployments, drift, inbound, notifications, relay: OnceLock::new() }
     }
 
     /// Counts one who passes events on, from now on.
@@ -62,6 +65,10 @@ impl Metrics {
     /// `outcome` is `accepted`, `repeated`, or why it was refused.
     pub(crate) fn message_came(&self, connector: &str, outcome: &str) {
         self.inbound.get_or_create(&[("connector", connector.to_owned()), ("outcome", outcome.to_owned())]).inc();
+    }
+
+    pub(crate) fn notification_tried(&self, state: SendState) {
+        self.notifications.get_or_create(&[("state", state.as_str().to_ascii_lowercase())]).inc();
     }
 
     pub(crate) fn drift_detected(&self, classes: &[DriftClass]) {

@@ -9,14 +9,11 @@ use freehold_domain::{
     tenants::{RETENTION, Tenant},
 };
 use freehold_store::{
-    INSTALLATION, connection_accounts, drift_items, events, inbound_messages, retention, run_threads, tenants, webhook_deliveries,
+    INSTALLATION, connection_accounts, drift_items, events, inbound_messages, notification_groups, notifications, retention,
+    run_threads, tenants, webhook_deliveries,
 };
 
-use crate::{
-    abandonment,
-    app::App,
-    webhook_deliveries::{self as webhooks, KEPT},
-};
+use crate::{abandonment, app::App, fan_out, notifications as told, webhook_deliveries::KEPT};
 
 /// How long an event is kept in the outbox.
 pub const EVENTS: Duration = Duration::from_secs(7 * 86_400);
@@ -34,14 +31,16 @@ const TENANTS: u32 = 16;
 /// What it removes, it removes for good: a deleted tenant goes with every row of it, its audit trail and its data key. That it did
 /// stays in the audit trail of the installation.
 pub async fn sweep(app: &App) -> Result<bool> {
-    let seen = webhooks::catch_up(app).await?;
+    let seen = fan_out::catch_up(app).await?;
     let mut tx = app.store.begin_as("server", INSTALLATION).await?;
     if let Some(seen) = seen {
-        webhooks::note(&mut tx, seen).await?;
+        fan_out::note(&mut tx, seen).await?;
     }
     let answers = retention::forget_answers(&mut tx, BATCH).await?;
     let forgotten_events = events::forget(&mut tx, app.now().minus(EVENTS), BATCH).await?;
     let deliveries = webhook_deliveries::forget(&mut tx, app.now().minus(KEPT), BATCH).await?;
+    let notifications = notifications::forget(&mut tx, app.now().minus(told::KEPT), BATCH).await?;
+    let groups = notification_groups::forget(&mut tx, app.now().minus(told::KEPT), BATCH).await?;
     let messages = inbound_messages::forget(&mut tx, app.now().minus(MESSAGES), BATCH).await?;
     let codes = connection_accounts::forget_codes(&mut tx, BATCH).await?;
     let threads = run_threads::forget(&mut tx, app.now().minus(MESSAGES), BATCH).await?;
@@ -61,7 +60,10 @@ pub async fn sweep(app: &App) -> Result<bool> {
     match failed {
         Some(error) if !purged => Err(error),
         _ => {
-            let most = answers.max(forgotten_events).max(deliveries).max(messages).max(codes).max(threads).max(items);
+            let most = [answers, forgotten_events, deliveries, notifications, groups, messages, codes, threads, items]
+                .into_iter()
+                .max()
+                .unwrap_or_default();
             Ok(purged || forgotten || most == u64::from(BATCH))
         }
     }

@@ -1,15 +1,15 @@
-//! Deliveries: from the log of events to the endpoints that want them, and on their way until they arrive.
+//! Deliveries on their way to webhook endpoints, until they arrive.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use freehold_domain::{
     Error, Reason, Result,
-    access::{Caller, TenantScope},
-    events::{Event, Logged},
+    access::Caller,
+    events::Event,
     fault,
     names::{WebhookDeliveryName, WebhookEndpointName},
     resource::{Listed, Page},
@@ -17,25 +17,16 @@ use freehold_domain::{
     webhook_deliveries::{Attempt, DeliveryState, Verdict, WebhookDelivery},
     webhook_endpoints::{Secrets, WebhookEndpoint},
 };
-use freehold_store::{
-    INSTALLATION, Tx, event_consumers,
-    events::{self, Cursor},
-    webhook_deliveries, webhook_endpoints as endpoints,
-};
+use freehold_store::{INSTALLATION, webhook_deliveries, webhook_endpoints as endpoints};
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::{
     app::{App, Write},
-    run_threads,
     webhook_endpoints::{find, secrets, touch},
 };
 
-/// Its name among the consumers of events.
-const CONSUMER: &str = "webhooks";
-/// Events that are looked at in one go.
-const READ: u32 = 500;
 /// Deliveries that are claimed in one go.
 const CLAIMED: u32 = 16;
 /// How long whoever claims a delivery has it. An attempt takes a minute at most.
@@ -44,8 +35,6 @@ const LEASE: Duration = Duration::from_secs(120);
 const AT_ONCE: usize = 4;
 /// A delivery that found its endpoint busy looks again after this.
 const BUSY: Duration = Duration::from_secs(1);
-/// Places behind the last one that was seen after which that is written down, although nobody wanted what was there.
-const BEHIND: i64 = 1000;
 /// How long a delivery is kept after it is over.
 pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
 
@@ -76,10 +65,9 @@ pub struct Message {
     pub body: Value,
 }
 
-/// Where this replica is in the log, and what it has under way.
+/// What this replica has under way.
 #[derive(Default)]
 pub(crate) struct Deliveries {
-    seen: tokio::sync::Mutex<Option<Cursor>>,
     under_way: Mutex<HashMap<Uid, usize>>,
     due: Notify,
 }
@@ -126,114 +114,8 @@ pub async fn redeliver(app: &App, caller: &Caller, name: &WebhookDeliveryName, w
     let version = i64::from(delivery.attempt_count);
     tx.announce(Event::new("webhook_delivery.repeated", name, name.delivery, version));
     app.finish(tx, write, &delivery).await?;
-    app.deliveries.due.notify_one();
+    app.deliveries.wake();
     Ok(delivery)
-}
-
-/// Wakes when something has happened.
-pub struct News(tokio::sync::watch::Receiver<()>);
-
-impl News {
-    /// In this installation.
-    pub fn of(app: &App) -> Self {
-        Self(app.feed.subscribe(INSTALLATION))
-    }
-
-    /// Waits until something has happened since the last wait.
-    pub async fn wait(&mut self) {
-        // The sender stays for as long as somebody listens.
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// Looks at what has happened since the last look, and writes down what has to be delivered; answers whether there may be more.
-///
-/// Every replica does so. Which was first, the rows decide: an endpoint has one delivery of an event.
-pub async fn fan_out(app: &App) -> Result<bool> {
-    let mut seen = app.deliveries.seen.lock().await;
-    let mut db = app.store.read().await?;
-    let from = match *seen {
-        Some(cursor) => cursor,
-        None => {
-            let last = events::ends(&mut db).await?.last;
-            drop(db);
-            let mut tx = app.store.begin_as("server", INSTALLATION).await?;
-            event_consumers::ensure(&mut tx, CONSUMER, last).await?;
-            let from = event_consumers::hold(&mut tx, CONSUMER).await?.unwrap_or(last);
-            tx.commit(&()).await?;
-            db = app.store.read().await?;
-            *seen.insert(from)
-        }
-    };
-    let read = events::between(&mut db, INSTALLATION, from.position, i64::MAX, READ).await?;
-    let Some(last) = read.last() else { return Ok(false) };
-    let to = Cursor { position: last.position, uid: last.uid.0 };
-    let full = read.len() == READ as usize;
-    let wanted = wanted(&mut db, &read).await?;
-    let followed = run_threads::followed(&mut db, &read).await?;
-    drop(db);
-    // What nobody wants needs no write; from time to time it is said how far it was looked.
-    if !wanted.is_empty() || !followed.is_empty() || full || to.position / BEHIND > from.position / BEHIND {
-        let mut tx = app.store.begin_as("server", INSTALLATION).await?;
-        let stored = event_consumers::hold(&mut tx, CONSUMER).await?;
-        let now = tx.now();
-        for (endpoint, logged) in &wanted {
-            let delivery = WebhookDelivery::new(tx.uid(), &endpoint.name, logged, now);
-            webhook_deliveries::insert(&mut tx, TenantScope(logged.tenant), endpoint, logged.position, &delivery).await?;
-        }
-        run_threads::touch(&mut tx, &followed).await?;
-        if stored.is_none_or(|stored| stored.position < to.position) {
-            event_consumers::advance(&mut tx, CONSUMER, to).await?;
-        }
-        fault::point("webhooks.decided");
-        tx.commit(&()).await?;
-    }
-    *seen = Some(to);
-    if !wanted.is_empty() {
-        app.deliveries.due.notify_one();
-    }
-    if !followed.is_empty() {
-        run_threads::touched(app);
-    }
-    Ok(full)
-}
-
-/// Looks at everything there is, and answers how far that was.
-pub(crate) async fn catch_up(app: &App) -> Result<Option<Cursor>> {
-    while fan_out(app).await? {}
-    Ok(*app.deliveries.seen.lock().await)
-}
-
-/// Writes down how far it was looked, so that what came before can be forgotten.
-pub(crate) async fn note(tx: &mut Tx, seen: Cursor) -> Result<()> {
-    match event_consumers::hold(tx, CONSUMER).await? {
-        Some(stored) if stored.position < seen.position => event_consumers::advance(tx, CONSUMER, seen).await,
-        _ => Ok(()),
-    }
-}
-
-/// Which endpoint wants which event. Endpoints are read after the events: one that was there before an event is not missed.
-async fn wanted<'a>(db: &mut freehold_store::Session, read: &'a [Logged]) -> Result<Vec<(Arc<WebhookEndpoint>, &'a Logged)>> {
-    let mut wanted = Vec::new();
-    let mut tenants: HashMap<Uid, Vec<_>> = HashMap::new();
-    for logged in read.iter().filter(|logged| TenantScope(logged.tenant) != INSTALLATION) {
-        let of_tenant = match tenants.entry(logged.tenant) {
-            Entry::Occupied(read) => read.into_mut(),
-            Entry::Vacant(unread) => {
-                let all = endpoints::all(db, TenantScope(logged.tenant)).await?;
-                let all = all.into_iter().filter(|endpoint| endpoint.disabled.is_none());
-                unread.insert(all.map(|endpoint| (endpoint.selection(), Arc::new(endpoint))).collect())
-            }
-        };
-        for (selection, endpoint) in of_tenant.iter() {
-            if endpoint.wants(selection, logged) {
-                wanted.push((Arc::clone(endpoint), logged));
-            }
-        }
-    }
-    Ok(wanted)
 }
 
 /// Takes what is due and sends it, each in a task of its own; answers how many were taken.
@@ -322,12 +204,17 @@ async fn attempt(app: &App, mut claim: webhook_deliveries::Claim) -> Result<()> 
     tx.commit(&()).await?;
     if claim.delivery.due.is_none() {
         // The next one of an endpoint that wants them in order is due.
-        app.deliveries.due.notify_one();
+        app.deliveries.wake();
     }
     Ok(())
 }
 
 impl Deliveries {
+    /// Something is due.
+    pub(crate) fn wake(&self) {
+        self.due.notify_one();
+    }
+
     /// A place among what is under way to an endpoint, or over a connection, until it is dropped.
     pub(crate) fn turn(&self, endpoint: Uid) -> Option<Turn<'_>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -357,7 +244,7 @@ impl Drop for Turn<'_> {
 }
 
 /// A number from 0 up to 1.
-fn chance(random: &dyn Random) -> f64 {
+pub(crate) fn chance(random: &dyn Random) -> f64 {
     let mut bytes = [0; 4];
     random.fill(&mut bytes);
     f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)

@@ -141,6 +141,19 @@ fn logged(position: i64, uid: Uuid, tenant: Uuid, body: &str) -> Result<Logged> 
     Ok(Logged { position, uid: Uid(uid), tenant: Uid(tenant), announced })
 }
 
+/// The newest events of a tenant, at most so many, oldest first.
+pub async fn newest(db: &mut Session, tenant: TenantScope, most: u32) -> Result<Vec<Logged>> {
+    let rows = fetch_all!(
+        (i64, Uuid, Uuid, String),
+        db,
+        "SELECT position, uid, tenant_id, body FROM outbox
+         WHERE tenant_id = $1 AND position IS NOT NULL ORDER BY position DESC LIMIT $2",
+        tenant.0.0,
+        i64::from(most),
+    )?;
+    rows.into_iter().rev().map(|(position, uid, tenant, body)| logged(position, uid, tenant, &body)).collect()
+}
+
 /// The place of an event that is kept.
 pub async fn place_of(db: &mut Session, event: Uid) -> Result<Option<Cursor>> {
     let row = fetch_optional!((i64,), db, "SELECT position FROM outbox WHERE uid = $1 AND position IS NOT NULL", event.0)?;
@@ -184,7 +197,7 @@ pub async fn oldest(db: &mut Session) -> Result<Option<Timestamp>> {
 }
 
 /// Removes events that were announced before this time, at most so many; answers how many. What goes is always the beginning of
-/// the log, and nothing that webhooks have not been asked about.
+/// the log, and nothing of which it was not found out who wants it.
 pub async fn forget(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64> {
     let row = fetch_optional!(
         (Option<i64>,),
@@ -199,7 +212,7 @@ pub async fn forget(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64> {
         (Option<i64>,),
         tx,
         "SELECT MAX(position) FROM (SELECT position FROM outbox WHERE position IS NOT NULL ORDER BY position LIMIT $1) AS oldest
-         WHERE position < $2 AND position <= (SELECT COALESCE(MIN(position), $2) FROM event_consumers WHERE name = 'webhooks')",
+         WHERE position < $2 AND position <= (SELECT COALESCE(MIN(position), $2) FROM event_consumers WHERE name = 'fan_out')",
         i64::from(most),
         kept.unwrap_or(i64::MAX),
     )?;

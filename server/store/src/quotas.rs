@@ -241,6 +241,9 @@ pub async fn recount(tx: &mut Tx, tenant: TenantScope, dimension: Dimension) -> 
         }
         Dimension::Users => fetch_all!((i64,), tx, "SELECT COUNT(*) FROM users WHERE tenant_id = $1", id)?,
         Dimension::WebhookEndpoints => fetch_all!((i64,), tx, "SELECT COUNT(*) FROM webhook_endpoints WHERE tenant_id = $1", id)?,
+        Dimension::NotificationRules => {
+            fetch_all!((i64,), tx, "SELECT COUNT(*) FROM notification_rules WHERE tenant_id = $1", id)?
+        }
         Dimension::StorageBytes => fetch_all!(
             (i64,),
             tx,

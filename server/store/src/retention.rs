@@ -29,6 +29,9 @@ pub async fn purge(tx: &mut Tx, tenant: TenantScope, most: u32) -> Result<u64> {
     purge!(tx, tenant, most:
         "webhook_deliveries" by "uid",
         "webhook_endpoints" by "uid",
+        "notifications" by "uid",
+        "notification_groups" by "rule, name",
+        "notification_rules" by "uid",
         "drift_items" by "uid",
         "drift_exceptions" by "uid",
         "run_logs" by "run, first",

@@ -5,7 +5,9 @@ mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
-use freehold_service::{App, commands, drift, events, jobs, lifetimes, retention, run_threads, updates, webhook_deliveries};
+use freehold_service::{
+    App, commands, drift, events, fan_out, jobs, lifetimes, notifications, retention, run_threads, updates, webhook_deliveries,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -34,19 +36,21 @@ pub async fn run(app: Arc<App>, lease: Duration, nats: Option<nats::Settings>, s
         sweep(&app, &stop),
         follow_events(&app, &stop),
         hear_events(&app, &stop),
-        fan_out(&app, &stop),
+        tell_outside(&app, &stop),
         deliver(&app, &stop),
         attend_to_commands(&app, &stop),
         show_runs(&app, &stop),
+        tell_gathered(&app, &stop),
+        notify(&app, &stop),
         publish_events(&app, nats, &stop),
     );
 }
 
-/// Finds out which webhooks want what has happened.
-async fn fan_out(app: &App, stop: &CancellationToken) {
-    let mut news = webhook_deliveries::News::of(app);
+/// Finds out who wants what has happened.
+async fn tell_outside(app: &App, stop: &CancellationToken) {
+    let mut news = fan_out::News::of(app);
     while !stop.is_cancelled() {
-        match webhook_deliveries::fan_out(app).await {
+        match fan_out::fan_out(app).await {
             Ok(true) => {}
             Ok(false) => tokio::select! {
                 () = news.wait() => {}
@@ -94,6 +98,23 @@ async fn attend_to_commands(app: &Arc<App>, stop: &CancellationToken) {
     }
 }
 
+/// Makes notifications of what rules have gathered, when it is time.
+async fn tell_gathered(app: &App, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        match notifications::tell(app).await {
+            Ok(true) => {}
+            Ok(false) => tokio::select! {
+                () = notifications::gathered(app) => {}
+                () = pause(REAP, stop) => {}
+            },
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "what rules have gathered could not be told");
+                pause(Duration::from_secs(1), stop).await;
+            }
+        }
+    }
+}
+
 /// Shows in other systems what has become of runs.
 async fn show_runs(app: &Arc<App>, stop: &CancellationToken) {
     while !stop.is_cancelled() {
@@ -105,6 +126,23 @@ async fn show_runs(app: &Arc<App>, stop: &CancellationToken) {
             },
             Err(error) => {
                 tracing::warn!(error = error.chain(), "runs to show could not be taken");
+                pause(Duration::from_secs(1), stop).await;
+            }
+        }
+    }
+}
+
+/// Passes notifications on.
+async fn notify(app: &Arc<App>, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        match notifications::deliver(app).await {
+            Ok(1..) => {}
+            Ok(0) => tokio::select! {
+                () = notifications::due(app) => {}
+                () = pause(REAP, stop) => {}
+            },
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "notifications could not be taken");
                 pause(Duration::from_secs(1), stop).await;
             }
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use freehold::{Client, Connection, InboundMessageState, Run, RunOutcome, Timestamp};
 use freehold_fakes::FakeGithub;
-use freehold_tests::{Database, Replica, World, armed, eventually, until};
+use freehold_tests::{Database, World, armed, eventually, until};
 use serde_json::{Value, json};
 
 use crate::{
@@ -42,22 +42,26 @@ impl Stage {
 
     /// Somebody comments on the pull request, and GitHub tells of it.
     async fn comments(&self, who: (u64, &str), text: &str) {
+        assert_eq!(self.tells(who, text).await, Some(200));
+    }
+
+    /// The same; answers the status, which is none when the server dies over it.
+    async fn tells(&self, who: (u64, &str), text: &str) -> Option<u16> {
         let body = self.github.comment_event(who, PULL, text);
-        self.tell(&self.world.replica, &body).await;
-    }
-
-    async fn tell(&self, replica: &Replica, body: &str) {
         let id = format!("72d3162e-cc78-11e3-81ab-{:012}", self.deliveries.fetch_add(1, Ordering::Relaxed));
-        let headers = FakeGithub::sign(body, "issue_comment", &id);
-        let (status, _) = post(&self.world.installation.pki, replica.web, path(&self.code), &headers, body).await;
-        assert_eq!(status, Some(200));
+        let headers = FakeGithub::sign(&body, "issue_comment", &id);
+        let web = self.world.replica.web;
+        post(&self.world.installation.pki, web, path(&self.code), &headers, &body).await.0
     }
 
-    /// Our comments that begin with this marker.
+    /// Our comments that begin with this marker; anybody can write one.
     fn ours(&self, marker: &str) -> Vec<Value> {
         let marker = format!("<!-- freehold:{marker}");
-        let text = |comment: &Value| comment["body"].as_str().unwrap_or_default().to_owned();
-        self.github.comments(PULL).into_iter().filter(|comment| text(comment).starts_with(&marker)).collect()
+        let ours = |comment: &Value| {
+            comment["performed_via_github_app"]["id"] == FakeGithub::APP.0
+                && comment["body"].as_str().is_some_and(|text| text.starts_with(&marker))
+        };
+        self.github.comments(PULL).into_iter().filter(ours).collect()
     }
 
     /// The answer to what somebody has commented.
@@ -185,27 +189,27 @@ async fn what_dies_between_doing_and_writing_it_down_is_done_once(database: Data
         stage.world.replica.process.wait().await;
         let times = "commands.lease:1,run_threads.lease:1";
         let command = armed(&installation.serve(PRIVATE), &[("FREEHOLD_FAULT", point), ("FREEHOLD_TIME", times)]);
-        let mut replica = installation.start(command).await;
-        let body = stage.github.comment_event(AUTHOR, PULL, "/freehold plan shop/dev/web");
-        stage.tell(&replica, &body).await;
-        replica.process.wait().await;
+        stage.world.replica = installation.start(command).await;
+        let status = stage.tells(AUTHOR, "/freehold plan shop/dev/web").await;
+        assert!(status.is_none_or(|status| status == 200), "{point}: {status:?}");
+        stage.world.replica.process.wait().await;
 
-        let replica = installation.replica(PRIVATE).await;
-        let admin = installation.client(&[replica.api], installation.pki.credentials("admin"), "acme").await;
-        stage.shown("It will be planned.").await;
-        let runs = runs(&admin).await;
-        assert_eq!(runs.len(), 1, "{point}: {runs:?}");
-        stage.check(&runs[0], "in_progress", None).await;
+        stage.world.replica = installation.replica(PRIVATE).await;
+        let admin = stage.world.client(installation.pki.credentials("admin")).await;
         until("the message to be over", || async {
             let messages = admin.connections().messages("code").collect_up_to(10).await.expect("messages");
             messages.iter().all(|message| message.state == InboundMessageState::Handled)
         })
         .await;
-        // What was shown is known by now, so that nothing more comes.
-        let asked = stage.github.server.requests().len();
-        stage.tell(&replica, &body).await;
-        admin.projects().create("meanwhile").send().await.expect("a project");
+        let begun = runs(&admin).await;
+        assert_eq!(begun.len(), 1, "{point}: {begun:?}");
+        // What is shown next goes on from what was shown.
+        let mut runner = Runner::new(&stage.world).await;
+        let job = runner.ask().await.expect("a plan to make");
+        runner.complete(&job, planned_as("the plan", 1, 0)).await;
+        stage.shown("Its plan waits for a decision.").await;
+        stage.check(&begun[0], "queued", None).await;
         assert_eq!((stage.ours("deployment/").len(), stage.ours("answer/").len()), (1, 1), "{point}");
-        assert!(stage.github.server.requests().len() - asked <= 4, "{point}");
+        assert_eq!(runs(&admin).await.len(), 1, "{point}");
     }
 }

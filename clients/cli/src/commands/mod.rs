@@ -20,6 +20,7 @@ pub(crate) mod drift;
 pub(crate) mod environments;
 pub(crate) mod events;
 pub(crate) mod import;
+pub(crate) mod notification_rules;
 pub(crate) mod operations;
 pub(crate) mod projects;
 pub(crate) mod quotas;
@@ -56,6 +57,7 @@ pub(crate) async fn run(command: Command, client: &Client, screen: &mut Screen) 
         Command::RunnerPool(command) => command.run(client, screen).await,
         Command::Webhook(command) => command.run(client, screen).await,
         Command::Event(command) => command.run(client, screen).await,
+        Command::NotificationRule(command) => command.run(client, screen).await,
         Command::Audit(command) => command.run(client, screen).await,
         Command::Operation(command) => command.run(client, screen).await,
         Command::Whoami => screen.item(&client.whoami().send().await?),

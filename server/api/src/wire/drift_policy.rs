@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use freehold_domain::drift::{Cron, DriftPolicy, Remediation, Schedule};
+use freehold_domain::{
+    cron::Cron,
+    drift::{DriftPolicy, Remediation, Schedule},
+};
 use freehold_proto::common::v1 as pb;
 
 use super::parse::Fields;

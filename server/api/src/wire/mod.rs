@@ -19,6 +19,8 @@ mod identify;
 mod jobs;
 mod late_results;
 mod log;
+mod notification_rules;
+mod notifications;
 mod operations;
 mod parse;
 mod projects;

@@ -93,6 +93,7 @@ fn dimension(dimension: Dimension) -> common::Dimension {
         Dimension::QueuedRuns => common::Dimension::QueuedRuns,
         Dimension::DriftChecksPerDay => common::Dimension::DriftChecksPerDay,
         Dimension::WebhookEndpoints => common::Dimension::WebhookEndpoints,
+        Dimension::NotificationRules => common::Dimension::NotificationRules,
     }
 }
 

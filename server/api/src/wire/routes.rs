@@ -16,7 +16,7 @@ use freehold_proto::{
     },
     integrations::v1::{
         connection_account_service_server::ConnectionAccountServiceServer, connection_service_server::ConnectionServiceServer,
-        webhook_service_server::WebhookServiceServer,
+        notification_service_server::NotificationServiceServer, webhook_service_server::WebhookServiceServer,
     },
     meta::v1::server_info_service_server::ServerInfoServiceServer,
     operations::v1::operation_service_server::OperationServiceServer,
@@ -76,6 +76,7 @@ impl Wire {
                 TenantServiceServer,
                 TokenServiceServer,
                 UserServiceServer,
+                NotificationServiceServer,
                 WebhookServiceServer,
             ),
         }

@@ -44,20 +44,7 @@ impl Condition {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(source: &str, subjects: &[Subject]) -> Result<Self, Vec<Misreading>> {
-        let patterns = Patterns::default();
-        let vocabulary = Vocabulary {
-            inputs: BTreeSet::new(),
-            resources: None,
-            deployment: false,
-            files: None,
-            patterns: &patterns,
-            subjects,
-        };
-        Expression::parse(source, &vocabulary).map(Self).map_err(|refused| {
-            let mut all: Vec<_> = refused.problems.into_iter().map(|problem| (problem.at.start, problem.message)).collect();
-            all.sort();
-            all.into_iter().map(|(at, message)| place(source, at, message)).collect()
-        })
+        parse(source, subjects).map(Self)
     }
 
     /// Whether it holds of these facts. A fact that is not there is as an absent field.
@@ -65,13 +52,30 @@ impl Condition {
     /// # Errors
     /// Why that cannot be said: something that it reads is missing, types do not fit, or it would cost too much.
     pub fn holds(&self, facts: &Facts) -> Result<bool, String> {
-        let (inputs, deployment, files) = (Map::new(), DeploymentFacts::default(), Files::default());
-        let scope = Scope { inputs: &inputs, resources: facts, deployment: &deployment, files: &files };
-        match self.0.evaluate(&scope).map_err(|error| error.to_string())? {
+        match evaluate(&self.0, facts)? {
             Value::Bool(holds) => Ok(holds),
             _ => Err(format!("`{}` is neither true nor false", self.0.source())),
         }
     }
+}
+
+/// Reads an expression about these subjects and nothing else.
+pub(super) fn parse(source: &str, subjects: &[Subject]) -> Result<Expression, Vec<Misreading>> {
+    let patterns = Patterns::default();
+    let vocabulary =
+        Vocabulary { inputs: BTreeSet::new(), resources: None, deployment: false, files: None, patterns: &patterns, subjects };
+    Expression::parse(source, &vocabulary).map_err(|refused| {
+        let mut all: Vec<_> = refused.problems.into_iter().map(|problem| (problem.at.start, problem.message)).collect();
+        all.sort();
+        all.into_iter().map(|(at, message)| place(source, at, message)).collect()
+    })
+}
+
+/// The value of such an expression.
+pub(super) fn evaluate(expression: &Expression, facts: &Facts) -> Result<Value, String> {
+    let (inputs, deployment, files) = (Map::new(), DeploymentFacts::default(), Files::default());
+    let scope = Scope { inputs: &inputs, resources: facts, deployment: &deployment, files: &files };
+    expression.evaluate(&scope).map_err(|error| error.to_string())
 }
 
 fn place(source: &str, at: usize, message: String) -> Misreading {

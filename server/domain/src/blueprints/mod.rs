@@ -12,6 +12,7 @@ mod document;
 mod entity;
 mod evaluate;
 mod expression;
+mod fact_template;
 mod fields;
 mod files;
 mod formats;
@@ -35,6 +36,7 @@ pub use document::{API_VERSION, Document, MAX_OUTPUTS, MAX_RESOURCES, Output, Re
 pub use entity::{Blueprint, BlueprintVersion, Draft};
 pub use evaluate::{DeploymentFacts, EvalError, MAX_TEXT, Scope};
 pub use expression::{Attribute, Expression, MAX_EXPRESSION, Subject, Uses};
+pub use fact_template::FactTemplate;
 pub use files::{DOCUMENT_PATH, File, Files, MAX_BYTES, MAX_FILES};
 pub use formats::Format;
 pub use graph::Graph;

@@ -153,21 +153,24 @@ fn text(segments: &[Segment], scope: &Scope<'_>) -> Result<Value, EvalError> {
             Segment::Expression(expression) => expression,
         };
         let error = |message: String| EvalError { expression: expression.source().to_owned(), message };
-        match expression.evaluate(scope)? {
-            Value::String(text) => whole.push_str(&text),
-            Value::Number(number) => whole.push_str(&number.to_string()),
-            Value::Bool(value) => whole.push_str(if value { "true" } else { "false" }),
-            Value::Null => return Err(error("null cannot stand inside text; test it with `!= null`".to_owned())),
-            Value::Array(_) => {
-                return Err(error("a list cannot stand inside text; use join(), or let it be the whole value".to_owned()));
-            }
-            Value::Object(_) => return Err(error("a map cannot stand inside text; let it be the whole value".to_owned())),
-        }
+        whole.push_str(&inside_text(expression.evaluate(scope)?).map_err(|why| error(why.to_owned()))?);
         if whole.len() > MAX_TEXT {
             return Err(error(format!("the text around it has more than {MAX_TEXT} bytes")));
         }
     }
     Ok(Value::String(whole))
+}
+
+/// A value as it stands inside of text.
+pub(super) fn inside_text(value: Value) -> Result<String, &'static str> {
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Bool(value) => Ok(value.to_string()),
+        Value::Null => Err("null cannot stand inside text; test it with `!= null`"),
+        Value::Array(_) => Err("a list cannot stand inside text; use join(), or let it be the whole value"),
+        Value::Object(_) => Err("a map cannot stand inside text; let it be the whole value"),
+    }
 }
 
 /// Reads templates out of one document and reports what is wrong with their expressions.
@@ -301,7 +304,7 @@ impl<'a> Compiler<'a> {
 
 /// A stretch of a string.
 #[derive(Debug, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     Text(String),
     Expression(std::ops::Range<usize>),
 }
@@ -310,7 +313,7 @@ enum Piece {
 ///
 /// # Errors
 /// The byte of a `${` that nothing ends.
-fn pieces(text: &str) -> Result<Vec<Piece>, usize> {
+pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, usize> {
     let mut pieces = Vec::new();
     let mut plain = String::new();
     let mut at = 0;

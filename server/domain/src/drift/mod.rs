@@ -1,6 +1,5 @@
 //! Drift: what is not as it was made. When it is looked for, what was found, who has it, and what is accepted.
 
-mod cron;
 mod exception;
 mod glob;
 mod item;
@@ -15,7 +14,6 @@ use crate::{
     time::Timestamp,
 };
 
-pub use cron::Cron;
 pub use exception::{DriftException, Matcher, Seen, expiry};
 pub use glob::checked as pattern;
 pub use item::{DriftClass, DriftItem, DriftItemState, Drifted, Finding, Findings, Values};

@@ -5,7 +5,8 @@ use std::time::Duration;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use super::{cron::Cron, glob};
+use super::glob;
+use crate::cron::Cron;
 use crate::time::{Timestamp, Uid};
 
 /// The shortest time between two checks.

@@ -9,7 +9,7 @@ use freehold_domain::{
     names::ConnectionName,
     time::Uid,
 };
-use freehold_store::{RequestKey, Session, connections};
+use freehold_store::{RequestKey, connections};
 use serde_json::{Map, Value, json};
 
 use super::{find, open_vault, tell};
@@ -89,21 +89,16 @@ pub async fn test(app: &App, caller: &Caller, name: &ConnectionName) -> Result<C
 }
 
 /// A connection with the credentials that count now.
-async fn target(app: &App, place: &Place, name: &ConnectionName) -> Result<(Connection, Target)> {
+pub(crate) async fn target(app: &App, place: &Place, name: &ConnectionName) -> Result<(Connection, Target)> {
     let mut db = app.store.read().await?;
     let connection = find(&mut db, place, name).await?;
-    let target = target_of(app, &mut db, place, &connection).await?;
-    Ok((connection, target))
-}
-
-/// What a connection is called with at present.
-pub(crate) async fn target_of(app: &App, db: &mut Session, place: &Place, connection: &Connection) -> Result<Target> {
-    let credentials = open_vault(app, db, place, connection.meta.uid).await?.open(app.now());
-    Ok(Target {
+    let credentials = open_vault(app, &mut db, place, connection.meta.uid).await?.open(app.now());
+    let target = Target {
         uid: connection.meta.uid,
         revision: connection.revision,
         connector: connection.connector.clone(),
         settings: Value::Object(connection.settings.clone()),
         credentials,
-    })
+    };
+    Ok((connection, target))
 }

@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use crate::app::{App, Place, Write};
 
 pub use bootstrap::{Given, bootstrap};
-pub(crate) use calls::target_of;
+pub(crate) use calls::target;
 pub use calls::{InvokeConnection, Invoked, invoke, test};
 pub(crate) use vault::open_vault;
 use vault::put_vault;

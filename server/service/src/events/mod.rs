@@ -74,7 +74,7 @@ impl Parent {
 }
 
 /// Whether the caller may see it: whoever may read a resource may see what happens to it.
-fn is_visible(caller: &Caller, logged: &Logged, now: Timestamp) -> bool {
+pub(crate) fn is_visible(caller: &Caller, logged: &Logged, now: Timestamp) -> bool {
     let event = &logged.announced.event;
     permission(&event.kind).is_some_and(|permission| caller.may(permission, &event.resource, now))
 }

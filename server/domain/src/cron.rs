@@ -60,7 +60,7 @@ impl Cron {
         };
         let minutes = set("minute", minute, 0..=59, &[])?;
         if minutes.count_ones() != 1 {
-            return Err(format!("the minute `{}` is not one number: at most one check an hour is possible", shown(minute)));
+            return Err(format!("the minute `{}` is not one number: it can come once an hour at most", shown(minute)));
         }
         let weekdays = set("day of the week", weekdays, 0..=7, &WEEKDAYS)?;
         let cron = Self {
@@ -220,8 +220,8 @@ mod tests {
         let table = [
             ("", "", "five"),
             ("0 3 * *", "", "five"),
-            ("* 3 * * *", "", "at most one check an hour"),
-            ("0,30 3 * * *", "", "at most one check an hour"),
+            ("* 3 * * *", "", "it can come once an hour at most"),
+            ("0,30 3 * * *", "", "it can come once an hour at most"),
             ("60 3 * * *", "", "0 to 59"),
             ("0 24 * * *", "", "0 to 23"),
             ("0 5-3 * * *", "", "0 to 23"),

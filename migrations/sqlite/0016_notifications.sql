@@ -1,0 +1,44 @@
+CREATE TABLE notification_rules (
+    tenant_id BLOB NOT NULL REFERENCES tenants (uid),
+    uid BLOB NOT NULL,
+    name TEXT NOT NULL,
+    parent TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, uid),
+    UNIQUE (tenant_id, name)
+);
+CREATE INDEX notification_rules_by_parent ON notification_rules (tenant_id, parent, uid);
+
+-- What a rule has gathered under one name. `due` is when somebody is told of it; absent while there is nothing to tell.
+CREATE TABLE notification_groups (
+    tenant_id BLOB NOT NULL REFERENCES tenants (uid),
+    rule BLOB NOT NULL,
+    name TEXT NOT NULL,
+    due INTEGER,
+    touched INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, rule, name)
+);
+CREATE INDEX notification_groups_due ON notification_groups (due) WHERE due IS NOT NULL;
+CREATE INDEX notification_groups_idle ON notification_groups (touched) WHERE due IS NULL;
+
+-- `due` is when a message is tried next, or when whoever tries it now has lost it; absent when all is over. `epoch` is the number of
+-- the claim.
+CREATE TABLE notifications (
+    tenant_id BLOB NOT NULL REFERENCES tenants (uid),
+    uid BLOB NOT NULL,
+    rule BLOB NOT NULL,
+    state TEXT NOT NULL,
+    due INTEGER,
+    touched INTEGER NOT NULL,
+    epoch INTEGER NOT NULL DEFAULT 0,
+    body TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, uid)
+);
+CREATE INDEX notifications_by_rule ON notifications (tenant_id, rule, uid);
+CREATE INDEX notifications_due ON notifications (due) WHERE due IS NOT NULL;
+CREATE INDEX notifications_over ON notifications (touched) WHERE due IS NULL;
+
+INSERT INTO quotas (tenant_id, dimension, max, used, reserved, version, window_start, updated)
+SELECT uid, 'notification_rules', 100, 0, 0, 1, 0, 0 FROM tenants;
