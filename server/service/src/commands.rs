@@ -163,8 +163,8 @@ async fn answer(app: &App, line: &Line, message: &InboundMessage, ask: &Ask) -> 
             let code = new_code(app, &line.place, connection, &ask.account).await?;
             let id = &connection.name.connection;
             return Ok(Answer::Said(format!(
-                "Run `freehold connection link {id}` as yourself within ten minutes and give it this code: `{code}`. From then \
-                 on, {} acts as you. Whoever gives the code is whom this account acts as: keep it to yourself.",
+                "Run `freehold connection link {id}` as yourself within ten minutes and give it this code: `{code}`. {} \
+                 acts as whoever gives it.",
                 ask.account.display_name
             )));
         }
@@ -183,8 +183,8 @@ async fn answer(app: &App, line: &Line, message: &InboundMessage, ask: &Ask) -> 
     match &ask.command {
         Command::Status(None) => Ok(Answer::Said(format!("You are {} here.", asker.principal))),
         Command::Status(Some(path)) => asker.status(path).await,
-        Command::Plan(path) => asker.start(path, false, ask.place.as_ref()).await,
-        Command::Apply(path) => asker.start(path, true, ask.place.as_ref()).await,
+        Command::Plan(path) => asker.start(path, false, ask).await,
+        Command::Apply(path) => asker.start(path, true, ask).await,
         Command::Decide(decide) => asker.decide(decide).await,
         Command::Help(_) | Command::Link => Err(Error::internal("it was answered before")),
     }
@@ -243,8 +243,8 @@ impl Asker<'_> {
         done
     }
 
-    async fn start(&self, path: &DeploymentPath, auto_apply: bool, place: Option<&Where>) -> Result<Answer> {
-        let message = match place {
+    async fn start(&self, path: &DeploymentPath, auto_apply: bool, ask: &Ask) -> Result<Answer> {
+        let message = match &ask.place {
             Some(Where::Github { repo, number }) => format!("asked for in {repo}#{number}"),
             Some(Where::Slack { .. }) | None => format!("asked for by {}", self.line.connection.name.connection),
         };
@@ -252,12 +252,13 @@ impl Asker<'_> {
         let cmd = StartRun { name, kind: RunKind::Apply, target: 0, auto_apply, keep_queued: false, message };
         let caller = self.caller(PLAN).await?;
         let run = self.told(&caller, runs::start(self.app, &caller, cmd, &self.write()).await).await?;
-        let Some(place) = place else { return Ok(Answer::Said(words(&run))) };
+        let Some(place) = &ask.place else { return Ok(Answer::Said(words(&run))) };
         let mut tx = self.app.store.begin_as("server", self.line.place.scope).await?;
         run_threads::follow(&mut tx, self.line.place.scope, self.line.connection.meta.uid, &run, place).await?;
         tx.commit(&()).await?;
         self.app.chat.touched.notify_one();
-        Ok(Answer::Shown)
+        // Where it is shown to all, nobody may be told; who asked is, where that disturbs nobody.
+        Ok(if ask.reply_url.is_some() { Answer::Said(words(&run)) } else { Answer::Shown })
     }
 
     async fn decide(&self, decide: &Decide) -> Result<Answer> {

@@ -13,7 +13,7 @@ use freehold_domain::{
     events::Event,
     names::{DeploymentName, RunName, VersionName},
     resource::{Listed, Page},
-    runs::{Decision, Displaced, Effect, NewRun, Run, RunEvent, RunKind, RunPhase},
+    runs::{Decision, Displaced, Effect, NewRun, Run, RunEvent, RunKind, RunOutcome, RunPhase},
     time::{Timestamp, Uid},
 };
 use freehold_store::{Session, Tx, blueprint_versions, deployments, environments, payloads::Kind, runs};
@@ -156,7 +156,7 @@ pub(crate) async fn begin(
     if let Some(resolved) = &subject.resolved {
         app.put(tx, place, uid, Kind::Inputs, desired::RESOLVED, &desired::bytes(resolved)?).await?;
     }
-    tx.announce(Event::new("run.created", &run.name, uid, run.version).with(serde_json::json!({ "kind": run.kind })));
+    tx.announce(Event::new("run.created", &run.name, uid, run.version).with(serde_json::json!({ "kind": run.kind.as_str() })));
     Ok(Begun { run, displaced })
 }
 
@@ -485,7 +485,13 @@ pub(crate) async fn advance_with(
     }
     runs::update(tx, place.scope, seen, &run, lease.filter(|_| run.phase.is_leased())).await?;
     if run.phase != phase {
-        let data = serde_json::json!({ "phase": run.phase.as_str(), "outcome": run.outcome, "epoch": run.epoch });
+        let data = serde_json::json!({
+            "phase": run.phase.as_str(),
+            "outcome": run.outcome.map(RunOutcome::as_str),
+            "epoch": run.epoch,
+            "kind": run.kind.as_str(),
+            "deployment": run.name.deployment_name().to_string(),
+        });
         tx.announce(Event::new("run.moved", &run.name, uid, run.version).with(data));
         receipts::sign(app, tx, place, phase, &run).await?;
     }

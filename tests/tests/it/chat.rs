@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use freehold::{ApprovalRule, Client, Connection, InboundMessageState, Run, RunOutcome, RunPhase, Timestamp};
 use freehold_fakes::FakeSlack;
-use freehold_tests::{Database, World, eventually, until};
+use freehold_tests::{Database, World, armed, eventually, until};
 use serde_json::{Value, json};
 
 use crate::{
-    connections::trusting,
+    connections::{PRIVATE, trusting},
     inbound::{path, post},
     scripted_runner::{Runner, applied, planned_as},
 };
@@ -152,7 +152,7 @@ pub async fn linked(world: &World, deployment: &str) {
     ada.connections().link_account("chat", code).send().await.expect("linked");
     types("U0BOB", "link", "1.2").await;
     types("U0ADA", &format!("plan {deployment}"), "1.3").await;
-    until("both to be done", || async { slack.posted().len() == 2 && slack.messages().len() == 1 }).await;
+    until("all to be done", || async { slack.posted().len() == 3 && slack.messages().len() == 1 }).await;
 }
 
 /// The code in an answer to `link`.
@@ -240,7 +240,8 @@ async fn a_button_decides_on_the_plan_that_it_is_under_and_only_for_who_may(data
     assert!(said.contains("needs `deployments.runs.plan`"), "{said}");
     assert!(stage.runs().await.is_empty());
 
-    stage.types("U0AUTHOR", "plan shop/dev/web").await;
+    let said = stage.told("U0AUTHOR", "plan shop/dev/web").await;
+    assert!(said.contains("It will be planned.") && said.contains("shop/dev/web/"), "{said}");
     let (begun, _) = stage.shown("It will be planned.").await;
     assert_eq!(begun["channel"], CHANNEL);
     let job = runner.ask().await.expect("a plan to make");
@@ -311,7 +312,7 @@ async fn a_run_is_rejected_by_its_button_and_nothing_is_sent_twice(database: Dat
     stage.link(&stage.ada, "U0ADA").await;
     // A system that is away for a moment is told when it is back.
     stage.slack.server.fail("chat.postMessage", FakeSlack::error("service_unavailable"));
-    stage.types("U0AUTHOR", "apply shop/dev/web").await;
+    stage.told("U0AUTHOR", "apply shop/dev/web").await;
     let job = runner.ask().await.expect("a plan to make");
     runner.complete(&job, planned_as("the plan", 1, 0)).await;
     let (message, _) = stage.shown("Its plan waits for a decision.").await;
@@ -328,7 +329,7 @@ async fn a_run_is_rejected_by_its_button_and_nothing_is_sent_twice(database: Dat
 
     // A connection that is refused for good is given up, and told of.
     stage.slack.revoke();
-    stage.types("U0AUTHOR", "plan shop/dev/web").await;
+    stage.told("U0AUTHOR", "plan shop/dev/web").await;
     let told = eventually("an event", || async {
         let events = stage.world.admin.events().list().kind("connection.run_given_up").events();
         let events = events.collect_up_to(10).await.expect("events");
@@ -337,4 +338,30 @@ async fn a_run_is_rejected_by_its_button_and_nothing_is_sent_twice(database: Dat
     .await;
     let data = told.data.unwrap_or_default();
     assert_eq!(data["run"], json!(stage.runs().await.iter().map(|run| run.name.clone()).max()), "{data}");
+}
+
+both_databases!(a_message_that_was_posted_before_a_crash_is_found_again);
+
+async fn a_message_that_was_posted_before_a_crash_is_found_again(database: Database) {
+    let mut stage = Stage::new(database).await;
+    stage.link(&stage.author, "U0AUTHOR").await;
+    let installation = &stage.world.installation;
+    stage.world.replica.process.signal("TERM");
+    stage.world.replica.process.wait().await;
+    // It is written down that the message will be posted; then it is posted, and that is not written down.
+    let variables = [("FREEHOLD_FAULT", "run_threads.called:2"), ("FREEHOLD_TIME", "commands.lease:1,run_threads.lease:1")];
+    stage.world.replica = installation.start(armed(&installation.serve(PRIVATE), &variables)).await;
+    let status = stage.call(&stage.slack.slash("U0AUTHOR", CHANNEL, "plan shop/dev/web", "9.9")).await;
+    assert!(status.is_none_or(|status| status == 200), "{status:?}");
+    stage.world.replica.process.wait().await;
+    assert_eq!(stage.slack.messages().len(), 1, "it is there");
+
+    stage.world.replica = installation.replica(PRIVATE).await;
+    stage.world.admin = stage.world.client(installation.pki.credentials("admin")).await;
+    let mut runner = Runner::new(&stage.world).await;
+    let job = runner.ask().await.expect("a plan to make");
+    runner.complete(&job, planned_as("the plan", 1, 0)).await;
+    let (message, _) = stage.shown("Its plan waits for a decision.").await;
+    assert_eq!(message["metadata"]["event_payload"]["run"], json!(stage.runs().await.remove(0).uid));
+    assert_eq!(stage.runs().await.len(), 1);
 }

@@ -19,7 +19,7 @@ pub async fn world(database: Database) -> World {
     World::with(database, PRIVATE).await
 }
 
-/// A connection that trusts the authority of a fake.
+/// A connection that believes the server's authority.
 pub fn trusting(create: CreateConnection, server: &Server) -> CreateConnection {
     create.setting("ca_bundle", server.ca())
 }
@@ -29,7 +29,8 @@ async fn github(acme: &Client, fake: &FakeGithub) -> Connection {
     trusting(create, &fake.server).credential("token", FakeGithub::TOKEN).send().await.expect("a connection")
 }
 
-async fn slack(acme: &Client, fake: &FakeSlack) -> Connection {
+/// The connection `chat` to a workspace.
+pub async fn slack(acme: &Client, fake: &FakeSlack) -> Connection {
     let create = acme.connections().create("chat", "slack").setting("base_url", fake.api());
     trusting(create, &fake.server).credential("bot_token", FakeSlack::TOKEN).send().await.expect("a connection")
 }

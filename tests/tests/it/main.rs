@@ -53,6 +53,7 @@ mod lifetimes;
 mod metrics;
 mod misuse;
 mod nats;
+mod notifications;
 mod poison;
 mod privacy;
 mod queue;
