@@ -230,7 +230,8 @@ impl Asker<'_> {
         let uid = self.message.name.inbound_message;
         let mut digest = [0; 32];
         digest[..16].copy_from_slice(uid.0.as_bytes());
-        Write { key: RequestKey { request_id: Some(uid), digest }, validate_only: false, etag: None }
+        let request_id = (!fault::mutant("request_key")).then_some(uid);
+        Write { key: RequestKey { request_id, digest }, validate_only: false, etag: None }
     }
 
     /// What was refused for want of a permission is in the audit trail, as it is for every caller.

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use freehold::{Client, Connection, InboundMessageState, Run, RunOutcome, Timestamp};
 use freehold_fakes::FakeGithub;
-use freehold_tests::{Database, World, armed, eventually, until};
+use freehold_tests::{
+    Database::{self, Sqlite},
+    World, armed, eventually, told, until,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -177,39 +180,58 @@ async fn a_comment_makes_a_run_and_another_one_applies_it(database: Database) {
     stage.check(&next, "in_progress", None).await;
 }
 
+/// Has a server die at a point over a command, and another one, without this safeguard, go on; what is there twice, if something is.
+async fn trial(database: Database, point: &str, mutant: &str) -> Result<(), String> {
+    let mut stage = Stage::new(database).await;
+    stage.link(&stage.author, AUTHOR).await;
+    let installation = &stage.world.installation;
+    stage.world.replica.process.signal("TERM");
+    stage.world.replica.process.wait().await;
+    let times = ("FREEHOLD_TIME", "commands.lease:1,run_threads.lease:1");
+    let variables = [("FREEHOLD_FAULT", point), ("FREEHOLD_MUTANT", mutant), times];
+    stage.world.replica = installation.start(armed(&installation.serve(PRIVATE), &variables)).await;
+    let status = stage.tells(AUTHOR, "/freehold plan shop/dev/web").await;
+    assert!(status.is_none_or(|status| status == 200), "{point}: {status:?}");
+    stage.world.replica.process.wait().await;
+
+    stage.world.replica = installation.start(armed(&installation.serve(PRIVATE), &variables[1..])).await;
+    let admin = stage.world.client(installation.pki.credentials("admin")).await;
+    until("the message to be over", || async {
+        let messages = admin.connections().messages("code").collect_up_to(10).await.expect("messages");
+        messages.iter().all(|message| message.state == InboundMessageState::Handled)
+    })
+    .await;
+    let begun = runs(&admin).await;
+    if begun.len() != 1 {
+        return Err(format!("{} runs", begun.len()));
+    }
+    // What is shown next goes on from what was shown.
+    let mut runner = Runner::new(&stage.world).await;
+    let job = runner.ask().await.expect("a plan to make");
+    runner.complete(&job, planned_as("the plan", 1, 0)).await;
+    stage.shown("Its plan waits for a decision.").await;
+    let checks = stage.github.check_runs().iter().filter(|check| check["external_id"] == json!(begun[0].uid)).count();
+    match (checks, stage.ours("deployment/").len(), stage.ours("answer/").len(), runs(&admin).await.len()) {
+        (1, 1, 1, 1) => Ok(()),
+        counts => Err(format!("{counts:?} checks, comments, answers and runs")),
+    }
+}
+
 both_databases!(what_dies_between_doing_and_writing_it_down_is_done_once);
 
 async fn what_dies_between_doing_and_writing_it_down_is_done_once(database: Database) {
-    // After the run is begun; after the check, the comment, and what is known of each, is there.
+    // After the run is begun; after the check, what is known of it, and the comment, are there.
     for point in ["commands.done:1", "run_threads.called:2", "run_threads.called:3", "run_threads.called:4"] {
-        let mut stage = Stage::new(database).await;
-        stage.link(&stage.author, AUTHOR).await;
-        let installation = &stage.world.installation;
-        stage.world.replica.process.signal("TERM");
-        stage.world.replica.process.wait().await;
-        let times = "commands.lease:1,run_threads.lease:1";
-        let command = armed(&installation.serve(PRIVATE), &[("FREEHOLD_FAULT", point), ("FREEHOLD_TIME", times)]);
-        stage.world.replica = installation.start(command).await;
-        let status = stage.tells(AUTHOR, "/freehold plan shop/dev/web").await;
-        assert!(status.is_none_or(|status| status == 200), "{point}: {status:?}");
-        stage.world.replica.process.wait().await;
-
-        stage.world.replica = installation.replica(PRIVATE).await;
-        let admin = stage.world.client(installation.pki.credentials("admin")).await;
-        until("the message to be over", || async {
-            let messages = admin.connections().messages("code").collect_up_to(10).await.expect("messages");
-            messages.iter().all(|message| message.state == InboundMessageState::Handled)
-        })
-        .await;
-        let begun = runs(&admin).await;
-        assert_eq!(begun.len(), 1, "{point}: {begun:?}");
-        // What is shown next goes on from what was shown.
-        let mut runner = Runner::new(&stage.world).await;
-        let job = runner.ask().await.expect("a plan to make");
-        runner.complete(&job, planned_as("the plan", 1, 0)).await;
-        stage.shown("Its plan waits for a decision.").await;
-        stage.check(&begun[0], "queued", None).await;
-        assert_eq!((stage.ours("deployment/").len(), stage.ours("answer/").len()), (1, 1), "{point}");
-        assert_eq!(runs(&admin).await.len(), 1, "{point}");
+        assert_eq!(trial(database, point, "").await, Ok(()), "{point}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_safeguards_it_is_done_twice() {
+    told(async {
+        assert_eq!(trial(Sqlite, "commands.done:1", "request_key").await, Err("2 runs".to_owned()));
+        let twice = trial(Sqlite, "run_threads.called:2", "look").await.expect_err("nobody looks before making");
+        assert!(twice.starts_with("(2, "), "{twice}");
+    })
+    .await;
 }
