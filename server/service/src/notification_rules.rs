@@ -193,6 +193,7 @@ pub async fn preview(app: &App, caller: &Caller, parent: &TenantName, terms: Ter
     let mut wrong = Violations::new();
     let compiled = terms.compile(&parent.to_string(), FIELD, &mut wrong);
     wrong.finish()?;
+    app.store.place_events().await?;
     let read = freehold_store::events::newest(&mut app.store.read().await?, place.scope, LOOKED_AT).await?;
     let name =
         NotificationRuleName { tenant: parent.tenant.clone(), notification_rule: Id::generated("preview", Uid::default()) };

@@ -1,7 +1,7 @@
 """A relay on free ports: one for STARTTLS, one secret from its beginning. Says what it got, a line of JSON for each mail.
 
-Who is written to decides how it fails: later@, nobody@, blocked@, shut@; and the word in the subject: full, broken, cut, slow,
-once.
+Who is written to decides how it fails: later@, nobody@, blocked@, grey@, shut@; and a word in the subject: [full], [broken],
+[refused], [cut], [slow]. Only the first mail of a subject fails with [once], [closing once], [short once], [cut once].
 """
 
 import asyncio
@@ -18,6 +18,7 @@ RECEIVERS = {
     "later": "450 4.2.1 The mailbox is busy",
     "nobody": "550 5.1.1 There is no such mailbox",
     "blocked": "550 5.7.1 Refused by policy",
+    "grey": "451 4.7.1 Greylisted, come back later",
     "shut": "421 4.3.2 The relay is going down",
 }
 WORDS = {
@@ -25,7 +26,12 @@ WORDS = {
     "broken": "451 4.3.0 Something went wrong here",
     "refused": "554 5.6.0 No such content here",
 }
-seen_once = set()
+PASSING = {
+    "once": "451 4.3.0 Once more, please",
+    "closing once": "421 4.3.2 The relay is going down",
+    "short once": "452 4.3.1 There is no room just now",
+}
+seen = set()
 
 # Clients that go away in the middle are what this is for.
 logging.getLogger("mail.log").setLevel(logging.CRITICAL + 1)
@@ -47,9 +53,11 @@ class Relay:
         for word, reply in WORDS.items():
             if f"[{word}]" in subject:
                 return reply
-        if "[once]" in subject and subject not in seen_once:
-            seen_once.add(subject)
-            return "451 4.3.0 Once more, please"
+        first = subject not in seen
+        seen.add(subject)
+        for word, reply in PASSING.items():
+            if f"[{word}]" in subject and first:
+                return reply
         told = {
             "from": envelope.mail_from,
             "to": envelope.rcpt_tos,
@@ -58,7 +66,7 @@ class Relay:
             "login": session.authenticated and session.auth_data.login.decode(),
         }
         print(json.dumps(told), flush=True)
-        if "[cut]" in subject:
+        if "[cut]" in subject or ("[cut once]" in subject and first):
             server.transport.abort()
         if "[slow]" in subject:
             await asyncio.sleep(3600)

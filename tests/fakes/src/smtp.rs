@@ -19,8 +19,8 @@ use crate::tls;
 const SCRIPT: &str = include_str!("smtp.py");
 
 /// A relay on free ports. It takes mail of `ada`, whose password is `correct horse`, and only in secret. How it fails is decided by
-/// who is written to (`later@`, `nobody@`, `blocked@`, `shut@`) and by a word in the subject (`[full]`, `[refused]`, `[broken]`,
-/// `[once]`, `[cut]`, `[slow]`).
+/// who is written to (`later@`, `nobody@`, `blocked@`, `grey@`, `shut@`) and by a word in the subject (`[full]`, `[refused]`, `[broken]`,
+/// `[cut]`, `[slow]`; only for the first mail of that subject `[once]`, `[closing once]`, `[short once]`, `[cut once]`).
 pub struct RealSmtp {
     /// Where a connection begins in the open.
     pub starttls_port: u16,

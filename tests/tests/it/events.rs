@@ -7,8 +7,9 @@ use std::{
 
 use freehold::{Answers, Client, Code, Event, Timestamp, Watched};
 use freehold_proto::events::v1::{WatchEventsRequest, event_service_client::EventServiceClient, watch_events_request::Start};
-use freehold_tests::{Database, Installation, Proxy, World, armed, eventually, until};
+use freehold_tests::{Database, Installation, Nats, Proxy, Subscriber, WebWatcher, World, armed, eventually, until};
 use futures::{StreamExt as _, TryStreamExt as _, future::join_all};
+use serde_json::{Value, json};
 use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
 use uuid::Uuid;
 
@@ -17,6 +18,8 @@ use crate::faults::Faulty;
 /// What each writer changes, and how many there are: 10,000 events with what makes the projects.
 const CHANGES: usize = 999;
 const WRITERS: usize = 10;
+/// Seconds for which a replica that was killed keeps the next one from publishing.
+const NATS_LEASE: (&str, &str) = ("FREEHOLD_TIME", "nats-lease:2");
 
 /// Reads a watch until this event; fails when it sees one twice, or those of one resource out of order.
 async fn seen_until(mut news: Answers<Watched>, last: &str) -> Vec<Event> {
@@ -47,57 +50,116 @@ async fn write(client: Client, id: String) {
     }
 }
 
-both_databases!(ten_thousand_events_are_seen_once_and_in_order_through_disconnects_and_a_kill);
+/// What the TypeScript watcher has said: how often its stream was opened, and the events.
+fn split(said: Vec<Value>) -> (usize, Vec<Value>) {
+    let (mut opened, mut events) = (0, Vec::new());
+    for mut line in said {
+        assert!(line["resync"].is_null(), "something may be missing: {line}");
+        match line["state"].as_str() {
+            None => events.push(line["event"].take()),
+            state => opened += usize::from(state == Some("open")),
+        }
+    }
+    (opened, events)
+}
 
-async fn ten_thousand_events_are_seen_once_and_in_order_through_disconnects_and_a_kill(database: Database) {
-    let mut world = World::new(database).await;
-    let line = Proxy::to(world.replica.api).await;
-    let far = world.installation.client(&[line.address], world.installation.pki.credentials("admin"), "acme").await;
+/// Waits until the TypeScript watcher has seen this event, and answers all of them.
+async fn said_until(watcher: &mut WebWatcher, last: &Event) -> Vec<Value> {
+    eventually("the TypeScript watcher", || {
+        let (_, events) = split(watcher.said());
+        let newest = events.last().map_or(Value::Null, |event| event["uid"].clone());
+        async move { if newest == last.uid.as_str() { Ok(events) } else { Err((events.len(), newest)) } }
+    })
+    .await
+}
+
+/// Waits until the subscriber of NATS has seen this event; answers the ids of all of them, as they came.
+async fn consumed_until(subscriber: &Subscriber, last: &Event) -> Vec<String> {
+    eventually("the consumer of NATS", || async {
+        let told = subscriber.told();
+        if told.ids.last() == Some(&last.uid) { Ok(()) } else { Err((told.ids.len(), told.ids.last().cloned())) }
+    })
+    .await;
+    let told = subscriber.told();
+    assert!(told.disorder.is_empty(), "{:?}", told.disorder);
+    told.ids.clone()
+}
+
+both_databases!(ten_thousand_events_are_seen_once_and_in_order_by_all_readers_through_disconnects_and_a_kill);
+
+/// The readers are the watches of both clients and a consumer of NATS JetStream, which drops what it has seen by the id of CloudEvents.
+async fn ten_thousand_events_are_seen_once_and_in_order_by_all_readers_through_disconnects_and_a_kill(database: Database) {
+    let installation = Installation::new(database).await;
+    let nats = Nats::start(&installation);
+    let options = nats.options(&installation);
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let mut replica = installation.start(armed(&installation.serve(&options), &[NATS_LEASE])).await;
+    let acme = installation.client(&[replica.api], installation.pki.credentials("admin"), "acme").await;
+    acme.tenants().create("acme").send().await.expect("a tenant");
+    acme.service_accounts().create("reader").send().await.expect("a service account");
+    acme.access().bind("viewer", "serviceAccounts/reader").send().await.expect("a role");
+    let tomorrow = Timestamp::now() + Duration::from_secs(24 * 3600);
+    let key = acme.api_keys().create("serviceAccounts/reader", tomorrow).send().await.expect("a key").secret;
+
+    let (line, web_line) = (Proxy::to(replica.api).await, Proxy::to(replica.web).await);
+    let far = installation.client(&[line.address], installation.pki.credentials("admin"), "acme").await;
     let token = far.events().cursor().send().await.expect("a cursor");
     let watching = tokio::spawn(seen_until(far.events().watch().kind("project.*").resume(&token).stream(), "last"));
-    let lazy = lazy(&world, &token).await;
+    let mut web_watcher = WebWatcher::start(&installation, web_line.address, key.reveal(), &token);
+    let subscriber = nats.read(&installation, "freehold.acme.project.");
+    let lazy = lazy(&acme, &token).await;
 
-    let writers: Vec<_> = (0..WRITERS).map(|n| tokio::spawn(write(world.admin.clone(), format!("p{n}")))).collect();
+    let writers: Vec<_> = (0..WRITERS).map(|n| tokio::spawn(write(acme.clone(), format!("p{n}")))).collect();
     let done = async |share: usize| {
         until("progress", || async {
-            let change = world.admin.projects().get("p0").send().await.map(|project| project.display_name);
+            let change = acme.projects().get("p0").send().await.map(|project| project.display_name);
             change.ok().and_then(|change| change.parse::<usize>().ok()).is_some_and(|change| change >= share)
         })
         .await;
     };
-    for share in [CHANGES / 8, CHANGES / 4, CHANGES / 2] {
+    let mut opened = async |times: usize| {
+        until("the TypeScript watcher to be there again", || {
+            let (opened, _) = split(web_watcher.said());
+            async move { opened >= times }
+        })
+        .await;
+    };
+    for (cuts, share) in [CHANGES / 8, CHANGES / 4, CHANGES / 2].into_iter().enumerate() {
         done(share).await;
+        opened(cuts + 1).await;
         line.sever();
+        web_line.sever();
     }
     done(CHANGES * 5 / 8).await;
-    world.replica.process.kill();
-    world.replica = world.installation.again(&world.replica, &[]).await;
+    opened(4).await;
+    replica.process.kill();
+    replica = installation.again_with(&replica, &[NATS_LEASE], &options).await;
     for writer in writers {
         writer.await.expect("every change was made");
     }
-    world.admin.projects().create("last").send().await.expect("the last one");
+    opened(5).await;
+    acme.projects().create("last").send().await.expect("the last one");
 
     let seen = watching.await.expect("seen");
     assert_eq!(seen.len(), WRITERS * (CHANGES + 1) + 1);
-    let listed: Vec<Event> = world
-        .admin
-        .events()
-        .list()
-        .kind("project.*")
-        .resume(&token)
-        .events()
-        .page_size(500)
-        .items()
-        .try_collect()
-        .await
-        .expect("a list");
-    assert_eq!(listed, seen, "a list tells the same in the same order");
-    drop(lazy);
+    let kept = acme.events().list().kind("project.*").resume(&token).events().page_size(500).items();
+    let listed: Vec<Event> = kept.try_collect().await.expect("a list");
+    assert!(listed == seen, "a list tells the same in the same order");
+    let last = listed.last().expect("the last one");
+    let as_said = |event: &Event| {
+        json!({ "uid": event.uid, "kind": event.kind, "resource": event.resource,
+                "resourceUid": event.resource_uid, "resourceVersion": event.resource_version })
+    };
+    let expected: Vec<Value> = listed.iter().map(as_said).collect();
+    assert!(said_until(&mut web_watcher, last).await == expected, "the TypeScript watcher sees the same in the same order");
+    let ids: Vec<String> = listed.iter().map(|event| event.uid.clone()).collect();
+    assert!(consumed_until(&subscriber, last).await == ids, "a consumer of NATS sees the same in the same order");
+    drop((lazy, replica));
 }
 
 /// A watch that is not read.
-async fn lazy(world: &World, token: &str) -> tonic::Streaming<freehold_proto::events::v1::WatchEventsResponse> {
-    let channel = world.admin.raw().expect("a channel");
+async fn lazy(acme: &Client, token: &str) -> tonic::Streaming<freehold_proto::events::v1::WatchEventsResponse> {
+    let channel = acme.raw().expect("a channel");
     let start = Some(Start::ResumeToken(token.to_owned()));
     let request = WatchEventsRequest { parent: "tenants/acme".to_owned(), start, ..Default::default() };
     EventServiceClient::new(channel).watch_events(request).await.expect("a watch").into_inner()
@@ -108,7 +170,7 @@ both_databases!(whoever_does_not_read_is_told_so_and_goes_on_without_a_gap);
 async fn whoever_does_not_read_is_told_so_and_goes_on_without_a_gap(database: Database) {
     let world = World::new(database).await;
     let token = world.admin.events().cursor().send().await.expect("a cursor");
-    let mut lazy = lazy(&world, &token).await;
+    let mut lazy = lazy(&world.admin, &token).await;
     let first = lazy.message().await.expect("a message").expect("a message");
     assert!(first.events.is_empty() && !first.resume_token.is_empty(), "where it begins");
     // More than is kept in memory, and more than the connection takes from the server.

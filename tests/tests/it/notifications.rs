@@ -82,7 +82,8 @@ async fn a_storm_is_one_message_with_a_count(database: Database) {
     assert!(told.len() <= most, "{} messages in {took:?}", told.len());
     assert_eq!(told[0].suppressed_count, 0);
     let one = notifications(acme, "at-once").await;
-    assert_eq!((one.len(), one[0].count, one[0].state), (1, 1, NotificationSendState::Sent));
+    // The first, with those that were committed in the same moment.
+    assert_eq!((one.len(), one[0].state), (1, NotificationSendState::Sent), "{one:?}");
     let texts = texts(&chat);
     assert_eq!(texts.len(), told.len() + 1, "{texts:?}");
     assert!(texts.contains(&"project.updated".to_owned()), "{texts:?}");

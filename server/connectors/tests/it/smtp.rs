@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{NOW, TestClock, TestRandom, environment, limits};
 
-fn settings(relay: &RealSmtp) -> Value {
+pub fn settings(relay: &RealSmtp) -> Value {
     json!({ "host": "localhost", "port": relay.starttls_port, "from": "Freehold <freehold@example.com>", "username": "ada",
             "ca_bundle": relay.ca })
 }
@@ -26,7 +26,7 @@ fn context(settings: &Value, password: &str, limits: Limits, environment: Enviro
     Context::new(Arc::new(outbound), settings.clone(), Arc::new(credentials)).within(Duration::from_secs(30))
 }
 
-async fn send(cx: &Context, mail: Value) -> Result<Value, ConnectorError> {
+pub async fn send(cx: &Context, mail: Value) -> Result<Value, ConnectorError> {
     Smtp::new().invoke(cx, "mail.send", mail).await
 }
 
@@ -34,12 +34,12 @@ fn good(settings: &Value) -> Context {
     context(settings, "correct horse", limits(), environment(TestClock::new()))
 }
 
-fn mail(to: &str, subject: &str) -> Value {
+pub fn mail(to: &str, subject: &str) -> Value {
     json!({ "to": [to], "subject": subject, "text": "run 7 is applied" })
 }
 
 /// Headers and body of a mail, as text.
-fn content(mail: &Value) -> String {
+pub fn content(mail: &Value) -> String {
     let bytes = STANDARD.decode(mail["content"].as_str().expect("base64")).expect("base64");
     String::from_utf8(bytes).expect("mail is ASCII")
 }

@@ -79,7 +79,17 @@ pub async fn run(make: Make, rows: Vec<Row>) -> Tally {
         tally.run += one.run;
         tally.senseless.extend(one.senseless);
     }
+    tally.print(manifest.kind);
     tally
+}
+
+impl Tally {
+    /// Says how many cells there are.
+    pub fn print(&self, kind: &str) {
+        let (run, senseless) = (self.run, self.senseless.len());
+        println!("{kind}: {} cells, of which {run} were run and {senseless} make no sense", run + senseless);
+        self.senseless.iter().for_each(|why| println!("    {why}"));
+    }
 }
 
 /// Rows that run at the same time.

@@ -1,4 +1,4 @@
-//! Events: how long one takes to those who watch, and what somebody costs who watches while nothing happens.
+//! Events: how long one takes to those who watch, what somebody costs who watches while nothing happens, and webhooks.
 
 use std::time::{Duration, SystemTime};
 
@@ -27,22 +27,22 @@ const PER_SECOND: usize = 1000;
 const SETTLED: Duration = Duration::from_secs(12);
 
 /// One tenant.
-struct Tenant {
+pub(crate) struct Tenant {
     name: String,
     /// Changes its one project.
-    writer: Client,
+    pub writer: Client,
     reader: Client,
 }
 
 impl Bench {
-    /// Both, on both databases.
+    /// All of it, on both databases.
     pub(crate) async fn events(&mut self) -> Result<(), Failure> {
         println!(
             "events: {TENANTS} tenants, {WATCHERS} watchers of each; each event goes to the {WATCHERS} of its tenant. Lags are from the time \
              in an event, which its transaction begins with, to its receipt, by the clock of this machine, which both processes read."
         );
         for database in [Database::Sqlite, Database::Postgres] {
-            let world = World::new(database).await;
+            let world = World::with(database, &["--connections-allow-private"]).await;
             let mut tenants = Vec::new();
             for number in 0..TENANTS {
                 let id = format!("t{number}");
@@ -55,6 +55,7 @@ impl Bench {
             }
             self.idle(database, &world, &tenants).await?;
             self.lag(database, &tenants).await?;
+            self.webhooks(database, &tenants).await?;
         }
         Ok(())
     }

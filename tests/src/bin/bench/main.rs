@@ -2,6 +2,7 @@
 
 mod events;
 mod terraform;
+mod webhooks;
 
 use std::{
     net::SocketAddr,
