@@ -47,6 +47,7 @@ const SECRET: &[&str] = &[
     ".freehold.integrations.v1.InboundMessage",
     ".freehold.integrations.v1.InvokeConnectionRequest",
     ".freehold.integrations.v1.InvokeConnectionResponse",
+    ".freehold.integrations.v1.LinkAccountRequest",
     ".freehold.integrations.v1.RotateConnectionCredentialsRequest",
     ".freehold.runners.v1.ApplyResult",
     ".freehold.runners.v1.CreateRegistrationTokenResponse",

@@ -156,7 +156,7 @@ resource! {
         kind: String,
         /// What became of it.
         state: InboundMessageState,
-        /// Why nothing became of it.
+        /// Why nothing became of it, or why who asked for it could not be told.
         error: Option<String>,
         /// What the system says about it; only of [`Connections::message`].
         payload: Option<Value>,
@@ -166,9 +166,9 @@ resource! {
 values! {
     /// What became of a message.
     InboundMessageState {
-        /// It is kept, and can be read.
+        /// It is kept, and what it asks for will be done.
         Received = 1 "RECEIVED",
-        /// What it asks for was done.
+        /// What it asks for was done, or it asks for nothing.
         Handled = 2 "HANDLED",
         /// What it asks for could not be done.
         Failed = 3 "FAILED",

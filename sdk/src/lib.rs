@@ -48,6 +48,7 @@ mod channel;
 mod client;
 mod codec;
 mod connect;
+mod connection_accounts;
 mod connections;
 mod connectors;
 mod credentials;
@@ -108,6 +109,7 @@ pub use blueprints::{
 };
 pub use bytes::Bytes;
 pub use client::{Client, ClientBuilder};
+pub use connection_accounts::{ConnectionAccount, DeleteConnectionAccount, LinkAccount};
 pub use connections::{
     BreakerState, Connection, ConnectionCheck, ConnectionHealth, ConnectionManager, ConnectionState, Connections,
     CreateConnection, CredentialSlot, DeleteConnection, DisableConnection, EnableConnection, GetConnection, GetInboundMessage,

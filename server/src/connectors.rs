@@ -8,6 +8,7 @@ use freehold_connectors::{
 };
 use freehold_domain::{
     Error, Reason, Violation,
+    commands::Ask,
     connections::{
         Check, Connector, Health, Inbound, InboundRequest, Operation, Received, Refused, Secrets, Slot, Target, below,
     },
@@ -157,6 +158,10 @@ impl Connectors for Registered {
             payload: inbound.payload,
             reply: inbound.reply,
         })
+    }
+
+    fn ask(&self, connector: &str, kind: &str, payload: &Value) -> Option<Ask> {
+        self.registry.connector(connector)?.ask(kind, payload)
     }
 }
 

@@ -3,10 +3,10 @@
 use anstyle::{AnsiColor, Style};
 use freehold::{
     ApiKey, ApprovalPolicy, ApprovalRule, AuditRecord, Blueprint, BlueprintChange, BlueprintFile, BlueprintVersion, Connection,
-    Connector, DependencyEdge, Deployment, DeploymentOutput, DriftException, DriftItem, DriftMatcher, Environment, Event,
-    InboundMessage, ManagedResource, Notification, NotificationRule, Operation, OperationDescription, Project, Quota, Receipt,
-    ReceiptKey, RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool, ServiceAccount,
-    StateVersion, Tenant, Timestamp, User, WebhookDelivery, WebhookEndpoint, WorkloadIdentity,
+    ConnectionAccount, Connector, DependencyEdge, Deployment, DeploymentOutput, DriftException, DriftItem, DriftMatcher,
+    Environment, Event, InboundMessage, ManagedResource, Notification, NotificationRule, Operation, OperationDescription,
+    Project, Quota, Receipt, ReceiptKey, RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool,
+    ServiceAccount, StateVersion, Tenant, Timestamp, User, WebhookDelivery, WebhookEndpoint, WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -123,6 +123,9 @@ show! {
         state(it.state),
         it.last_check.as_ref().map_or_else(|| "-".to_owned(), |check| check.detail.clone()),
         time(it.create_time),
+    ];
+    ConnectionAccount => ["NAME", "ACCOUNT", "EXTERNAL ID", "PRINCIPAL", "LINKED"], |it| [
+        short(&it.name), it.display_name.as_str(), it.external_id.as_str(), short(&it.principal), time(it.create_time),
     ];
     InboundMessage => ["NAME", "KIND", "STATE", "RECEIVED"], |it| [
         short(&it.name), it.kind.as_str(), state(it.state), time(it.receive_time),

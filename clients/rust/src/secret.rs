@@ -22,6 +22,7 @@ hidden!(
     crate::integrations::v1::InboundMessage,
     crate::integrations::v1::InvokeConnectionRequest,
     crate::integrations::v1::InvokeConnectionResponse,
+    crate::integrations::v1::LinkAccountRequest,
     crate::integrations::v1::RotateConnectionCredentialsRequest,
     crate::runners::v1::ApplyResult,
     crate::runners::v1::CreateRegistrationTokenResponse,

@@ -1,6 +1,6 @@
 //! The one trait of all vendors, and what it speaks of.
 
-use freehold_domain::{Violation, time::Timestamp};
+use freehold_domain::{Violation, commands::Ask, time::Timestamp};
 use futures::future::{BoxFuture, FutureExt as _, ready};
 use serde_json::{Value, json};
 
@@ -202,6 +202,11 @@ pub trait Connector: Send + Sync {
     /// For everything that is not proven.
     fn verify(&self, _settings: &Value, _credentials: &Credentials, _request: &InboundRequest) -> Result<Inbound, Refused> {
         Err(Refused::unconfigured(format!("{} receives nothing", self.manifest().kind)))
+    }
+
+    /// What a person asks for by a call of this kind that was proven; `None` where nobody asks for anything.
+    fn ask(&self, _kind: &str, _payload: &Value) -> Option<Ask> {
+        None
     }
 
     /// Deliveries since a moment that the vendor says did not arrive; none where the vendor does not say.

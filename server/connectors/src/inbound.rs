@@ -11,7 +11,7 @@ use std::{
 use freehold_domain::time::Timestamp;
 use serde_json::Value;
 
-use crate::{Command, signature};
+use crate::signature;
 
 /// A call as it came in.
 #[derive(Clone)]
@@ -76,8 +76,6 @@ pub struct Inbound {
     pub kind: String,
     /// What the vendor says about it.
     pub payload: Value,
-    /// What a person asks Freehold to do.
-    pub command: Option<Command>,
     /// What to answer at once; otherwise an empty 200.
     pub reply: Option<Value>,
 }
@@ -85,9 +83,9 @@ pub struct Inbound {
 /// What it is, and nothing of what it says: some of that opens doors.
 impl fmt::Debug for Inbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { delivery_id, digest, kind, command, .. } = self;
+        let Self { delivery_id, digest, kind, .. } = self;
         let mut shown = f.debug_struct("Inbound");
-        shown.field("delivery_id", delivery_id).field("digest", digest).field("kind", kind).field("command", command);
+        shown.field("delivery_id", delivery_id).field("digest", digest).field("kind", kind);
         shown.finish_non_exhaustive()
     }
 }
@@ -99,7 +97,6 @@ impl Inbound {
             digest: signature::digest(&request.body),
             kind: kind.into(),
             payload,
-            command: None,
             reply: None,
         }
     }

@@ -17,7 +17,6 @@
 //! Nothing here stores anything or knows who asks; whoever calls decides both. Every failure is a [`ConnectorError`] of one of ten
 //! kinds, without secrets.
 
-mod command;
 mod connector;
 mod context;
 mod credentials;
@@ -36,7 +35,6 @@ pub mod webhook;
 
 use std::sync::Arc;
 
-pub use command::{Command, Verb};
 pub use connector::{CheckReport, Connector, CredentialSlot, Effect, InboundManifest, Manifest, Missed, Operation};
 pub use context::Context;
 pub use credentials::{CredentialSource, Credentials};

@@ -78,6 +78,8 @@ pub enum Proof {
     Certificate,
     /// By a token of this server.
     Token,
+    /// By a connector of this name: the call of another system was proven, and the account there is linked.
+    Account(&'static str),
 }
 
 impl fmt::Display for Proof {
@@ -85,6 +87,7 @@ impl fmt::Display for Proof {
         f.write_str(match self {
             Self::Certificate => "certificate",
             Self::Token => "token",
+            Self::Account(connector) => connector,
         })
     }
 }

@@ -311,12 +311,23 @@ pub struct Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum MessageState {
-    /// It is kept.
+    /// It is kept, and what it asks for will be done.
     Received,
-    /// What it asks for was done.
+    /// What it asks for was done, or it asks for nothing.
     Handled,
     /// What it asks for could not be done.
     Failed,
+}
+
+impl MessageState {
+    /// Its name in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "RECEIVED",
+            Self::Handled => "HANDLED",
+            Self::Failed => "FAILED",
+        }
+    }
 }
 
 /// What a system called us for; its payload is kept apart.
@@ -334,7 +345,7 @@ pub struct InboundMessage {
     pub kind: String,
     /// What became of it.
     pub state: MessageState,
-    /// Why nothing became of it.
+    /// Why nothing became of it, or why nobody was told.
     pub error: String,
 }
 

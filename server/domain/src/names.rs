@@ -201,6 +201,10 @@ name! {
     InboundMessageName { tenant: Id => "tenants", connection: Id => "connections", inbound_message: Uid => "inboundMessages" }
 }
 name! {
+    /// `tenants/acme/connections/ops/accounts/{uid}`.
+    ConnectionAccountName { tenant: Id => "tenants", connection: Id => "connections", account: Uid => "accounts" }
+}
+name! {
     /// `tenants/acme/receipts/1`.
     ReceiptName { tenant: Id => "tenants", sequence: i64 => "receipts" }
 }
@@ -280,6 +284,13 @@ impl DeploymentName {
     }
 }
 
+impl RunName {
+    /// Without the tenant, as people write it: `shop/dev/web/{uid}`.
+    pub fn short(&self) -> String {
+        format!("{}/{}", self.deployment_name().short(), self.run)
+    }
+}
+
 macro_rules! parent {
     ($child:ident => $parent:ident { $($field:ident),+ }, $method:ident) => {
         impl $child {
@@ -308,6 +319,7 @@ parent!(VersionName => BlueprintName { tenant, blueprint }, blueprint_name);
 parent!(ApprovalPolicyName => TenantName { tenant }, tenant_name);
 parent!(ConnectionName => TenantName { tenant }, tenant_name);
 parent!(InboundMessageName => ConnectionName { tenant, connection }, connection_name);
+parent!(ConnectionAccountName => ConnectionName { tenant, connection }, connection_name);
 parent!(QuotaName => TenantName { tenant }, tenant_name);
 parent!(UserName => TenantName { tenant }, tenant_name);
 parent!(ServiceAccountName => TenantName { tenant }, tenant_name);

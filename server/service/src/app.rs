@@ -22,6 +22,7 @@ use serde::Serialize;
 use crate::{
     audit::Denials,
     cache::Recent,
+    chat::Chat,
     connectors::Connectors,
     events::Feed,
     fan_out::FanOut,
@@ -103,6 +104,7 @@ pub struct App {
     pub(crate) fan_out: FanOut,
     pub(crate) notifications: Notifications,
     pub(crate) connectors: Arc<dyn Connectors>,
+    pub(crate) chat: Chat,
     /// Whether a runner was removed for good.
     pub(crate) removed_runners: Recent<RunnerName, bool>,
     pub(crate) wakeups: Wakeups,
@@ -179,6 +181,7 @@ impl App {
             fan_out: FanOut::default(),
             notifications: Notifications::default(),
             connectors,
+            chat: Chat::default(),
             removed_runners: Recent::new(),
             wakeups: Wakeups::new(),
             looks: Looks::default(),
@@ -236,6 +239,18 @@ impl App {
                 return Err(Error::not_found(resource));
             }
         } else {
+            place.tenant.expect_writable(caller)?;
+        }
+        Ok(place)
+    }
+
+    /// Enters a tenant for what is the caller's own business, which needs no role. Another tenant's resource is
+    /// `RESOURCE_NOT_FOUND`, as in [`enter`](Self::enter).
+    pub(crate) async fn enter_as_member(&self, caller: &Caller, tenant: &TenantName, resource: &str) -> Result<Place> {
+        caller.expect_tenant(tenant)?;
+        let place = if caller.sees(tenant) { self.place(tenant).await? } else { None };
+        let place = place.ok_or_else(|| Error::not_found(resource))?;
+        if !caller.call.reads {
             place.tenant.expect_writable(caller)?;
         }
         Ok(place)

@@ -4,6 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use freehold_domain::{
     Error, Result, Violation,
+    commands::Ask,
     connections::{Check, Connector, Health, InboundRequest, Received, Refused, Secrets, Target},
     time::Uid,
 };
@@ -87,6 +88,9 @@ pub trait Connectors: Send + Sync + 'static {
         credentials: &Secrets,
         request: InboundRequest,
     ) -> Result<Received, Refused>;
+
+    /// What a person asks for by a call of this kind that was proven; `None` where nobody asks for anything.
+    fn ask(&self, connector: &str, kind: &str, payload: &Value) -> Option<Ask>;
 }
 
 /// No system can be talked to.
@@ -121,5 +125,9 @@ impl Connectors for NoConnectors {
 
     fn verify(&self, _: &str, _: &Value, _: &Secrets, _: InboundRequest) -> Result<Received, Refused> {
         Err(Refused { reason: "unconfigured", message: "there are no connectors".to_owned() })
+    }
+
+    fn ask(&self, _: &str, _: &str, _: &Value) -> Option<Ask> {
+        None
     }
 }

@@ -1,4 +1,4 @@
-//! From the log of events to those who are told of them outside: webhook endpoints and notification rules.
+//! From the log of events to those who are told of them outside: webhook endpoints, notification rules, and places where runs are shown.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -22,7 +22,7 @@ use freehold_store::{
 };
 use tokio::sync::Mutex;
 
-use crate::{app::App, notifications};
+use crate::{app::App, notifications, run_threads};
 
 /// Its name among the consumers of events.
 const CONSUMER: &str = "fan_out";
@@ -96,6 +96,9 @@ pub async fn fan_out(app: &App) -> Result<bool> {
     if !wanted.notices.is_empty() {
         app.notifications.wake();
     }
+    if !wanted.shown.is_empty() {
+        run_threads::touched(app);
+    }
     Ok(full)
 }
 
@@ -122,6 +125,8 @@ pub(crate) async fn note(tx: &mut Tx, seen: Cursor) -> Result<()> {
 struct Wanted<'a> {
     deliveries: Vec<(Arc<WebhookEndpoint>, &'a Logged)>,
     notices: Vec<(Arc<(NotificationRule, Compiled)>, &'a Logged)>,
+    /// Runs that are shown somewhere, which something has happened to.
+    shown: Vec<(TenantScope, Uid)>,
 }
 
 /// Those of one tenant who may want something.
@@ -144,7 +149,7 @@ impl Readers {
 
 impl<'a> Wanted<'a> {
     async fn of(db: &mut Session, read: &'a [Logged]) -> Result<Self> {
-        let mut wanted = Self { deliveries: Vec::new(), notices: Vec::new() };
+        let mut wanted = Self { deliveries: Vec::new(), notices: Vec::new(), shown: run_threads::followed(db, read).await? };
         let mut tenants: HashMap<Uid, Readers> = HashMap::new();
         for logged in read.iter().filter(|logged| TenantScope(logged.tenant) != INSTALLATION) {
             let readers = match tenants.entry(logged.tenant) {
@@ -166,7 +171,7 @@ impl<'a> Wanted<'a> {
     }
 
     fn is_empty(&self) -> bool {
-        self.deliveries.is_empty() && self.notices.is_empty()
+        self.deliveries.is_empty() && self.notices.is_empty() && self.shown.is_empty()
     }
 
     /// Writes down what comes after this place; what is before it was done.
@@ -177,6 +182,7 @@ impl<'a> Wanted<'a> {
             webhook_deliveries::insert(tx, TenantScope(logged.tenant), endpoint, logged.position, &delivery).await?;
         }
         let notices: Vec<_> = self.notices.iter().filter(|(_, logged)| logged.position > done).cloned().collect();
-        notifications::gather(tx, &notices).await
+        notifications::gather(tx, &notices).await?;
+        run_threads::touch(tx, &self.shown).await
     }
 }

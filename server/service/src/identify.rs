@@ -59,7 +59,7 @@ pub async fn again(app: &App, caller: &Caller) -> Result<Caller> {
     if caller.expire_time.is_some_and(|end| end <= app.now()) {
         return Err(match caller.proof {
             Proof::Token => Error::new(Reason::TokenExpired, "the token has ended; get a new one and go on with that"),
-            Proof::Certificate => nobody(Proof::Certificate),
+            proof => nobody(proof),
         });
     }
     let grants = grants(app, &caller.principal).await?.ok_or_else(|| nobody(caller.proof))?;
@@ -155,7 +155,7 @@ fn nobody(proof: Proof) -> Error {
             Reason::CertUnknown,
             "the client certificate names nobody here, or somebody who may not sign in; ask an administrator of the tenant",
         ),
-        Proof::Token => Error::new(
+        Proof::Token | Proof::Account(_) => Error::new(
             Reason::TokenInvalid,
             "the token stands for nobody, or for somebody who may no longer sign in; ask an administrator of the tenant",
         ),

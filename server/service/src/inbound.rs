@@ -60,13 +60,14 @@ pub async fn keep(app: &App, called: &Called, received: &Received) -> Result<()>
     let Called { place, connection } = called;
     let mut tx = app.store.begin_as("server", place.scope).await?;
     let (uid, name) = (tx.uid(), connection.name.clone());
+    let asks = app.connectors.ask(&connection.connector, &received.kind, &received.payload).is_some();
     let message = InboundMessage {
         name: InboundMessageName { tenant: name.tenant, connection: name.connection, inbound_message: uid },
         received: tx.now(),
         delivery_id: received.delivery_id.clone(),
         digest: received.digest.clone(),
         kind: received.kind.clone(),
-        state: MessageState::Received,
+        state: if asks { MessageState::Received } else { MessageState::Handled },
         error: String::new(),
     };
     let payload = serde_json::to_vec(&received.payload).map_err(Error::internal)?;
@@ -80,6 +81,9 @@ pub async fn keep(app: &App, called: &Called, received: &Received) -> Result<()>
     tx.commit(&()).await?;
     app.metrics.message_came(&connection.connector, "accepted");
     fault::point("inbound.kept");
+    if asks {
+        app.chat.asked.notify_one();
+    }
     Ok(())
 }
 
@@ -100,14 +104,19 @@ pub async fn get(app: &App, caller: &Caller, name: &InboundMessageName) -> Resul
     let found = inbound_messages::get(&mut db, place.scope, connection.meta.uid, name.inbound_message).await?;
     let (message, payload) = found.ok_or_else(|| Error::not_found(name))?;
     drop(db);
-    let payload = place.key.open(&sealed(&place, name.inbound_message), &payload)?;
-    let payload = serde_json::from_slice(&payload).map_err(Error::internal)?;
+    let payload = open(&place, name.inbound_message, &payload)?;
     // No audit, no content.
     let mut tx = app.store.begin(caller, place.scope, &RequestKey::NONE).await?;
     let event = Event::new("connection.message_read", &parent, connection.meta.uid, connection.meta.version);
     tx.announce(event.with(json!({ "message": name.to_string() })));
     tx.commit(&()).await?;
     Ok((message, payload))
+}
+
+/// The payload of a message.
+pub(crate) fn open(place: &Place, message: Uid, payload: &[u8]) -> Result<Value> {
+    let payload = place.key.open(&sealed(place, message), payload)?;
+    serde_json::from_slice(&payload).map_err(Error::internal)
 }
 
 fn sealed(place: &Place, message: Uid) -> SealedPlace {

@@ -9,8 +9,8 @@ use freehold_domain::{
     tenants::{RETENTION, Tenant},
 };
 use freehold_store::{
-    INSTALLATION, drift_items, events, inbound_messages, notification_groups, notifications, retention, tenants,
-    webhook_deliveries,
+    INSTALLATION, connection_accounts, drift_items, events, inbound_messages, notification_groups, notifications, retention,
+    run_threads, tenants, webhook_deliveries,
 };
 
 use crate::{abandonment, app::App, fan_out, notifications as told, webhook_deliveries::KEPT};
@@ -42,6 +42,8 @@ pub async fn sweep(app: &App) -> Result<bool> {
     let notifications = notifications::forget(&mut tx, app.now().minus(told::KEPT), BATCH).await?;
     let groups = notification_groups::forget(&mut tx, app.now().minus(told::KEPT), BATCH).await?;
     let messages = inbound_messages::forget(&mut tx, app.now().minus(MESSAGES), BATCH).await?;
+    let codes = connection_accounts::forget_codes(&mut tx, BATCH).await?;
+    let threads = run_threads::forget(&mut tx, app.now().minus(MESSAGES), BATCH).await?;
     let items = drift_items::forget(&mut tx, app.now().minus(RESOLVED_DRIFT), BATCH).await?;
     tx.commit(&()).await?;
 
@@ -58,7 +60,7 @@ pub async fn sweep(app: &App) -> Result<bool> {
     match failed {
         Some(error) if !purged => Err(error),
         _ => {
-            let most = [answers, forgotten_events, deliveries, notifications, groups, messages, items]
+            let most = [answers, forgotten_events, deliveries, notifications, groups, messages, codes, threads, items]
                 .into_iter()
                 .max()
                 .unwrap_or_default();

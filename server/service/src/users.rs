@@ -9,7 +9,7 @@ use freehold_domain::{
     quotas::Dimension,
     resource::{Described, Listed, Meta, Page},
 };
-use freehold_store::{Tx, access, users};
+use freehold_store::{Tx, access, connection_accounts, users};
 
 use crate::app::{App, Write};
 
@@ -95,6 +95,7 @@ pub async fn delete(app: &App, caller: &Caller, name: &UserName, allow_missing: 
     // The user first: who gives it a role or a key at this moment holds its row, and what they gave is then removed too.
     users::delete(&mut tx, place.scope, &user).await?;
     access::delete_member(&mut tx, place.scope, &member).await?;
+    connection_accounts::delete_of(&mut tx, place.scope, &member).await?;
     tx.announce(Event::new("user.deleted", name, user.meta.uid, user.meta.version + 1));
     tx.take(Dimension::Users, -1);
     app.finish(tx, write, &()).await?;

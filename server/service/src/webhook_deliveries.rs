@@ -215,8 +215,8 @@ impl Deliveries {
         self.due.notify_one();
     }
 
-    /// A place among what is under way to an endpoint, until it is dropped.
-    fn turn(&self, endpoint: Uid) -> Option<Turn<'_>> {
+    /// A place among what is under way to an endpoint, or over a connection, until it is dropped.
+    pub(crate) fn turn(&self, endpoint: Uid) -> Option<Turn<'_>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let count = under_way.entry(endpoint).or_default();
         (*count < AT_ONCE).then(|| {
@@ -226,7 +226,7 @@ impl Deliveries {
     }
 }
 
-struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     of: &'a Deliveries,
     endpoint: Uid,
 }

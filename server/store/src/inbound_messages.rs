@@ -1,9 +1,11 @@
 //! Rows of what other systems call us for, with sealed payloads.
 
+use std::time::Duration;
+
 use freehold_domain::{
     Result,
     access::TenantScope,
-    connections::InboundMessage,
+    connections::{InboundMessage, MessageState},
     resource::{Listed, Page},
     time::{Timestamp, Uid},
 };
@@ -14,12 +16,31 @@ use crate::{
     session::{decode, encode},
 };
 
-/// Adds one; answers whether it is new, by its delivery and by what was signed.
+/// A message that asks for something, being done.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Whose it is.
+    pub tenant: TenantScope,
+    /// The connection that it came over.
+    pub connection: Uid,
+    /// Number of the claim; whoever has a newer one has taken it over.
+    pub epoch: i64,
+    /// The message.
+    pub message: InboundMessage,
+    /// Its payload, sealed.
+    pub payload: Vec<u8>,
+}
+
+/// Adds one; answers whether it is new, by its delivery and by what was signed. One that asks for something is due at once.
 pub async fn insert(tx: &mut Tx, tenant: TenantScope, connection: Uid, message: &InboundMessage, payload: &[u8]) -> Result<bool> {
+    let due = match message.state {
+        MessageState::Received => Some(tx.database_now().await?.as_micros()),
+        MessageState::Handled | MessageState::Failed => None,
+    };
     let rows = execute!(
         tx,
-        "INSERT INTO inbound_messages (tenant_id, uid, connection, delivery_id, digest, kind, received, state, body, payload)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+        "INSERT INTO inbound_messages (tenant_id, uid, connection, delivery_id, digest, kind, received, state, due, body, payload)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
         tenant.0.0,
         message.name.inbound_message.0,
         connection.0,
@@ -27,9 +48,53 @@ pub async fn insert(tx: &mut Tx, tenant: TenantScope, connection: Uid, message: 
         &message.digest,
         &message.kind,
         message.received.as_micros(),
-        "RECEIVED",
+        message.state.as_str(),
+        due,
         encode(message)?,
         payload,
+    )?;
+    Ok(rows == 1)
+}
+
+/// Claims messages that are due, oldest first, for a time, by the clock of the database.
+pub async fn claim(tx: &mut Tx, lease: Duration, most: u32) -> Result<Vec<Claim>> {
+    type Row = (Uuid, Uuid, i64, String, Vec<u8>);
+    let now = tx.database_now().await?;
+    let rows = fetch_all!(
+        Row,
+        tx,
+        "UPDATE inbound_messages SET epoch = epoch + 1, due = $1
+         WHERE due <= $2 AND (tenant_id, uid) IN (
+             SELECT tenant_id, uid FROM inbound_messages WHERE due <= $2 ORDER BY due LIMIT $3)
+         RETURNING tenant_id, connection, epoch, body, payload",
+        now.plus(lease).as_micros(),
+        now.as_micros(),
+        i64::from(most),
+    )?;
+    let claim = |(tenant, connection, epoch, body, payload): Row| {
+        let message = decode("inbound_messages", &body)?;
+        Ok(Claim { tenant: TenantScope(Uid(tenant)), connection: Uid(connection), epoch, message, payload })
+    };
+    rows.into_iter().map(claim).collect()
+}
+
+/// Writes what has become of a claimed message, which is done once more after this pause if there is one; `false` when somebody else
+/// has it by now.
+pub async fn report(tx: &mut Tx, claim: &Claim, again: Option<Duration>) -> Result<bool> {
+    let due = match again {
+        Some(pause) => Some(tx.database_now().await?.plus(pause).as_micros()),
+        None => None,
+    };
+    let rows = execute!(
+        tx,
+        "UPDATE inbound_messages SET state = $3, due = $4, body = $5, epoch = epoch + 1
+         WHERE tenant_id = $1 AND uid = $2 AND epoch = $6",
+        claim.tenant.0.0,
+        claim.message.name.inbound_message.0,
+        claim.message.state.as_str(),
+        due,
+        encode(&claim.message)?,
+        claim.epoch,
     )?;
     Ok(rows == 1)
 }

@@ -5,7 +5,9 @@ mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
-use freehold_service::{App, drift, events, fan_out, jobs, lifetimes, notifications, retention, updates, webhook_deliveries};
+use freehold_service::{
+    App, commands, drift, events, fan_out, jobs, lifetimes, notifications, retention, run_threads, updates, webhook_deliveries,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const BREATH: Duration = Duration::from_millis(100);
 
 /// Takes runs back whose runners were lost, ends what waited too long, follows changes of outputs, sees to deployments that end,
-/// looks for drift when that is due, passes events on, and removes what is not kept any longer, until it is stopped.
+/// looks for drift when that is due, passes events on, does what is asked for elsewhere and shows what came of it, and removes what is not kept any longer, until it is stopped.
 pub async fn run(app: Arc<App>, lease: Duration, nats: Option<nats::Settings>, stop: CancellationToken) {
     tokio::join!(
         reap(&app, lease, &stop),
@@ -36,6 +38,8 @@ pub async fn run(app: Arc<App>, lease: Duration, nats: Option<nats::Settings>, s
         hear_events(&app, &stop),
         tell_outside(&app, &stop),
         deliver(&app, &stop),
+        attend_to_commands(&app, &stop),
+        show_runs(&app, &stop),
         tell_gathered(&app, &stop),
         notify(&app, &stop),
         publish_events(&app, nats, &stop),
@@ -77,6 +81,23 @@ async fn deliver(app: &Arc<App>, stop: &CancellationToken) {
     }
 }
 
+/// Does what people ask for in other systems.
+async fn attend_to_commands(app: &Arc<App>, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        match commands::attend(app).await {
+            Ok(1..) => {}
+            Ok(0) => tokio::select! {
+                () = commands::asked(app) => {}
+                () = pause(REAP, stop) => {}
+            },
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "what was asked for could not be taken");
+                pause(Duration::from_secs(1), stop).await;
+            }
+        }
+    }
+}
+
 /// Makes notifications of what rules have gathered, when it is time.
 async fn tell_gathered(app: &App, stop: &CancellationToken) {
     while !stop.is_cancelled() {
@@ -88,6 +109,23 @@ async fn tell_gathered(app: &App, stop: &CancellationToken) {
             },
             Err(error) => {
                 tracing::warn!(error = error.chain(), "what rules have gathered could not be told");
+                pause(Duration::from_secs(1), stop).await;
+            }
+        }
+    }
+}
+
+/// Shows in other systems what has become of runs.
+async fn show_runs(app: &Arc<App>, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        match run_threads::show(app).await {
+            Ok(1..) => {}
+            Ok(0) => tokio::select! {
+                () = run_threads::due(app) => {}
+                () = pause(REAP, stop) => {}
+            },
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "runs to show could not be taken");
                 pause(Duration::from_secs(1), stop).await;
             }
         }

@@ -25,10 +25,10 @@ use crate::connections::SECRET;
 
 const OTHER: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
-type Headers = Vec<(String, String)>;
+pub type Headers = Vec<(String, String)>;
 
 /// Posts to the listener `web`; answers status and body. No status when nothing came back.
-async fn post(pki: &Pki, web: SocketAddr, path: &str, headers: &Headers, body: &str) -> (Option<u16>, String) {
+pub async fn post(pki: &Pki, web: SocketAddr, path: &str, headers: &Headers, body: &str) -> (Option<u16>, String) {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(pki.path("ca.crt")).expect("a certificate")).expect("an authority");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -66,7 +66,8 @@ async fn hook(acme: &Client, name: &str, secret: &str) -> Connection {
     create.send().await.expect("a connection")
 }
 
-fn path(connection: &Connection) -> &str {
+/// Where the system of a connection calls.
+pub fn path(connection: &Connection) -> &str {
     connection.inbound_path.as_deref().expect("it receives")
 }
 
@@ -123,7 +124,7 @@ async fn a_call_is_taken_once_and_only_from_who_can_prove_it(database: Database)
     let kept = &messages[0];
     assert_eq!(
         (kept.delivery_id.as_str(), kept.kind.as_str(), kept.state),
-        ("msg_1", "order.paid", InboundMessageState::Received)
+        ("msg_1", "order.paid", InboundMessageState::Handled)
     );
     assert!(kept.payload.is_none());
     let read = acme.connections().message(&kept.name).send().await.expect("the message");

@@ -27,6 +27,8 @@ mod blueprints;
 mod calls_per_day;
 mod canaries;
 mod cancel;
+mod chat;
+mod chat_github;
 mod cli;
 mod clocks;
 mod conformance;

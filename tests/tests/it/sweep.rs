@@ -45,6 +45,9 @@ impl Ask {
         let own_list = self.method.path.ends_with("/ListTenants") && matches!(who, Who::AdminOfAnother);
         match who {
             _ if self.is_runners() => Code::Unimplemented,
+            // What is about the caller itself is for every member of the tenant, who finds nothing of others.
+            Who::NoRole if self.of_tenant && self.method.path.ends_with("/ListConnectionAccounts") => Code::Ok,
+            _ if self.of_tenant && self.method.any_caller => Code::NotFound,
             _ if self.method.public || self.method.any_caller || own_list => Code::Ok,
             Who::AdminOfAnother | Who::Runner if self.of_tenant => Code::NotFound,
             _ => Code::PermissionDenied,

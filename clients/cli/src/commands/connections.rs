@@ -131,6 +131,26 @@ pub enum ConnectionCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Links your account of the system to you, by the code that it answered to `link`
+    Link {
+        /// The connection
+        name: String,
+        /// File with the code, or - for standard input
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        code_file: PathBuf,
+    },
+    /// Lists your accounts of the system, or everybody's to administrators
+    Accounts {
+        /// The connection
+        name: String,
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Has an account of the system act for nobody any more
+    Unlink {
+        /// The account: ops/UID
+        name: String,
+    },
     /// Lists what the system called us for
     Messages {
         /// The connection
@@ -246,6 +266,15 @@ impl ConnectionCommand {
                     Ok(invoked) => screen.item(&invoked.result),
                     Err(error) => Err(inputs.refused(error)),
                 }
+            }
+            Self::Link { name, code_file } => {
+                let code = input::text(&code_file)?;
+                screen.item(&connections.link_account(name, code.trim()).send().await?)
+            }
+            Self::Accounts { name, listing } => listing.show(connections.accounts(name), screen).await,
+            Self::Unlink { name } => {
+                connections.delete_account(&name).send().await?;
+                screen.done(&format!("account {name} is not linked any more"))
             }
             Self::Messages { name, listing } => listing.show(connections.messages(name), screen).await,
             Self::Message { name } => screen.item(&connections.message(name).send().await?),

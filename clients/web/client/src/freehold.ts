@@ -16,6 +16,7 @@ import { ApiKeyService } from "./gen/freehold/iam/v1/api_key_service_pb.js";
 import { ServiceAccountService } from "./gen/freehold/iam/v1/service_account_service_pb.js";
 import { TokenService } from "./gen/freehold/iam/v1/token_service_pb.js";
 import { UserService } from "./gen/freehold/iam/v1/user_service_pb.js";
+import { ConnectionAccountService } from "./gen/freehold/integrations/v1/connection_account_service_pb.js";
 import { ConnectionService } from "./gen/freehold/integrations/v1/connection_service_pb.js";
 import { NotificationService } from "./gen/freehold/integrations/v1/notification_service_pb.js";
 import { WebhookService } from "./gen/freehold/integrations/v1/webhook_service_pb.js";
@@ -63,6 +64,7 @@ export class Freehold extends Installation {
   readonly approvalPolicies = this.of(ApprovalPolicyService);
   readonly audit = this.of(AuditService);
   readonly blueprints = this.of(BlueprintService);
+  readonly connectionAccounts = this.of(ConnectionAccountService);
   readonly connections = this.of(ConnectionService);
   readonly deployments = this.of(DeploymentService);
   readonly drift = this.of(DriftService);

@@ -6,6 +6,7 @@ mod approval_policies;
 mod approvals;
 mod audit;
 mod blueprints;
+mod connection_accounts;
 mod connections;
 mod dependencies;
 mod deployments;

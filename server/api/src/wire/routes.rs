@@ -15,8 +15,8 @@ use freehold_proto::{
         user_service_server::UserServiceServer,
     },
     integrations::v1::{
-        connection_service_server::ConnectionServiceServer, notification_service_server::NotificationServiceServer,
-        webhook_service_server::WebhookServiceServer,
+        connection_account_service_server::ConnectionAccountServiceServer, connection_service_server::ConnectionServiceServer,
+        notification_service_server::NotificationServiceServer, webhook_service_server::WebhookServiceServer,
     },
     meta::v1::server_info_service_server::ServerInfoServiceServer,
     operations::v1::operation_service_server::OperationServiceServer,
@@ -58,6 +58,7 @@ impl Wire {
                 ApprovalPolicyServiceServer,
                 AuditServiceServer,
                 BlueprintServiceServer,
+                ConnectionAccountServiceServer,
                 ConnectionServiceServer,
                 DeploymentServiceServer,
                 DriftServiceServer,

@@ -92,6 +92,8 @@ fn identity(caller: &Caller, now: Timestamp) -> pb::CallerIdentity {
     let proof = match caller.proof {
         Proof::Certificate => pb::IdentityProof::Certificate,
         Proof::Token => pb::IdentityProof::Token,
+        // Whoever is known by an account elsewhere calls nothing here.
+        Proof::Account(_) => pb::IdentityProof::Unspecified,
     };
     let live = caller.grants.iter().filter(|grant| grant.expire_time.is_none_or(|end| now < end));
     let place = |resource: &str| if resource.is_empty() { "the installation".to_owned() } else { resource.to_owned() };

@@ -16,6 +16,8 @@ use crate::{
 };
 
 const OPERATION: &str = "pulls.comment";
+/// What our comments begin with.
+pub(super) const MARKER: &str = "<!-- freehold:";
 /// Comments that are looked through.
 const MOST: usize = 3000;
 
@@ -31,7 +33,7 @@ pub(super) fn operations() -> Vec<Operation> {
 pub(super) async fn upsert(cx: &Context, input: Value) -> Result<Value, Halt> {
     let settings: Settings = cx.settings()?;
     let text = |name: &str| input[name].as_str().unwrap_or_default();
-    let marker = format!("<!-- freehold:{} -->", text("marker"));
+    let marker = format!("{MARKER}{} -->", text("marker"));
     let body = json!({ "body": format!("{marker}\n{}", text("body")) });
     let fields = super::subset(&input, &["repo", "number"]).as_object().cloned().unwrap_or_default();
     let list = call::url(&settings, &call::path("/repos/{repo}/issues/{number}/comments", &mut fields.clone())?);

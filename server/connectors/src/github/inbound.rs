@@ -1,8 +1,10 @@
 //! GitHub's calls to us.
 
+use freehold_domain::commands::{Ask, Command, ExternalAccount, Place};
 use serde_json::Value;
 
-use crate::{Command, Credentials, Inbound, InboundRequest, Reason, Refused, signature};
+use super::comments::MARKER;
+use crate::{Credentials, Inbound, InboundRequest, Reason, Refused, signature};
 
 /// What is understood; other events are passed on as they are.
 pub(super) const KINDS: [&str; 12] = [
@@ -51,13 +53,21 @@ pub(super) fn verify(credentials: &Credentials, request: &InboundRequest) -> Res
     if !payload.is_object() {
         return Err(Refused::new(Reason::Malformed, "the payload is no object"));
     }
-    let command = command(event, &payload);
-    Ok(Inbound { command, ..Inbound::new(id, kind(event, &payload["action"]), request, payload) })
+    Ok(Inbound::new(id, kind(event, &payload["action"]), request, payload))
 }
 
-/// The command of a new comment on a pull request. One that is edited later says nothing: who edits may be somebody else.
-fn command(event: &str, payload: &Value) -> Option<Command> {
-    let new = event == "issue_comment" && payload["action"] == "created" && payload["issue"]["pull_request"].is_object();
-    let by_person = payload["comment"]["user"]["type"] != "Bot";
-    if new && by_person { Command::in_comment(payload["comment"]["body"].as_str()?) } else { None }
+/// The command of a new comment on a pull request. One that is edited later says nothing: who edits may be somebody else. Neither does
+/// one of a program, or one of ours.
+pub(super) fn ask(kind: &str, payload: &Value) -> Option<Ask> {
+    let (issue, comment) = (&payload["issue"], &payload["comment"]);
+    let person = &comment["user"];
+    let by_person = person["type"] == "User" && comment["performed_via_github_app"].is_null();
+    if kind != "issue_comment.created" || !issue["pull_request"].is_object() || !by_person {
+        return None;
+    }
+    let text = comment["body"].as_str().filter(|text| !text.starts_with(MARKER))?;
+    let command = Command::in_comment(text)?;
+    let account = ExternalAccount::new(person["id"].as_u64()?.to_string(), person["login"].as_str()?)?;
+    let (repo, number) = (payload["repository"]["full_name"].as_str()?.to_owned(), issue["number"].as_u64()?);
+    Some(Ask { account, command, place: Some(Place::Github { repo, number }), reply_url: None })
 }

@@ -14,7 +14,7 @@ mod inbound;
 mod oauth;
 mod reviews;
 
-use freehold_domain::{Violation, time::Timestamp};
+use freehold_domain::{Violation, commands::Ask, time::Timestamp};
 use futures::future::{BoxFuture, FutureExt as _};
 use reqwest::Method as Verb;
 use serde::Deserialize;
@@ -213,6 +213,10 @@ impl Connector for GitHub {
 
     fn verify(&self, _settings: &Value, credentials: &Credentials, request: &InboundRequest) -> Result<Inbound, Refused> {
         inbound::verify(credentials, request)
+    }
+
+    fn ask(&self, kind: &str, payload: &Value) -> Option<Ask> {
+        inbound::ask(kind, payload)
     }
 
     fn missed<'a>(&'a self, cx: &'a Context, since: Timestamp) -> BoxFuture<'a, Result<Vec<Missed>, ConnectorError>> {

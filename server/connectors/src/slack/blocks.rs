@@ -1,14 +1,10 @@
 //! Messages that Freehold writes.
 
+use freehold_domain::commands::{APPROVE, Button};
 use serde_json::{Value, json};
 
 /// How bad an alert is, from best to worst.
 pub const SEVERITIES: [&str; 5] = ["ok", "info", "warning", "error", "critical"];
-
-/// What the buttons of an approval are called; [`Inbound::command`](crate::Inbound::command) is set when one is pressed.
-pub const APPROVE: &str = "freehold.approve";
-/// As [`APPROVE`].
-pub const REJECT: &str = "freehold.reject";
 
 /// The colour of a severity, as hex.
 pub fn colour(severity: &str) -> &'static str {
@@ -43,18 +39,8 @@ pub(super) fn alert(input: &Value) -> Value {
     json!({ "text": fallback, "attachments": [{ "color": colour(severity), "fallback": fallback, "blocks": blocks }] })
 }
 
-/// Two buttons under a message, bound to the digest of what is approved: who presses one decides on that plan and no other.
-pub fn approval(run: &str, digest: &str) -> Value {
-    let value = json!({ "run": run, "digest": digest }).to_string();
-    let button = |action: &str, label: &str, style: &str| {
-        json!({ "type": "button", "action_id": action, "value": value, "style": style,
-                "text": { "type": "plain_text", "text": label } })
-    };
-    let buttons = [button(APPROVE, "Approve", "primary"), button(REJECT, "Reject", "danger")];
-    json!({ "type": "actions", "block_id": "freehold.approval", "elements": buttons })
-}
-
-/// A dialog for the same decision with a comment; [`APPROVE`] or [`REJECT`] says which. For `views.open`.
+/// A dialog for a decision on a plan, with a comment; [`APPROVE`] or [`REJECT`](freehold_domain::commands::REJECT) says which. For
+/// `views.open`.
 pub fn approval_dialog(action: &str, run: &str, digest: &str) -> Value {
     let plain = |text: &str| json!({ "type": "plain_text", "text": text });
     let label = if action == APPROVE { "Approve" } else { "Reject" };
@@ -64,8 +50,9 @@ pub fn approval_dialog(action: &str, run: &str, digest: &str) -> Value {
     });
     let about =
         json!({ "type": "section", "text": { "type": "mrkdwn", "text": format!("*{}*\n`{}`", escape(run), escape(digest)) } });
+    let button = json!(Button { run: run.to_owned(), digest: digest.to_owned() });
     json!({
-        "type": "modal", "callback_id": action, "private_metadata": json!({ "run": run, "digest": digest }).to_string(),
+        "type": "modal", "callback_id": action, "private_metadata": button.to_string(),
         "title": plain(label), "submit": plain(label), "close": plain("Cancel"), "blocks": [about, comment],
     })
 }
@@ -86,7 +73,7 @@ mod tests {
     fn an_alert_has_its_colour_and_nothing_in_it_is_markup() {
         let message = alert(&json!({
             "severity": "critical", "title": "<!channel> & co", "link": "https://freehold.example/runs/7",
-            "fields": [{ "name": "tenant", "value": "<@U1>" }], "blocks": [approval("runs/7", "sha256:ab")],
+            "fields": [{ "name": "tenant", "value": "<@U1>" }], "blocks": [{ "type": "divider" }],
         }));
         let attachment = &message["attachments"][0];
         assert_eq!(attachment["color"], "#8b0000");
@@ -94,6 +81,6 @@ mod tests {
         let blocks = &attachment["blocks"];
         assert_eq!(blocks[0]["text"]["text"], "*<https://freehold.example/runs/7|&lt;!channel&gt; &amp; co>*");
         assert_eq!(blocks[1]["fields"][0]["text"], "*tenant*\n&lt;@U1&gt;");
-        assert_eq!(blocks[2]["elements"][0]["value"], r#"{"run":"runs/7","digest":"sha256:ab"}"#);
+        assert_eq!(blocks[2]["type"], "divider");
     }
 }

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use freehold_domain::commands::{Ask, Command, ExternalAccount, Place};
 use serde_json::{Value, json};
 
-use super::blocks::{APPROVE, COMMENT, REJECT};
-use crate::{Command, Credentials, Inbound, InboundRequest, Reason, Refused, Verb, signature};
+use super::blocks::COMMENT;
+use crate::{Credentials, Inbound, InboundRequest, Reason, Refused, signature};
 
 /// What is understood; other events are passed on as `event.NAME`.
 pub(super) const KINDS: [&str; 7] = [
@@ -59,36 +60,39 @@ fn form(request: &InboundRequest) -> Result<Inbound, Refused> {
         let payload: Value =
             serde_json::from_str(payload).map_err(|_| Refused::new(Reason::Malformed, "the payload of the form is no JSON"))?;
         let kind = payload["type"].as_str().unwrap_or_default().to_owned();
-        let command = pressed(&payload);
         let id = payload["trigger_id"].as_str().unwrap_or(&digest).to_owned();
-        return Ok(Inbound { command, ..Inbound::new(id, kind, request, payload) });
+        return Ok(Inbound::new(id, kind, request, payload));
     }
-    let Some(text) = fields.get("text").filter(|_| fields.contains_key("command")) else {
+    if !fields.contains_key("text") || !fields.contains_key("command") {
         return Err(Refused::new(Reason::Malformed, "neither a slash command nor an interaction"));
-    };
-    let (command, id) = (Command::parse(text), fields.get("trigger_id").unwrap_or(&digest).clone());
-    Ok(Inbound { command: Some(command), ..Inbound::new(id, "slash", request, json!(fields)) })
+    }
+    let id = fields.get("trigger_id").unwrap_or(&digest).clone();
+    Ok(Inbound::new(id, "slash", request, json!(fields)))
 }
 
-/// The decision of whoever pressed a button of ours, or sent a dialog of ours.
-fn pressed(payload: &Value) -> Option<Command> {
+/// The command that somebody typed, or the decision of whoever pressed a button of ours, or sent a dialog of ours. People are known by
+/// the workspace that they belong to: an id is unique within one only.
+pub(super) fn ask(kind: &str, payload: &Value) -> Option<Ask> {
     let text = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str);
-    let (action, value) = match text("/type")? {
-        "view_submission" => (text("/view/callback_id")?, text("/view/private_metadata")?),
-        _ => (text("/actions/0/action_id")?, text("/actions/0/value")?),
+    let (team, user, name, channel) = match kind {
+        "slash" => (text("/team_id"), text("/user_id"), text("/user_name"), text("/channel_id")),
+        _ => (text("/user/team_id").or_else(|| text("/team/id")), text("/user/id"), text("/user/username"), text("/channel/id")),
     };
-    let verb = match action {
-        APPROVE => Verb::Approve,
-        REJECT => Verb::Reject,
+    let command = match kind {
+        "slash" => Command::parse(text("/text")?),
+        "block_actions" => Command::pressed(text("/actions/0/action_id")?, text("/actions/0/value")?, "")?,
+        "view_submission" => {
+            let comment = text(&format!("/view/state/values/{COMMENT}/{COMMENT}/value")).unwrap_or_default();
+            Command::pressed(text("/view/callback_id")?, text("/view/private_metadata")?, comment)?
+        }
         _ => return None,
     };
-    let value: Value = serde_json::from_str(value).ok()?;
-    let (run, digest) = (value["run"].as_str()?.to_owned(), value["digest"].as_str()?.to_owned());
-    let mut options = vec![("digest".to_owned(), Some(digest))];
-    if let Some(comment) = text(&format!("/view/state/values/{COMMENT}/{COMMENT}/value")) {
-        options.push(("comment".to_owned(), Some(comment.to_owned())));
-    }
-    Some(Command { verb, arguments: vec![run], options })
+    Some(Ask {
+        account: ExternalAccount::new(format!("{}/{}", team?, user?), name.unwrap_or_default())?,
+        command,
+        place: channel.map(|channel| Place::Slack { channel: channel.to_owned() }),
+        reply_url: text("/response_url").map(str::to_owned),
+    })
 }
 
 #[cfg(test)]
@@ -124,7 +128,10 @@ mod tests {
             (good.kind.as_str(), good.delivery_id.as_str()),
             ("slash", "398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c")
         );
-        assert_eq!(good.command.map(|command| command.verb), Some(Verb::Help));
+        let ask = ask(&good.kind, &good.payload).expect("a command");
+        assert_eq!((ask.account.id.as_str(), ask.account.display_name.as_str()), ("T1DC2JH3J/U2CERLKJA", "roadrunner"));
+        assert_eq!((ask.command, ask.place), (Command::Help(None), Some(Place::Slack { channel: "G8PSS9T3V".to_owned() })));
+        assert!(ask.reply_url.is_some_and(|url| url.starts_with("https://hooks.slack.com/commands/")));
 
         for (request, reason) in [
             (request(SIGNATURE, &at, BODY, AT + 301), Reason::Late),

@@ -56,7 +56,7 @@ pub(super) fn find(operation: &str) -> Option<&'static Method> {
 
 use Effect::{Idempotent, Read, Unsafe};
 
-pub(super) static ALL: [Method; 21] = [
+pub(super) static ALL: [Method; 22] = [
     Method::new("messages.post", "chat.postMessage", Unsafe, "Posts a message, or a reply in a thread.", || {
         object(message([req("channel", word()), opt("thread_ts", stamp()), opt("reply_broadcast", flag())]))
     }),
@@ -92,6 +92,15 @@ pub(super) static ALL: [Method; 21] = [
     Method::new("messages.permalink", "chat.getPermalink", Read, "Gets the URL of a message.", || {
         object([req("channel", word()), req("message_ts", stamp())])
     }),
+    Method::new("messages.history", "conversations.history", Read, "Lists messages of a channel, newest first.", || {
+        object(paged([
+            req("channel", word()),
+            opt("oldest", stamp()),
+            opt("latest", stamp()),
+            opt("include_all_metadata", flag().describe("With the metadata that apps gave them.")),
+        ]))
+    })
+    .pages("messages"),
     Method::new("interactions.respond", "", Unsafe, "Answers an interaction where it happened.", || {
         object(message([
             req("response_url", text().format("uri")),
@@ -171,6 +180,7 @@ fn alert<const N: usize>(fields: [Field; N]) -> Vec<Field> {
         opt("text", text().max(3000)),
         opt("fields", list(object([req("name", word().max(100)), req("value", text().max(1800))])).max(10)),
         opt("link", text().format("uri")),
+        opt("metadata", open_object()),
         opt("blocks", list(open_object()).max(40).describe("What follows, for example buttons.")),
     ];
     fields.into_iter().chain(content).collect()

@@ -10,6 +10,7 @@ mod oauth;
 
 use std::time::Duration;
 
+use freehold_domain::commands::Ask;
 use futures::future::{BoxFuture, FutureExt as _};
 use reqwest::Method as Verb;
 use serde::Deserialize;
@@ -146,6 +147,10 @@ impl Connector for Slack {
         inbound::verify(credentials, request)
     }
 
+    fn ask(&self, kind: &str, payload: &Value) -> Option<Ask> {
+        inbound::ask(kind, payload)
+    }
+
     fn oauth(&self) -> Option<&dyn OAuth> {
         Some(self)
     }
@@ -220,7 +225,7 @@ async fn pages(cx: &Context, method: &Method, mut input: Value) -> Result<Value,
 async fn alert(cx: &Context, input: &Value) -> Result<Value, Halt> {
     let mut message = blocks::alert(input);
     let method = if input["ts"].is_string() { "messages.update" } else { "messages.post" };
-    for name in ["channel", "thread_ts", "ts"] {
+    for name in ["channel", "thread_ts", "ts", "metadata"] {
         if let Some(value) = input.get(name) {
             message[name] = value.clone();
         }

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_connectors::{
-    Connector as _, Credentials, ErrorKind, InboundRequest, OAuth as _, Polled, Reason, Replays, Verb, github::GitHub,
+    Connector as _, Credentials, ErrorKind, InboundRequest, OAuth as _, Polled, Reason, Replays, github::GitHub,
 };
+use freehold_domain::commands::{Command, Place};
 use freehold_fakes::{FakeGithub, Fault, Reply};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -337,8 +338,9 @@ fn call(body: &Value, event: &str, delivery: &str) -> InboundRequest {
 }
 
 fn comment(text: &str, kind: &str) -> Value {
-    let comment = json!({ "body": text, "user": { "type": kind } });
-    json!({ "action": "created", "issue": { "number": 1, "pull_request": {} }, "comment": comment })
+    let comment = json!({ "body": text, "user": { "id": 1, "login": "ada", "type": kind }, "performed_via_github_app": null });
+    let issue = json!({ "number": 1, "pull_request": {} });
+    json!({ "action": "created", "issue": issue, "comment": comment, "repository": { "full_name": "acme/shop" } })
 }
 
 #[test]
@@ -349,14 +351,28 @@ fn events_are_read_and_comments_are_commands() {
     let found = verify(&call(&json!({ "action": "opened", "number": 1 }), "pull_request", "d-1"));
     assert_eq!(found.kind, "pull_request.opened");
 
-    let found = verify(&call(&comment("Nice.\n/freehold approve shop/dev --digest=sha256:ab", "User"), "issue_comment", "d-2"));
-    let command = found.command.expect("a command");
-    assert_eq!((command.verb, command.arguments), (Verb::Approve, vec!["shop/dev".to_owned()]));
-    let robot = verify(&call(&comment("/freehold apply", "Bot"), "issue_comment", "d-3"));
-    let mut edited = comment("/freehold apply", "User");
-    edited["action"] = "edited".into();
-    let edited = verify(&call(&edited, "issue_comment", "d-4"));
-    assert_eq!((robot.command, edited.command), (None, None));
+    let asked = |payload: &Value| {
+        let found = verify(&call(payload, "issue_comment", "d-2"));
+        GitHub::new().ask(&found.kind, &found.payload)
+    };
+    let ask = asked(&comment("Nice.\n/freehold plan shop/dev/web", "User")).expect("a command");
+    assert_eq!(ask.command, Command::Plan("shop/dev/web".parse().expect("a deployment")));
+    assert_eq!((ask.account.id.as_str(), ask.account.display_name.as_str()), ("1", "ada"));
+    assert_eq!((ask.place, ask.reply_url), (Some(Place::Github { repo: "acme/shop".to_owned(), number: 1 }), None));
+
+    let good = comment("/freehold apply shop/dev/web", "User");
+    let without = |pointer: &str, value: Value| {
+        let mut payload = good.clone();
+        *payload.pointer_mut(pointer).expect("it is there") = value;
+        asked(&payload)
+    };
+    assert!(asked(&good).is_some());
+    assert!(without("/comment/user/type", "Bot".into()).is_none(), "a robot");
+    assert!(without("/action", "edited".into()).is_none(), "edited, perhaps by somebody else");
+    assert!(without("/issue/pull_request", Value::Null).is_none(), "an issue");
+    assert!(without("/comment/performed_via_github_app", json!({ "id": 7 })).is_none(), "written by an app for somebody");
+    let ours = "<!-- freehold:deployment/1 -->\n/freehold apply shop/dev/web";
+    assert!(without("/comment/body", ours.into()).is_none(), "our own");
 }
 
 #[test]

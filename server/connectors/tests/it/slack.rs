@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_connectors::{
-    Connector as _, Credentials, ErrorKind, InboundRequest, OAuth as _, Reason, Replays, Verb,
+    Connector as _, Credentials, ErrorKind, InboundRequest, OAuth as _, Reason, Replays,
     slack::{Slack, blocks},
 };
+use freehold_domain::commands::{APPROVE, Ask, Command, Place, REJECT};
 use freehold_fakes::{FakeSlack, Fault, Server};
 use futures::future::FutureExt as _;
 use serde_json::{Value, json};
@@ -38,7 +39,7 @@ async fn one_run_has_one_message_and_a_thread() {
 
     let mut second = alert("ok", "run 7 applied");
     second["ts"] = ts.clone().into();
-    second["blocks"] = json!([blocks::approval("runs/7", "sha256:ab")]);
+    second["blocks"] = json!([{ "type": "divider" }]);
     connection.call("messages.alert", second).await;
     connection.call("messages.post", json!({ "channel": "C0ALERTS", "thread_ts": ts, "text": "details" })).await;
 
@@ -174,27 +175,34 @@ fn buttons_commands_and_events_are_read() {
     let found = verify(&inbound(&event.to_string(), NOW, NOW, "application/json")).expect("proven");
     assert_eq!((found.kind.as_str(), found.delivery_id.as_str()), ("event.app_mention", "Ev9UQ52YNA"));
 
-    let value = blocks::approval("runs/7", "sha256:ab")["elements"][0]["value"].clone();
-    let payload = json!({ "type": "block_actions", "trigger_id": "1.2.3", "user": { "id": "W012A3CDE" },
-                          "actions": [{ "action_id": blocks::APPROVE, "value": value }] });
+    let ask = |body: &str| -> Ask {
+        let found = verify(&inbound(body, NOW, NOW, FORM)).expect("proven");
+        Slack::new().ask(&found.kind, &found.payload).expect("somebody asks for something")
+    };
+    let run = "shop/dev/web/0199a0de-0000-7000-8000-000000000000";
+    let value = json!({ "run": run, "digest": "sha256:ab" }).to_string();
+    let mut payload = json!({ "type": "block_actions", "trigger_id": "1.2.3", "user": { "id": "W012A3CDE", "username": "ada" },
+                              "team": { "id": "T0G9PQBBK" }, "channel": { "id": "C0ALERTS" },
+                              "actions": [{ "action_id": APPROVE, "value": value }] });
+    let pressed = ask(&form(&payload));
+    assert_eq!(pressed.command, Command::pressed(APPROVE, &value, "").expect("a button of ours"));
+    assert_eq!((pressed.account.id.as_str(), pressed.account.display_name.as_str()), ("T0G9PQBBK/W012A3CDE", "ada"));
+    assert_eq!((pressed.place, pressed.reply_url), (Some(Place::Slack { channel: "C0ALERTS".to_owned() }), None));
+    payload["actions"][0]["action_id"] = "of.another.app".into();
     let found = verify(&inbound(&form(&payload), NOW, NOW, FORM)).expect("proven");
-    let command = found.command.expect("a button of ours");
-    assert_eq!((command.verb, command.arguments), (Verb::Approve, vec!["runs/7".to_owned()]));
-    assert_eq!(command.options, [("digest".to_owned(), Some("sha256:ab".to_owned()))]);
+    assert!(Slack::new().ask(&found.kind, &found.payload).is_none());
 
-    let dialog = blocks::approval_dialog(blocks::REJECT, "runs/7", "sha256:ab");
+    let dialog = blocks::approval_dialog(REJECT, run, "sha256:ab");
     let mut view = json!({ "callback_id": dialog["callback_id"], "private_metadata": dialog["private_metadata"] });
     view["state"]["values"]["freehold.comment"]["freehold.comment"]["value"] = "too big".into();
-    let payload = json!({ "type": "view_submission", "trigger_id": "2.3.4", "view": view });
-    let found = verify(&inbound(&form(&payload), NOW, NOW, FORM)).expect("proven");
-    let command = found.command.expect("a dialog of ours");
-    assert_eq!((command.verb, command.arguments), (Verb::Reject, vec!["runs/7".to_owned()]));
-    let options: Vec<_> = command.options.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
-    assert_eq!(options, [("digest", Some("sha256:ab")), ("comment", Some("too big"))]);
+    let payload =
+        json!({ "type": "view_submission", "trigger_id": "2.3.4", "user": { "id": "W012A3CDE", "team_id": "T1" }, "view": view });
+    let sent = ask(&form(&payload));
+    assert_eq!(sent.command, Command::pressed(REJECT, &value, "too big").expect("a dialog of ours"));
+    assert_eq!(sent.account.id, "T1/W012A3CDE");
 
-    let found = verify(&inbound("command=%2Ffreehold&text=status+shop%2Fdev&trigger_id=4.5", NOW, NOW, FORM)).expect("proven");
-    let command = found.command.expect("a command");
-    assert_eq!((command.verb, command.arguments), (Verb::Status, vec!["shop/dev".to_owned()]));
+    let typed = "team_id=T1&user_id=U1&channel_id=C1&command=%2Ffreehold&text=status+shop%2Fdev%2Fweb&trigger_id=4.5";
+    assert_eq!(ask(typed).command, Command::Status(Some("shop/dev/web".parse().expect("a deployment"))));
 }
 
 #[test]
@@ -243,6 +251,7 @@ impl Bench for SlackBench {
     }
     fn fill(&self) {
         self.0.add_channels(448);
+        self.0.add_messages(449);
     }
 }
 
@@ -276,6 +285,13 @@ async fn every_operation_under_every_answer() {
             json!({ "channel": "C0ALERTS", "message_ts": ts }),
             "chat.getPermalink",
             Page::No(ONE),
+            Again::Works,
+        ),
+        row(
+            "messages.history",
+            json!({ "channel": "C0ALERTS" }),
+            "conversations.history",
+            Page::Third(json!({ "channel": "C0ALERTS", "include_all_metadata": true }), "messages", 450),
             Again::Works,
         ),
         Row {
@@ -315,7 +331,7 @@ async fn every_operation_under_every_answer() {
         write("files.upload", json!({ "name": "a.txt", "text": "hello" }), "files.completeUploadExternal"),
     ];
     let tally = run(|| bench().boxed(), rows).await;
-    // 22 operations under seven kinds of answer.
-    assert_eq!(tally.run + tally.senseless.len(), 22 * 7, "{tally:#?}");
+    // 23 operations under seven kinds of answer.
+    assert_eq!(tally.run + tally.senseless.len(), 23 * 7, "{tally:#?}");
     assert_eq!(tally.senseless.len(), 21 + 2, "{tally:#?}");
 }

@@ -14,7 +14,7 @@ use freehold_domain::{
     names::{ConnectionName, Id, TenantName, shown},
     resource::{Described, Labels, Listed, Meta, Page},
 };
-use freehold_store::{Session, Tx, connections, inbound_messages, payloads};
+use freehold_store::{Session, Tx, connection_accounts, connections, inbound_messages, payloads, run_threads};
 use serde_json::{Map, Value, json};
 
 use crate::app::{App, Place, Write};
@@ -205,6 +205,8 @@ pub async fn delete(app: &App, caller: &Caller, name: &ConnectionName, allow_mis
     connection.expect_manageable()?;
     let uid = connection.meta.uid;
     inbound_messages::delete_all(&mut tx, place.scope, uid).await?;
+    connection_accounts::delete_all(&mut tx, place.scope, uid).await?;
+    run_threads::delete_all(&mut tx, place.scope, uid).await?;
     connections::delete(&mut tx, place.scope, &connection).await?;
     payloads::delete_all(&mut tx, place.scope, uid).await?;
     tx.announce(Event::new("connection.deleted", name, uid, connection.meta.version + 1));

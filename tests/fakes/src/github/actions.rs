@@ -2,18 +2,32 @@
 
 use serde_json::{Value, json};
 
-use super::{FakeGithub, Out, World, failed, not_found, wrong};
+use super::{FakeGithub, Out, Who, World, failed, not_found, wrong};
 use crate::Recorded;
 
+/// The branch or commit that a deployment is of.
+fn body_ref(deployment: &Value) -> String {
+    deployment["ref"].as_str().unwrap_or_default().to_owned()
+}
+
 impl World {
-    pub(super) fn actions(&mut self, method: &str, rest: &[&str], request: &Recorded) -> Out {
+    pub(super) fn actions(&mut self, method: &str, rest: &[&str], request: &Recorded, who: &Who) -> Out {
         let body = request.json();
         match (method, rest) {
-            ("GET", ["commits", _, "check-runs"]) => Out::Pages(self.many("name", "plan"), "check_runs"),
+            ("GET", ["commits", name, "check-runs"]) => {
+                let sha = self.branches.get(*name).map_or(*name, String::as_str);
+                let named = request.query("check_name");
+                let here = |run: &&Value| run["head_sha"] == sha && (named.is_empty() || run["name"] == named);
+                let more = self.many("name", "plan").into_iter().skip(1).filter(|run| named.is_empty() || run["name"] == named);
+                Out::Pages(self.checks.values().filter(here).cloned().chain(more).collect(), "check_runs")
+            }
+            ("POST" | "PATCH", ["check-runs", ..]) if *who == Who::Person => {
+                failed(403, "You must authenticate via a GitHub App.")
+            }
             ("POST", ["check-runs"]) if body["head_sha"] != FakeGithub::SHA => failed(422, "No commit found for SHA"),
             ("POST", ["check-runs"]) => {
                 let id = self.checks.keys().max().map_or(1, |last| last + 1);
-                let run = json!({ "id": id, "name": body["name"], "status": "queued", "annotations": [],
+                let run = json!({ "id": id, "name": body["name"], "head_sha": body["head_sha"], "status": "queued", "annotations": [],
                                   "html_url": format!("https://github.com/acme/shop/runs/{id}") });
                 self.checks.insert(id, run);
                 self.check_run(id, &body, 201)
@@ -22,11 +36,25 @@ impl World {
             ("POST", ["deployments"]) => {
                 let mut deployment = body;
                 deployment["id"] = (self.deployments.len() + 1).into();
+                let name = body_ref(&deployment);
+                deployment["sha"] = self.branches.get(&name).cloned().unwrap_or(name).into();
+                deployment["statuses"] = json!([]);
                 self.deployments.push(deployment.clone());
                 Out::Json(201, deployment)
             }
-            ("GET", ["deployments"]) => Out::Pages(self.many("environment", "production"), ""),
-            ("POST", ["deployments", _, "statuses"]) => Out::Json(201, json!({ "id": 1, "state": body["state"] })),
+            ("GET", ["deployments"]) => {
+                let is = |one: &Value, name: &str| request.query(name).is_empty() || one[name] == request.query(name);
+                let all = self.many("environment", "production").into_iter().chain(self.deployments.iter().cloned());
+                Out::Pages(all.filter(|one| ["environment", "sha", "ref", "task"].iter().all(|name| is(one, name))).collect(), "")
+            }
+            ("POST", ["deployments", id, "statuses"]) => {
+                let status = json!({ "id": 1, "state": body["state"], "description": body["description"] });
+                let found = self.deployments.iter_mut().find(|one| one["id"].to_string() == *id);
+                if let Some(all) = found.and_then(|one| one["statuses"].as_array_mut()) {
+                    all.push(status.clone());
+                }
+                Out::Json(201, status)
+            }
             ("GET", ["actions", "workflows"]) => Out::Pages(self.many("name", "CI"), "workflows"),
             ("POST", ["actions", "workflows", _, "dispatches"]) if !body["ref"].is_string() => {
                 wrong("Dispatch", "ref", "missing_field")
@@ -55,8 +83,8 @@ impl World {
         if body["output"].is_object() && !body["output"]["title"].is_string() {
             return failed(422, "Invalid request.\n\n\"title\" wasn't supplied.");
         }
-        for name in ["status", "conclusion", "external_id"] {
-            if body[name].is_string() {
+        for name in ["status", "conclusion", "external_id", "output"] {
+            if !body[name].is_null() {
                 run[name] = body[name].clone();
             }
         }

@@ -87,7 +87,8 @@ impl FakeGithub {
         world.files.insert("README.md".to_owned(), b"# Shop\n".to_vec());
         world.files.insert("CODEOWNERS".to_owned(), b"* @acme/platform\n/infra/ @ada\n".to_vec());
         world.issues.insert(1, json!({ "number": 1, "title": "First", "state": "open", "labels": [] }));
-        world.checks.insert(1, json!({ "id": 1, "name": "plan", "status": "queued", "annotations": [] }));
+        let check = json!({ "id": 1, "name": "plan", "head_sha": Self::SHA, "status": "queued", "annotations": [] });
+        world.checks.insert(1, check);
         world.hooks.insert(
             1,
             json!({ "id": 1, "active": true, "events": ["push"], "config": { "url": "https://freehold.example/in" } }),
@@ -158,6 +159,28 @@ impl FakeGithub {
     /// Somebody else comments.
     pub fn comment_as(&self, login: &str, number: u64, body: &str) {
         self.state.lock().comment(login, None, number, body);
+    }
+
+    /// The body of the call by which it tells of a new comment of a person on a pull request, which is there from now on.
+    pub fn comment_event(&self, (id, login): (u64, &str), number: u64, text: &str) -> String {
+        let mut comment = self.state.lock().comment(login, None, number, text);
+        comment["user"] = json!({ "id": id, "login": login, "type": "User" });
+        json!({
+            "action": "created", "comment": comment, "sender": comment["user"],
+            "issue": { "number": number, "pull_request": { "url": format!("{}/repos/acme/shop/pulls/{number}", self.api()) } },
+            "repository": { "full_name": "acme/shop" },
+        })
+        .to_string()
+    }
+
+    /// All check runs, by id.
+    pub fn check_runs(&self) -> Vec<Value> {
+        self.state.lock().checks.values().cloned().collect()
+    }
+
+    /// Deployments with their `statuses`, by id.
+    pub fn deployments(&self) -> Vec<Value> {
+        self.state.lock().deployments.clone()
     }
 
     /// A check run.
@@ -312,7 +335,7 @@ impl World {
         match rest {
             ["issues" | "pulls", ..] => self.issues(method, rest, request, who),
             ["check-runs" | "deployments" | "actions" | "dispatches", ..] | ["commits", _, "check-runs"] => {
-                self.actions(method, rest, request)
+                self.actions(method, rest, request, who)
             }
             ["hooks", ..] => self.hooks(method, rest, request),
             _ => self.repository(method, rest, request),

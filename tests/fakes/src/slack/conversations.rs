@@ -9,7 +9,12 @@ impl Workspace {
     pub(super) fn conversation(&mut self, method: &str, input: &Value) -> Outcome {
         let text = |name: &str| input[name].as_str().unwrap_or_default();
         match method {
-            "conversations.list" => return self.list(input),
+            "conversations.list" => {
+                let channels = self.channels.iter();
+                let shown = |(id, channel): (&String, &Channel)| json!({ "id": id, "name": channel.name, "is_archived": channel.archived });
+                return page(input, "channels", channels.map(shown).collect());
+            }
+            "conversations.history" => return self.history(input),
             "conversations.create" => {
                 if self.channels.values().any(|channel| channel.name == text("name")) {
                     return Err("name_taken");
@@ -53,28 +58,41 @@ impl Workspace {
         }
     }
 
-    /// Pages of at most `limit`, each with the cursor of the next.
-    fn list(&self, input: &Value) -> Outcome {
-        let number = |name: &str| input[name].as_str().and_then(|text| text.parse::<usize>().ok());
-        let limit = number("limit").unwrap_or(100).clamp(1, 1000);
-        let cursor = input["cursor"].as_str().unwrap_or_default();
-        let from = match cursor {
-            "" => 0,
-            cursor => STANDARD
-                .decode(cursor)
-                .ok()
-                .and_then(|bytes| String::from_utf8(bytes).ok()?.strip_prefix("from:")?.parse().ok())
-                .ok_or("invalid_cursor")?,
-        };
-        let channels: Vec<_> = self
-            .channels
-            .iter()
-            .skip(from)
-            .take(limit)
-            .map(|(id, channel)| json!({ "id": id, "name": channel.name, "is_archived": channel.archived }))
-            .collect();
-        let next = from + channels.len();
-        let next = if next < self.channels.len() { STANDARD.encode(format!("from:{next}")) } else { String::new() };
-        Ok(json!({ "channels": channels, "response_metadata": { "next_cursor": next } }))
+    /// Messages of a channel, newest first, without those in threads; their metadata only for whoever asks for it.
+    fn history(&self, input: &Value) -> Outcome {
+        let text = |name: &str| input[name].as_str().unwrap_or_default();
+        if !self.channels.contains_key(text("channel")) {
+            return Err("channel_not_found");
+        }
+        let of_channel = self.messages.iter().rev().filter(|((channel, stamp), message)| {
+            channel == text("channel") && stamp.as_str() > text("oldest") && message["thread_ts"].is_null()
+        });
+        let shown = of_channel.map(|((_, stamp), message)| {
+            let mut message = message.clone();
+            (message["ts"], message["bot_id"]) = (stamp.as_str().into(), "BZYBOTHED".into());
+            if text("include_all_metadata") != "true" {
+                message.as_object_mut().map(|fields| fields.remove("metadata"));
+            }
+            message
+        });
+        page(input, "messages", shown.collect())
     }
+}
+
+/// Pages of at most `limit`, each with the cursor of the next.
+fn page(input: &Value, field: &str, all: Vec<Value>) -> Outcome {
+    let limit = input["limit"].as_str().and_then(|text| text.parse::<usize>().ok()).unwrap_or(100).clamp(1, 1000);
+    let cursor = input["cursor"].as_str().unwrap_or_default();
+    let from: usize = match cursor {
+        "" => 0,
+        cursor => STANDARD
+            .decode(cursor)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok()?.strip_prefix("from:")?.parse().ok())
+            .ok_or("invalid_cursor")?,
+    };
+    let (count, next) = (all.len(), from + limit);
+    let items: Vec<_> = all.into_iter().skip(from).take(limit).collect();
+    let next = if next < count { STANDARD.encode(format!("from:{next}")) } else { String::new() };
+    Ok(json!({ field: items, "response_metadata": { "next_cursor": next } }))
 }

@@ -27,7 +27,10 @@ impl Workspace {
             _ if ["text", "blocks", "attachments"].iter().all(|name| input[*name].is_null()) => Err("no_text"),
             "chat.update" => {
                 let message = self.messages.get_mut(&key).ok_or("message_not_found")?;
-                *message = input.clone();
+                // What is not said of it stays as it is.
+                for (name, value) in input.as_object().into_iter().flatten() {
+                    message[name] = value.clone();
+                }
                 Ok(json!({ "channel": channel, "ts": key.1, "text": input["text"] }))
             }
             "chat.postMessage" => {

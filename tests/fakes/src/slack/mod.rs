@@ -108,6 +108,51 @@ impl FakeSlack {
         }
     }
 
+    /// Adds so many messages to the channel `C0ALERTS`.
+    pub fn add_messages(&self, count: usize) {
+        let mut workspace = self.state.lock();
+        for index in 0..count {
+            let stamp = workspace.stamp();
+            let message = json!({ "channel": "C0ALERTS", "text": format!("message {index}"), "ts": stamp });
+            workspace.messages.insert(("C0ALERTS".to_owned(), stamp), message);
+        }
+    }
+
+    /// The body of a call by which a person, `U…` of the workspace `T0G9PQBBK`, sends a slash command in a channel.
+    pub fn slash(&self, user: &str, channel: &str, text: &str, trigger: &str) -> String {
+        url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("team_id", "T0G9PQBBK")
+            .append_pair("channel_id", channel)
+            .append_pair("user_id", user)
+            .append_pair("user_name", &user.to_lowercase())
+            .append_pair("command", "/iac")
+            .append_pair("text", text)
+            .append_pair("response_url", &self.response_url(trigger))
+            .append_pair("trigger_id", trigger)
+            .finish()
+    }
+
+    /// The body of a call by which a person presses the button with this `action_id` of a message that is there; nothing when the
+    /// message has none.
+    pub fn press(&self, user: &str, message: &Value, action: &str, trigger: &str) -> Option<String> {
+        let blocks = message["attachments"].as_array()?.iter().flat_map(|attachment| attachment["blocks"].as_array());
+        let mut buttons = blocks.flatten().flat_map(|block| block["elements"].as_array()).flatten();
+        let button = buttons.find(|button| button["action_id"] == action)?;
+        let payload = json!({
+            "type": "block_actions", "trigger_id": trigger, "response_url": self.response_url(trigger),
+            "user": { "id": user, "username": user.to_lowercase(), "team_id": "T0G9PQBBK" },
+            "team": { "id": "T0G9PQBBK", "domain": "subarachnoid" }, "channel": { "id": message["channel"], "name": "alerts" },
+            "container": { "type": "message", "message_ts": message["ts"], "channel_id": message["channel"] },
+            "message": message,
+            "actions": [{ "action_id": action, "block_id": "b", "type": "button", "value": button["value"], "action_ts": "1.2" }],
+        });
+        Some(url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", &payload.to_string()).finish())
+    }
+
+    fn response_url(&self, trigger: &str) -> String {
+        format!("{}/actions/T0G9PQBBK/{trigger}/abcdef", self.server.url())
+    }
+
     /// The messages that are there, by time stamp.
     pub fn messages(&self) -> Vec<Value> {
         self.state.lock().messages.values().cloned().collect()

@@ -368,7 +368,7 @@ export type InboundMessage = Message<"freehold.integrations.v1.InboundMessage"> 
   state: InboundMessageState;
 
   /**
-   * Why nothing became of it.
+   * Why nothing became of it, or why who asked for it could not be told.
    *
    * @generated from field: string error = 24;
    */
@@ -512,14 +512,14 @@ export enum InboundMessageState {
   UNSPECIFIED = 0,
 
   /**
-   * It is kept, and can be read.
+   * It is kept, and what it asks for will be done.
    *
    * @generated from enum value: INBOUND_MESSAGE_STATE_RECEIVED = 1;
    */
   RECEIVED = 1,
 
   /**
-   * What it asks for was done.
+   * What it asks for was done, or it asks for nothing.
    *
    * @generated from enum value: INBOUND_MESSAGE_STATE_HANDLED = 2;
    */
