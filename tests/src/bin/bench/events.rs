@@ -9,9 +9,9 @@ use futures::future::try_join_all;
 use serde_json::json;
 use tokio::{
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 
 use crate::{Bench, Failure, resident};
 
@@ -23,6 +23,8 @@ const WATCHERS: usize = 10;
 const IDLE: usize = 100;
 /// Events of all tenants together.
 const PER_SECOND: usize = 1000;
+/// How long whoever is behind may take for the rest.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough for every idle watcher to be told once that nothing has happened.
 const SETTLED: Duration = Duration::from_secs(12);
 
@@ -60,18 +62,18 @@ impl Bench {
         Ok(())
     }
 
-    /// Memory of the server with all of them, beyond that with their connections alone.
+    /// Memory of the server with all of them, beyond that with their connections and one watcher on each.
     async fn idle(&mut self, database: Database, world: &World, tenants: &[Tenant]) -> Result<(), Failure> {
         let pid = world.replica.process.id();
+        let mut watchers = JoinSet::new();
+        for tenant in tenants {
+            wait(tenant, 1, &mut watchers).await?;
+        }
         tokio::time::sleep(Duration::from_secs(1)).await;
         let before = resident(pid)?;
-        let mut watchers = JoinSet::new();
         let begun = Instant::now();
         for tenant in tenants {
-            for mut news in watch(tenant, IDLE).await? {
-                news.message().await?.ok_or("a watch begins with a token")?;
-                watchers.spawn(async move { while let Ok(Some(_)) = news.message().await {} });
-            }
+            wait(tenant, IDLE, &mut watchers).await?;
         }
         let opened = begun.elapsed();
         tokio::time::sleep(SETTLED).await;
@@ -122,7 +124,9 @@ impl Bench {
         }
         let rate = answered.len() as f64 / begun.elapsed().as_secs_f64();
         let mut heard = Vec::new();
-        while let Some(lags) = watchers.join_next().await {
+        while let Some(lags) =
+            timeout(PATIENCE, watchers.join_next()).await.map_err(|_| "watchers were not told of all events")?
+        {
             heard.extend(lags??);
         }
         let ([p50, p99], [write50, write99]) = (shares(&mut heard), shares(&mut answered));
@@ -141,6 +145,18 @@ impl Bench {
         self.rows.push((name, figures));
         Ok(())
     }
+}
+
+/// Opens so many watches of a tenant that wait for what does not happen; each ends with the reason.
+async fn wait(tenant: &Tenant, count: usize, watchers: &mut JoinSet<Result<(), Status>>) -> Result<(), Failure> {
+    for mut news in watch(tenant, count).await? {
+        news.message().await?.ok_or("a watch begins with a token")?;
+        watchers.spawn(async move {
+            while news.message().await?.is_some() {}
+            Ok(())
+        });
+    }
+    Ok(())
 }
 
 /// So many watches of a tenant, over one connection, from now on.
