@@ -9,9 +9,9 @@ use futures::future::try_join_all;
 use serde_json::json;
 use tokio::{
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 
 use crate::{Bench, Failure, resident};
 
@@ -23,6 +23,8 @@ const WATCHERS: usize = 10;
 const IDLE: usize = 100;
 /// Events of all tenants together.
 const PER_SECOND: usize = 1000;
+/// How long whoever is behind may take for the rest.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough for every idle watcher to be told once that nothing has happened.
 const SETTLED: Duration = Duration::from_secs(12);
 
@@ -60,18 +62,18 @@ impl Bench {
         Ok(())
     }
 
-    /// Memory of the server with all of them, beyond that with their connections alone.
+    /// Memory of the server with all of them, beyond that with their connections and one watcher on each.
     async fn idle(&mut self, database: Database, world: &World, tenants: &[Tenant]) -> Result<(), Failure> {
         let pid = world.replica.process.id();
+        let mut watchers = JoinSet::new();
+        for tenant in tenants {
+            wait(tenant, 1, &mut watchers).await?;
+        }
         tokio::time::sleep(Duration::from_secs(1)).await;
         let before = resident(pid)?;
-        let mut watchers = JoinSet::new();
         let begun = Instant::now();
         for tenant in tenants {
-            for mut news in watch(tenant, IDLE).await? {
-                news.message().await?.ok_or("a watch begins with a token")?;
-                watchers.spawn(async move { while let Ok(Some(_)) = news.message().await {} });
-            }
+            wait(tenant, IDLE, &mut watchers).await?;
         }
         let opened = begun.elapsed();
         tokio::time::sleep(SETTLED).await;
@@ -102,27 +104,27 @@ impl Bench {
                 watchers.spawn(lags(news, rounds));
             }
         }
-        let mut writes = JoinSet::new();
-        let mut tick = interval(Duration::from_secs_f64(1.0 / PER_SECOND as f64));
-        tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let begun = Instant::now();
-        for round in 0..rounds {
-            for tenant in tenants {
+        // Each tenant changes its project at its own pace, one change after the other: two at once would refuse each other.
+        let writes = tenants.iter().enumerate().map(|(number, tenant)| async move {
+            let pace = Duration::from_secs_f64(TENANTS as f64 / PER_SECOND as f64);
+            let mut tick = interval_at(begun + pace.mul_f64(number as f64 / TENANTS as f64), pace);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+            let mut answered = Vec::with_capacity(rounds);
+            for round in 0..rounds {
                 tick.tick().await;
-                let update = tenant.writer.projects().update("shop").display_name(format!("{round}"));
-                writes.spawn(async move {
-                    let begun = Instant::now();
-                    update.send().await.map(|_| begun.elapsed().as_secs_f64() * 1000.0)
-                });
+                let asked = Instant::now();
+                tenant.writer.projects().update("shop").display_name(format!("{round}")).send().await?;
+                answered.push(asked.elapsed().as_secs_f64() * 1000.0);
             }
-        }
-        let mut answered = Vec::new();
-        while let Some(write) = writes.join_next().await {
-            answered.push(write??);
-        }
+            Ok::<_, Failure>(answered)
+        });
+        let mut answered = try_join_all(writes).await?.concat();
         let rate = answered.len() as f64 / begun.elapsed().as_secs_f64();
         let mut heard = Vec::new();
-        while let Some(lags) = watchers.join_next().await {
+        while let Some(lags) =
+            timeout(PATIENCE, watchers.join_next()).await.map_err(|_| "watchers were not told of all events")?
+        {
             heard.extend(lags??);
         }
         let ([p50, p99], [write50, write99]) = (shares(&mut heard), shares(&mut answered));
@@ -141,6 +143,18 @@ impl Bench {
         self.rows.push((name, figures));
         Ok(())
     }
+}
+
+/// Opens so many watches of a tenant that wait for what does not happen; each ends with the reason.
+async fn wait(tenant: &Tenant, count: usize, watchers: &mut JoinSet<Result<(), Status>>) -> Result<(), Failure> {
+    for mut news in watch(tenant, count).await? {
+        news.message().await?.ok_or("a watch begins with a token")?;
+        watchers.spawn(async move {
+            while news.message().await?.is_some() {}
+            Ok(())
+        });
+    }
+    Ok(())
 }
 
 /// So many watches of a tenant, over one connection, from now on.
