@@ -49,8 +49,7 @@ impl World {
             }
             ("POST", ["deployments", id, "statuses"]) => {
                 let status = json!({ "id": 1, "state": body["state"], "description": body["description"] });
-                let wanted = id.parse::<u64>().ok();
-                let found = self.deployments.iter_mut().find(|one| one["id"].as_u64() == wanted);
+                let found = self.deployments.iter_mut().find(|one| one["id"].as_u64() == id.parse().ok());
                 if let Some(all) = found.and_then(|one| one["statuses"].as_array_mut()) {
                     all.push(status.clone());
                 }
