@@ -205,8 +205,8 @@ async fn an_account_is_linked_by_a_code_that_is_good_once(database: Database) {
     assert!(status.contains("shop/dev/web is NEW, made of greeting 1.0.0. It has no run."), "{status}");
 
     let listed = async |client: &Client| client.connections().accounts("chat").collect_up_to(10).await.expect("accounts");
-    assert_eq!(listed(&stage.ada).await, [account.clone()]);
-    assert_eq!(listed(&boss).await, [account.clone()], "administrators see all");
+    assert_eq!(listed(&stage.ada).await, std::slice::from_ref(&account));
+    assert_eq!(listed(&boss).await, std::slice::from_ref(&account), "administrators see all");
     assert!(listed(&stage.bob).await.is_empty(), "others see their own");
     assert!(bob.delete_account(&account.name).send().await.is_err_and(|error| error.is_not_found()));
     let events = format!("{:?}", stage.world.admin.events().list().kind("connection.*").events().collect_up_to(100).await);
