@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    commands::Place,
     error::{Error, Reason, Result, Violation, Violations},
+    events::is_below,
     names::{ConnectionName, InboundMessageName, shown},
     resource::Meta,
+    runs::{Run, RunKind},
     time::{Timestamp, Uid},
 };
 
@@ -222,6 +225,15 @@ impl Connection {
             .with("state", "ENVIRONMENT")
             .with("allowed_states", "API")),
         }
+    }
+
+    /// Where this run of a deployment is shown over it, whoever has begun it. Looks for drift change nothing and come by themselves,
+    /// so they are shown nowhere.
+    pub fn shows(&self, run: &Run) -> Option<Place> {
+        let setting = |name: &str| self.settings.get(name).and_then(Value::as_str);
+        let channel = setting("runs_channel").filter(|_| self.disabled.is_none() && run.kind != RunKind::Drift)?;
+        let shown = is_below(&run.name.to_string(), setting("runs_below").unwrap_or_default());
+        shown.then(|| Place::Slack { channel: channel.to_owned() })
     }
 
     /// Fails while it is disabled.

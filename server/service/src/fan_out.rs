@@ -8,17 +8,20 @@ use std::{
 use freehold_domain::{
     Result,
     access::TenantScope,
+    commands::Place,
+    connections::Connection,
     events::Logged,
     fault,
     notification_rules::{Compiled, NotificationRule},
+    runs::Run,
     time::Uid,
     webhook_deliveries::WebhookDelivery,
     webhook_endpoints::WebhookEndpoint,
 };
 use freehold_store::{
-    INSTALLATION, Session, Tx, event_consumers,
+    INSTALLATION, Session, Tx, connections, event_consumers,
     events::{self, Cursor},
-    notification_rules, webhook_deliveries, webhook_endpoints,
+    notification_rules, run_threads as rows, runs, webhook_deliveries, webhook_endpoints,
 };
 use tokio::sync::Mutex;
 
@@ -96,7 +99,7 @@ pub async fn fan_out(app: &App) -> Result<bool> {
     if !wanted.notices.is_empty() {
         app.notifications.wake();
     }
-    if !wanted.shown.is_empty() {
+    if !wanted.shown.is_empty() || !wanted.begun.is_empty() {
         run_threads::touched(app);
     }
     Ok(full)
@@ -127,6 +130,8 @@ struct Wanted<'a> {
     notices: Vec<(Arc<(NotificationRule, Compiled)>, &'a Logged)>,
     /// Runs that are shown somewhere, which something has happened to.
     shown: Vec<(TenantScope, Uid)>,
+    /// Runs that begin, and where they are shown by themselves.
+    begun: Vec<(TenantScope, Uid, Run, Place)>,
 }
 
 /// Those of one tenant who may want something.
@@ -134,6 +139,7 @@ struct Wanted<'a> {
 struct Readers {
     endpoints: Vec<(freehold_domain::events::Selection, Arc<WebhookEndpoint>)>,
     rules: Vec<Arc<(NotificationRule, Compiled)>>,
+    connections: Vec<Connection>,
 }
 
 impl Readers {
@@ -143,13 +149,15 @@ impl Readers {
         Ok(Self {
             endpoints: endpoints.map(|endpoint| (endpoint.selection(), Arc::new(endpoint))).collect(),
             rules: rules.map(|rule| Arc::new((rule.clone(), rule.compiled()))).collect(),
+            connections: connections::all(db, tenant).await?,
         })
     }
 }
 
 impl<'a> Wanted<'a> {
     async fn of(db: &mut Session, read: &'a [Logged]) -> Result<Self> {
-        let mut wanted = Self { deliveries: Vec::new(), notices: Vec::new(), shown: run_threads::followed(db, read).await? };
+        let shown = run_threads::followed(db, read).await?;
+        let mut wanted = Self { deliveries: Vec::new(), notices: Vec::new(), shown, begun: Vec::new() };
         let mut tenants: HashMap<Uid, Readers> = HashMap::new();
         for logged in read.iter().filter(|logged| TenantScope(logged.tenant) != INSTALLATION) {
             let readers = match tenants.entry(logged.tenant) {
@@ -166,12 +174,21 @@ impl<'a> Wanted<'a> {
                     wanted.notices.push((Arc::clone(rule), logged));
                 }
             }
+            if logged.announced.event.kind == "run.created" && !readers.connections.is_empty() {
+                let (tenant, uid) = (TenantScope(logged.tenant), logged.announced.event.uid);
+                let Some(run) = runs::get(db, tenant, uid).await? else { continue };
+                for connection in &readers.connections {
+                    if let Some(place) = connection.shows(&run) {
+                        wanted.begun.push((tenant, connection.meta.uid, run.clone(), place));
+                    }
+                }
+            }
         }
         Ok(wanted)
     }
 
     fn is_empty(&self) -> bool {
-        self.deliveries.is_empty() && self.notices.is_empty() && self.shown.is_empty()
+        self.deliveries.is_empty() && self.notices.is_empty() && self.shown.is_empty() && self.begun.is_empty()
     }
 
     /// Writes down what comes after this place; what is before it was done.
@@ -183,6 +200,9 @@ impl<'a> Wanted<'a> {
         }
         let notices: Vec<_> = self.notices.iter().filter(|(_, logged)| logged.position > done).cloned().collect();
         notifications::gather(tx, &notices).await?;
+        for (tenant, connection, run, place) in &self.begun {
+            rows::follow(tx, *tenant, *connection, run, place).await?;
+        }
         run_threads::touch(tx, &self.shown).await
     }
 }

@@ -124,6 +124,40 @@ pub async fn people(world: &World) -> (Client, Client, Client) {
     (author, ada, bob)
 }
 
+both_databases!(runs_are_shown_in_a_channel_whoever_begins_them);
+
+async fn runs_are_shown_in_a_channel_whoever_begins_them(database: Database) {
+    let world = World::with(database, PRIVATE).await.with_sample().await;
+    let (slack, _) = connect(&world).await;
+    let settings = |below: &str| {
+        let mut settings = serde_json::Map::new();
+        for (name, value) in
+            [("base_url", slack.api()), ("ca_bundle", slack.server.ca().to_owned()), ("runs_channel", "C0ALERTS".to_owned())]
+        {
+            settings.insert(name.to_owned(), value.into());
+        }
+        settings.insert("runs_below".to_owned(), below.into());
+        settings
+    };
+    let shown = || slack.messages().into_iter().filter(|message| !message["thread_ts"].is_string()).collect::<Vec<_>>();
+    let acme = &world.admin;
+    acme.environments().create("shop/other", freehold::EnvironmentKind::Dev).send().await.expect("an environment");
+    let below = "tenants/acme/projects/shop/environments/dev";
+    acme.connections().update("chat").settings(settings(below)).send().await.expect("changed");
+    let _runner = world.runner();
+    for name in ["shop/other/web", "shop/dev/web"] {
+        acme.deployments().create(name, "greeting@1.0.0").input("name", "world").send().await.expect("a deployment");
+        let run = acme.runs().plan(name).auto_apply().send().await.expect("a run");
+        run.wait_done().await.expect("an end");
+    }
+    until("the run", || async { shown().iter().any(|message| message.to_string().contains("It is applied.")) }).await;
+    let looked = acme.runs().detect_drift("shop/dev/web").send().await.expect("a look");
+    looked.wait_done().await.expect("an end");
+    let messages = shown();
+    assert_eq!(messages.len(), 1, "neither the other environment nor a look for drift: {messages:?}");
+    assert!(messages[0].to_string().contains("APPLY of shop/dev/web"), "{messages:?}");
+}
+
 /// A workspace and its connection `chat`.
 async fn connect(world: &World) -> (FakeSlack, Connection) {
     let slack = FakeSlack::start().await;

@@ -296,3 +296,21 @@ async fn a_server_that_is_killed_on_the_way_tells_at_least_once_and_once_by_its_
     let delivered = killed_at(database, "notifications.delivered:1").await;
     assert_eq!(delivered, (2, 1), "killed before it was written down that somebody was told");
 }
+
+/// Makes the rule `failures` over a connection to a receiver that is not there, has something happen that it wants once, and answers the
+/// notification when it was tried.
+pub async fn untold(acme: &Client) -> String {
+    let create = acme.connections().create("pager", "webhook").setting("url", "https://receiver.invalid/");
+    create.credential("secret", SECRET).send().await.expect("a connection");
+    let deliver = NotificationMessage::new("pager", "deliver").input("type", "${event.kind}").input("data", json!({}));
+    rule(acme, "failures", deliver).kinds(["project.created"]).send().await.expect("a rule");
+    acme.projects().create("noticed").send().await.expect("something to tell of");
+    eventually("a try", || async {
+        let all = notifications(acme, "failures").await;
+        match all.first() {
+            Some(one) if one.sends[0].attempt_count > 0 => Ok(one.name.clone()),
+            _ => Err(all),
+        }
+    })
+    .await
+}

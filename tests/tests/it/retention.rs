@@ -102,7 +102,8 @@ async fn fill(world: &World) {
     acme.projects().update("shop").approval_policy("careful").send().await.expect("named");
     acme.deployments().create("shop/dev/hello", "greeting@1.0.0").input("name", "world").send().await.expect("a deployment");
     crate::inbound::message(world).await;
-    crate::webhooks::undelivered(&world.admin).await;
+    crate::webhooks::undelivered(acme).await;
+    crate::notifications::untold(acme).await;
     crate::chat::linked(world, "shop/dev/hello").await;
     let needs = acme.deployments().create("shop/dev/next", "greeting@1.0.0").depends_on("shop/dev/hello").input("name", "all");
     needs.send().await.expect("a deployment that needs another one");

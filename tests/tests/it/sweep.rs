@@ -252,6 +252,7 @@ async fn names(world: &World) -> BTreeMap<&'static str, String> {
     let binding = acme.access().bind("viewer", "serviceAccounts/ci").send().await.expect("a role");
     let key = acme.api_keys().create("serviceAccounts/ci", tomorrow).send().await.expect("a key").api_key;
     let delivery = crate::webhooks::undelivered(acme).await;
+    let notification = crate::notifications::untold(acme).await;
     let record = acme.audit().list().send().await.expect("the trail").items.swap_remove(0).name;
     let project = "tenants/acme/projects/shop".to_owned();
     BTreeMap::from([
@@ -269,6 +270,8 @@ async fn names(world: &World) -> BTreeMap<&'static str, String> {
         ("key", key.name),
         ("endpoint", "tenants/acme/webhookEndpoints/ops".to_owned()),
         ("delivery", delivery),
+        ("rule", "tenants/acme/notificationRules/failures".to_owned()),
+        ("notification", notification),
         ("record", record.rsplit('/').next().expect("a name").to_owned()),
     ])
 }

@@ -76,6 +76,8 @@ impl Slack {
             opt("client_id", word().max(100).describe("Id of the app, for installing it by OAuth.")),
             opt("scopes", list(word().max(100)).max(100).describe("What the app asks for when it is installed.")),
             opt("ca_bundle", text().describe("Authorities in PEM that are trusted besides the public ones.")),
+            opt("runs_channel", word().max(100).describe("Id of a channel in which every run that changes something is shown.")),
+            opt("runs_below", text().max(500).describe("Only runs of this resource and all below it, by its full name.")),
         ]);
         let slot = |name, summary| CredentialSlot { name, summary, required: false };
         Self {
