@@ -20,7 +20,7 @@ resource! {
         create_time: Option<Timestamp>,
         /// Digest of what else was reviewed: blueprint version and inputs.
         review_digest: Option<String>,
-        /// How who approved was proven: `certificate` or `token`.
+        /// How who approved was proven: `certificate`, `token`, or the connector of a linked account, such as `slack`.
         channel: Option<String>,
         /// When it stops to count; absent when it counts for as long as the run waits.
         expire_time: Option<Timestamp>,

@@ -113,19 +113,26 @@ async fn attempt(app: &App, claim: inbound_messages::Claim) -> Result<()> {
     }
     let done = answer(app, &line, &claim.message, &ask).await;
     fault::point("commands.done");
+    if let Err(error) = &done
+        && error.reason() == Reason::Internal
+    {
+        tracing::error!(message = %claim.message.name, error = error.chain(), "what was asked for met a fault of ours");
+    }
     let said = match &done {
-        Err(error) if passes(error) => {
-            return again(app, &claim, error.retry_delay().unwrap_or(PAUSE).clamp(PAUSE, LONGEST)).await;
-        }
+        Err(error) if passes(error) => return again(app, &claim, pause(error)).await,
         Err(error) => say(app, &line, &claim.message, &ask, error.message()).await,
         Ok(Answer::Said(text)) => say(app, &line, &claim.message, &ask, text).await,
         Ok(Answer::Shown) => Ok(()),
     };
     match said {
         // What it asks for was done under its own key, and is not done twice.
-        Err(error) if passes(&error) => again(app, &claim, error.retry_delay().unwrap_or(PAUSE).clamp(PAUSE, LONGEST)).await,
+        Err(error) if passes(&error) => again(app, &claim, pause(&error)).await,
         said => end(app, claim, done.err().as_ref(), said.err().as_ref()).await,
     }
+}
+
+fn pause(error: &Error) -> Duration {
+    error.retry_delay().unwrap_or(PAUSE).clamp(PAUSE, LONGEST)
 }
 
 /// Leaves it for later.

@@ -668,7 +668,7 @@ export type Approval = Message<"freehold.deployments.v1.Approval"> & {
   reviewDigest: string;
 
   /**
-   * How who approved was proven: `certificate` or `token`.
+   * How who approved was proven: `certificate`, `token`, or the connector of a linked account, such as `slack`.
    *
    * @generated from field: string channel = 7;
    */
