@@ -150,7 +150,11 @@ async fn runs_are_shown_in_a_channel_whoever_begins_them(database: Database) {
         let run = acme.runs().plan(name).auto_apply().send().await.expect("a run");
         run.wait_done().await.expect("an end");
     }
-    until("the run", || async { shown().iter().any(|message| message.to_string().contains("It is applied.")) }).await;
+    eventually("the run", || async {
+        let all = shown();
+        if all.iter().any(|message| message.to_string().contains("It is applied.")) { Ok(()) } else { Err(all) }
+    })
+    .await;
     let looked = acme.runs().detect_drift("shop/dev/web").send().await.expect("a look");
     looked.wait_done().await.expect("an end");
     let messages = shown();

@@ -216,6 +216,8 @@ fn asks(names: &BTreeMap<&str, String>) -> Vec<Ask> {
                 "$endpoint",
                 "$delivery",
                 "$message",
+                "$notification",
+                "$rule",
             ];
             let of_tenant = of_tenant.iter().any(|name| json.contains(name));
             let text = names.iter().fold(json.to_owned(), |text, (name, value)| text.replace(&format!("${name}"), value));

@@ -42,6 +42,12 @@ pub struct Settings {
     /// Authorities in PEM that are trusted besides the public ones.
     #[serde(default)]
     pub ca_bundle: Option<String>,
+    /// Id of a channel in which every run that changes something is shown.
+    #[serde(default)]
+    pub runs_channel: Option<String>,
+    /// Only runs of this resource and all below it.
+    #[serde(default)]
+    pub runs_below: Option<String>,
 }
 
 fn slack_com() -> Url {
