@@ -19,7 +19,8 @@ fn examples() -> Vec<(&'static str, Value)> {
         ("slack", json!({})),
         (
             "slack",
-            json!({ "base_url": "https://slack-gov.com/api", "client_id": "1.2", "scopes": ["chat:write"], "ca_bundle": ca }),
+            json!({ "base_url": "https://slack-gov.com/api", "client_id": "1.2", "scopes": ["chat:write"], "ca_bundle": ca,
+                    "runs_channel": "C0OPS", "runs_below": "tenants/acme" }),
         ),
         ("smtp", json!({ "host": "relay.example", "from": "freehold@example.com" })),
         (
