@@ -10,7 +10,7 @@ use crate::{
     cron::Cron,
     error::Violations,
     events::{self, Logged, Selection, is_below, parse_filter},
-    names::{ConnectionName, NotificationRuleName},
+    names::{ConnectionName, NotificationName, NotificationRuleName},
     notifications::{Notification, Send},
     resource::Meta,
     time::{Timestamp, Uid},
@@ -378,7 +378,24 @@ impl Compiled {
         let sends = sends.collect();
         warnings.sort();
         warnings.dedup();
-        let notification = Notification::new(rule, uid, group, &gathered, suppressed, sends, warnings, now);
+        let notification = Notification {
+            name: NotificationName {
+                tenant: rule.tenant.clone(),
+                notification_rule: rule.notification_rule.clone(),
+                notification: uid,
+            },
+            group: group.key.clone(),
+            alarm: gathered.alarm,
+            count: gathered.count,
+            suppressed_count: suppressed,
+            create_time: now,
+            first_event_time: gathered.first_event_time,
+            last_event_time: gathered.last_event_time,
+            last_event: gathered.last,
+            sends,
+            acknowledged: None,
+            warnings,
+        };
         group.told = Some(now);
         group.alarm = gathered.alarm;
         let over = group.raised_by.take_if(|_| !escalates);

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    names::{ConnectionName, NotificationName, NotificationRuleName},
-    notification_rules::{Alarm, Gathered, Group},
-    time::{Timestamp, Uid},
+    names::{ConnectionName, NotificationName},
+    notification_rules::Alarm,
+    time::Timestamp,
     webhook_deliveries::pause,
 };
 
@@ -146,38 +146,6 @@ impl Send {
 }
 
 impl Notification {
-    /// A notification of what a group has gathered.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of it, and there is one caller")]
-    pub(crate) fn new(
-        rule: &NotificationRuleName,
-        uid: Uid,
-        group: &Group,
-        gathered: &Gathered,
-        suppressed_count: u64,
-        sends: Vec<Send>,
-        warnings: Vec<String>,
-        now: Timestamp,
-    ) -> Self {
-        Self {
-            name: NotificationName {
-                tenant: rule.tenant.clone(),
-                notification_rule: rule.notification_rule.clone(),
-                notification: uid,
-            },
-            group: group.key.clone(),
-            alarm: gathered.alarm,
-            count: gathered.count,
-            suppressed_count,
-            create_time: now,
-            first_event_time: gathered.first_event_time,
-            last_event_time: gathered.last_event_time,
-            last_event: gathered.last.clone(),
-            sends,
-            acknowledged: None,
-            warnings,
-        }
-    }
-
     /// Where its first message stands.
     pub fn state(&self) -> SendState {
         self.sends.first().map_or(SendState::Skipped, |send| send.state)

@@ -8,24 +8,25 @@ use std::{
 use freehold_domain::{
     Result,
     access::TenantScope,
-    commands::Place,
-    connections::Connection,
     events::Logged,
     fault,
     notification_rules::{Compiled, NotificationRule},
-    runs::Run,
     time::Uid,
     webhook_deliveries::WebhookDelivery,
     webhook_endpoints::WebhookEndpoint,
 };
 use freehold_store::{
-    INSTALLATION, Session, Tx, connections, event_consumers,
+    INSTALLATION, Session, Tx, event_consumers,
     events::{self, Cursor},
-    notification_rules, run_threads as rows, runs, webhook_deliveries, webhook_endpoints,
+    notification_rules, webhook_deliveries, webhook_endpoints,
 };
 use tokio::sync::Mutex;
 
-use crate::{app::App, notifications, run_threads};
+use crate::{
+    app::App,
+    notifications,
+    run_threads::{self, Begun},
+};
 
 /// Its name among the consumers of events.
 const CONSUMER: &str = "fan_out";
@@ -130,16 +131,14 @@ struct Wanted<'a> {
     notices: Vec<(Arc<(NotificationRule, Compiled)>, &'a Logged)>,
     /// Runs that are shown somewhere, which something has happened to.
     shown: Vec<(TenantScope, Uid)>,
-    /// Runs that begin, and where they are shown by themselves.
-    begun: Vec<(TenantScope, Uid, Run, Place)>,
+    /// Runs that begin, and are shown without being asked for.
+    begun: Vec<Begun>,
 }
 
 /// Those of one tenant who may want something.
-#[derive(Default)]
 struct Readers {
     endpoints: Vec<(freehold_domain::events::Selection, Arc<WebhookEndpoint>)>,
     rules: Vec<Arc<(NotificationRule, Compiled)>>,
-    connections: Vec<Connection>,
 }
 
 impl Readers {
@@ -148,8 +147,12 @@ impl Readers {
         let rules = notification_rules::all(db, tenant).await?.into_iter().filter(|rule| !rule.disabled);
         Ok(Self {
             endpoints: endpoints.map(|endpoint| (endpoint.selection(), Arc::new(endpoint))).collect(),
-            rules: rules.map(|rule| Arc::new((rule.clone(), rule.compiled()))).collect(),
-            connections: connections::all(db, tenant).await?,
+            rules: rules
+                .map(|rule| {
+                    let compiled = rule.compiled();
+                    Arc::new((rule, compiled))
+                })
+                .collect(),
         })
     }
 }
@@ -157,7 +160,8 @@ impl Readers {
 impl<'a> Wanted<'a> {
     async fn of(db: &mut Session, read: &'a [Logged]) -> Result<Self> {
         let shown = run_threads::followed(db, read).await?;
-        let mut wanted = Self { deliveries: Vec::new(), notices: Vec::new(), shown, begun: Vec::new() };
+        let begun = run_threads::begun(db, read).await?;
+        let mut wanted = Self { deliveries: Vec::new(), notices: Vec::new(), shown, begun };
         let mut tenants: HashMap<Uid, Readers> = HashMap::new();
         for logged in read.iter().filter(|logged| TenantScope(logged.tenant) != INSTALLATION) {
             let readers = match tenants.entry(logged.tenant) {
@@ -172,15 +176,6 @@ impl<'a> Wanted<'a> {
             for rule in &readers.rules {
                 if rule.0.is_about(logged) && rule.1.wants(logged) {
                     wanted.notices.push((Arc::clone(rule), logged));
-                }
-            }
-            if logged.announced.event.kind == "run.created" && !readers.connections.is_empty() {
-                let (tenant, uid) = (TenantScope(logged.tenant), logged.announced.event.uid);
-                let Some(run) = runs::get(db, tenant, uid).await? else { continue };
-                for connection in &readers.connections {
-                    if let Some(place) = connection.shows(&run) {
-                        wanted.begun.push((tenant, connection.meta.uid, run.clone(), place));
-                    }
                 }
             }
         }
@@ -200,9 +195,7 @@ impl<'a> Wanted<'a> {
         }
         let notices: Vec<_> = self.notices.iter().filter(|(_, logged)| logged.position > done).cloned().collect();
         notifications::gather(tx, &notices).await?;
-        for (tenant, connection, run, place) in &self.begun {
-            rows::follow(tx, *tenant, *connection, run, place).await?;
-        }
+        run_threads::follow(tx, &self.begun).await?;
         run_threads::touch(tx, &self.shown).await
     }
 }

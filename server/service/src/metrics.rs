@@ -88,13 +88,13 @@ fn add_connectors(sums: &mut Registry, connectors: Vec<Figures>) {
     sums.register("connector_calls", "Calls of operations, by what came of them", calls.clone());
     let retries = Family::<Labels<1>, Counter>::default();
     sums.register("connector_retries", "Requests that were sent again", retries.clone());
-    let gauges = ["connector_open_breakers", "connector_in_flight", "connector_waiting"].map(|name| {
+    let gauges = [
+        ("connector_open_breakers", "Connections whose calls are refused, because those before them failed"),
+        ("connector_in_flight", "Requests under way"),
+        ("connector_waiting", "Calls that wait for their turn"),
+    ]
+    .map(|(name, help)| {
         let gauge = Family::<Labels<1>, Gauge>::default();
-        let help = match name {
-            "connector_open_breakers" => "Connections whose calls are refused, because those before them failed",
-            "connector_in_flight" => "Requests under way",
-            _ => "Calls that wait for their turn",
-        };
         sums.register(name, help, gauge.clone());
         gauge
     });

@@ -5,6 +5,7 @@ mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
+use freehold_domain::Result;
 use freehold_service::{
     App, commands, drift, events, fan_out, jobs, lifetimes, notifications, retention, run_threads, updates, webhook_deliveries,
 };
@@ -27,7 +28,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const BREATH: Duration = Duration::from_millis(100);
 
 /// Takes runs back whose runners were lost, ends what waited too long, follows changes of outputs, sees to deployments that end,
-/// looks for drift when that is due, passes events on, does what is asked for elsewhere and shows what came of it, and removes what is not kept any longer, until it is stopped.
+/// looks for drift when that is due, passes events on, does what is asked for elsewhere and shows what came of it, and removes what is
+/// not kept any longer, until it is stopped.
 pub async fn run(app: Arc<App>, lease: Duration, nats: Option<nats::Settings>, stop: CancellationToken) {
     tokio::join!(
         reap(&app, lease, &stop),
@@ -46,125 +48,69 @@ pub async fn run(app: Arc<App>, lease: Duration, nats: Option<nats::Settings>, s
     );
 }
 
-/// Finds out who wants what has happened.
-async fn tell_outside(app: &App, stop: &CancellationToken) {
-    let mut news = fan_out::News::of(app);
+/// Does a duty again and again: at once while there is more to do, and else when it is woken, or after a while.
+async fn keep_doing(
+    duty: &str,
+    every: Duration,
+    stop: &CancellationToken,
+    mut work: impl AsyncFnMut() -> Result<bool>,
+    mut woken: impl AsyncFnMut(),
+) {
     while !stop.is_cancelled() {
-        match fan_out::fan_out(app).await {
+        match work().await {
             Ok(true) => {}
             Ok(false) => tokio::select! {
-                () = news.wait() => {}
-                () = pause(REAP, stop) => {}
+                () = woken() => {}
+                () = pause(every, stop) => {}
             },
             Err(error) => {
-                tracing::warn!(error = error.chain(), "it could not be found out who wants what has happened");
+                tracing::warn!(duty, error = error.chain(), "a duty could not be done; it is tried again");
                 pause(Duration::from_secs(1), stop).await;
             }
         }
     }
+}
+
+/// Finds out who wants what has happened.
+async fn tell_outside(app: &App, stop: &CancellationToken) {
+    let mut news = fan_out::News::of(app);
+    keep_doing("telling of what happens", REAP, stop, async || fan_out::fan_out(app).await, async || news.wait().await).await;
 }
 
 /// Sends what is due to webhooks.
 async fn deliver(app: &Arc<App>, stop: &CancellationToken) {
-    while !stop.is_cancelled() {
-        match webhook_deliveries::deliver(app).await {
-            Ok(1..) => {}
-            Ok(0) => tokio::select! {
-                () = webhook_deliveries::due(app) => {}
-                () = pause(REAP, stop) => {}
-            },
-            Err(error) => {
-                tracing::warn!(error = error.chain(), "deliveries could not be taken");
-                pause(Duration::from_secs(1), stop).await;
-            }
-        }
-    }
+    let work = async || Ok(webhook_deliveries::deliver(app).await? > 0);
+    keep_doing("deliveries to webhooks", REAP, stop, work, async || webhook_deliveries::due(app).await).await;
 }
 
 /// Does what people ask for in other systems.
 async fn attend_to_commands(app: &Arc<App>, stop: &CancellationToken) {
-    while !stop.is_cancelled() {
-        match commands::attend(app).await {
-            Ok(1..) => {}
-            Ok(0) => tokio::select! {
-                () = commands::asked(app) => {}
-                () = pause(REAP, stop) => {}
-            },
-            Err(error) => {
-                tracing::warn!(error = error.chain(), "what was asked for could not be taken");
-                pause(Duration::from_secs(1), stop).await;
-            }
-        }
-    }
+    let work = async || Ok(commands::attend(app).await? > 0);
+    keep_doing("what is asked for elsewhere", REAP, stop, work, async || commands::asked(app).await).await;
 }
 
 /// Makes notifications of what rules have gathered, when it is time.
 async fn tell_gathered(app: &App, stop: &CancellationToken) {
-    while !stop.is_cancelled() {
-        match notifications::tell(app).await {
-            Ok(true) => {}
-            Ok(false) => tokio::select! {
-                () = notifications::gathered(app) => {}
-                () = pause(REAP, stop) => {}
-            },
-            Err(error) => {
-                tracing::warn!(error = error.chain(), "what rules have gathered could not be told");
-                pause(Duration::from_secs(1), stop).await;
-            }
-        }
-    }
+    let work = async || notifications::tell(app).await;
+    keep_doing("what rules have gathered", REAP, stop, work, async || notifications::gathered(app).await).await;
 }
 
 /// Shows in other systems what has become of runs.
 async fn show_runs(app: &Arc<App>, stop: &CancellationToken) {
-    while !stop.is_cancelled() {
-        match run_threads::show(app).await {
-            Ok(1..) => {}
-            Ok(0) => tokio::select! {
-                () = run_threads::due(app) => {}
-                () = pause(REAP, stop) => {}
-            },
-            Err(error) => {
-                tracing::warn!(error = error.chain(), "runs to show could not be taken");
-                pause(Duration::from_secs(1), stop).await;
-            }
-        }
-    }
+    let work = async || Ok(run_threads::show(app).await? > 0);
+    keep_doing("showing runs", REAP, stop, work, async || run_threads::due(app).await).await;
 }
 
 /// Passes notifications on.
 async fn notify(app: &Arc<App>, stop: &CancellationToken) {
-    while !stop.is_cancelled() {
-        match notifications::deliver(app).await {
-            Ok(1..) => {}
-            Ok(0) => tokio::select! {
-                () = notifications::due(app) => {}
-                () = pause(REAP, stop) => {}
-            },
-            Err(error) => {
-                tracing::warn!(error = error.chain(), "notifications could not be taken");
-                pause(Duration::from_secs(1), stop).await;
-            }
-        }
-    }
+    let work = async || Ok(notifications::deliver(app).await? > 0);
+    keep_doing("notifications", REAP, stop, work, async || notifications::due(app).await).await;
 }
 
 /// Reads the log of events for all who watch it: when this process has committed some, when another replica says so, and from time
 /// to time, for what one left behind that died.
 async fn follow_events(app: &App, stop: &CancellationToken) {
-    while !stop.is_cancelled() {
-        match events::follow(app).await {
-            Ok(true) => {}
-            Ok(false) => tokio::select! {
-                () = app.store().announced() => {}
-                () = pause(LOOK, stop) => {}
-            },
-            Err(error) => {
-                tracing::warn!(error = error.chain(), "events could not be read; watchers wait for them");
-                pause(Duration::from_secs(1), stop).await;
-            }
-        }
-    }
+    keep_doing("reading events", LOOK, stop, async || events::follow(app).await, async || app.store().announced().await).await;
 }
 
 async fn hear_events(app: &App, stop: &CancellationToken) {

@@ -4,7 +4,7 @@ mod github;
 mod slack;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
 };
 
@@ -12,6 +12,7 @@ use freehold_domain::{
     Error, Reason, Result,
     access::TenantScope,
     commands::Place as Where,
+    connections::Connection,
     events::{Event, Logged},
     fault,
     run_threads::View,
@@ -53,6 +54,46 @@ pub(crate) async fn followed(db: &mut Session, read: &[Logged]) -> Result<Vec<(T
         }
     }
     Ok(followed)
+}
+
+/// A run that begins, and where it is shown without being asked for.
+pub(crate) struct Begun {
+    tenant: TenantScope,
+    connection: Uid,
+    run: Run,
+    place: Where,
+}
+
+/// Finds out which of these events begin runs that some connection shows, whoever has begun them.
+pub(crate) async fn begun(db: &mut Session, read: &[Logged]) -> Result<Vec<Begun>> {
+    let mut connections: HashMap<TenantScope, Vec<Connection>> = HashMap::new();
+    let mut begun = Vec::new();
+    for logged in read.iter().filter(|logged| logged.announced.event.kind == "run.created") {
+        let tenant = TenantScope(logged.tenant);
+        let connections = match connections.entry(tenant) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(unread) => unread.insert(freehold_store::connections::all(db, tenant).await?),
+        };
+        // Most tenants have none.
+        if connections.is_empty() {
+            continue;
+        }
+        let Some(run) = runs::get(db, tenant, logged.announced.event.uid).await? else { continue };
+        for connection in connections.iter() {
+            if let Some(place) = connection.shows(&run) {
+                begun.push(Begun { tenant, connection: connection.meta.uid, run: run.clone(), place });
+            }
+        }
+    }
+    Ok(begun)
+}
+
+/// Begins to show these runs. Whoever commits it wakes the duty, by [`touched`].
+pub(crate) async fn follow(tx: &mut Tx, begun: &[Begun]) -> Result<()> {
+    for one in begun {
+        rows::follow(tx, one.tenant, one.connection, &one.run, &one.place).await?;
+    }
+    Ok(())
 }
 
 /// Notes that something has happened to these runs. Whoever commits it wakes the duty, by [`touched`].
