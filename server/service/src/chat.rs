@@ -23,8 +23,6 @@ use crate::{
 const CALL: Duration = Duration::from_secs(30);
 /// How long whoever claims something has it: some calls, one after the other.
 pub(crate) const LEASE: Duration = Duration::from_secs(240);
-/// What is claimed in one go.
-pub(crate) const CLAIMED: u32 = 16;
 /// What found its connection busy looks again after this.
 pub(crate) const BUSY: Duration = Duration::from_secs(1);
 

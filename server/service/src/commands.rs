@@ -20,9 +20,11 @@ use serde_json::json;
 use crate::{
     app::{App, Write},
     audit::denied,
-    chat::{BUSY, CLAIMED, LEASE, Line, passes},
+    chat::{BUSY, LEASE, Line, passes},
     connection_accounts::new_code,
-    deployments, identify, inbound,
+    deployments,
+    duty::{CLAIMED, carry_out},
+    identify, inbound,
     runs::{self, Review, StartRun, Verdict},
 };
 
@@ -77,18 +79,8 @@ pub async fn attend(app: &Arc<App>) -> Result<usize> {
         return Ok(0);
     }
     tx.commit(&()).await?;
-    let taken = claims.len();
-    for claim in claims {
-        let app = Arc::clone(app);
-        tokio::spawn(async move {
-            let name = claim.message.name.clone();
-            // A claim that is not reported comes back when its time is over.
-            if let Err(error) = attempt(&app, claim).await {
-                tracing::warn!(message = %name, error = error.chain(), "what was asked for could not be done");
-            }
-        });
-    }
-    Ok(taken)
+    let attempt = |app: Arc<App>, claim| async move { attempt(&app, claim).await };
+    Ok(carry_out(app, claims, |claim| claim.message.name.to_string(), attempt))
 }
 
 /// Waits until this replica knows of something that was asked for, since the last wait.

@@ -18,6 +18,7 @@ pub mod connectors;
 pub mod dependencies;
 pub mod deployments;
 pub mod drift;
+mod duty;
 pub mod environments;
 pub mod events;
 pub mod explain;

@@ -25,6 +25,7 @@ use crate::{
     app::{App, Place, Write},
     connections::target,
     connectors::Call,
+    duty::{CLAIMED, carry_out},
     fan_out,
     notification_rules::find,
     webhook_deliveries::chance,
@@ -32,8 +33,6 @@ use crate::{
 
 /// Groups that are told of in one go.
 const TOLD: u32 = 100;
-/// Notifications that are claimed in one go.
-const CLAIMED: u32 = 16;
 /// How long whoever claims a notification has it, and how long one call may take.
 const LEASE: Duration = Duration::from_secs(120);
 const CALL: Duration = Duration::from_secs(30);
@@ -228,18 +227,8 @@ pub async fn deliver(app: &Arc<App>) -> Result<usize> {
         return Ok(0);
     }
     tx.commit(&()).await?;
-    let taken = claims.len();
-    for claim in claims {
-        let app = Arc::clone(app);
-        tokio::spawn(async move {
-            let name = claim.notification.name.clone();
-            // A claim that is not reported comes back when its time is over.
-            if let Err(error) = attempt(&app, claim).await {
-                tracing::warn!(notification = %name, error = error.chain(), "a notification could not be passed on");
-            }
-        });
-    }
-    Ok(taken)
+    let attempt = |app: Arc<App>, claim| async move { attempt(&app, claim).await };
+    Ok(carry_out(app, claims, |claim| claim.notification.name.to_string(), attempt))
 }
 
 /// Waits until this replica knows of something that is due, since the last wait.

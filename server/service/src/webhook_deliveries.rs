@@ -24,11 +24,10 @@ use tokio::sync::Notify;
 
 use crate::{
     app::{App, Write},
+    duty::{CLAIMED, carry_out},
     webhook_endpoints::{find, secrets, touch},
 };
 
-/// Deliveries that are claimed in one go.
-const CLAIMED: u32 = 16;
 /// How long whoever claims a delivery has it. An attempt takes a minute at most.
 const LEASE: Duration = Duration::from_secs(120);
 /// Deliveries to one endpoint that one replica has under way.
@@ -126,18 +125,8 @@ pub async fn deliver(app: &Arc<App>) -> Result<usize> {
         return Ok(0);
     }
     tx.commit(&()).await?;
-    let taken = claims.len();
-    for claim in claims {
-        let app = Arc::clone(app);
-        tokio::spawn(async move {
-            let name = claim.delivery.name.clone();
-            // A claim that is not reported comes back when its time is over.
-            if let Err(error) = attempt(&app, claim).await {
-                tracing::warn!(delivery = %name, error = error.chain(), "a delivery could not be tried");
-            }
-        });
-    }
-    Ok(taken)
+    let attempt = |app: Arc<App>, claim| async move { attempt(&app, claim).await };
+    Ok(carry_out(app, claims, |claim| claim.delivery.name.to_string(), attempt))
 }
 
 /// Waits until this replica knows of something that is due, since the last wait.

@@ -29,7 +29,8 @@ use serde_json::{Value, json};
 
 use crate::{
     app::App,
-    chat::{BUSY, CLAIMED, LEASE, Line, passes},
+    chat::{BUSY, LEASE, Line, passes},
+    duty::{CLAIMED, carry_out},
 };
 
 pub(crate) use slack::escape;
@@ -117,18 +118,8 @@ pub async fn show(app: &Arc<App>) -> Result<usize> {
         return Ok(0);
     }
     tx.commit(&()).await?;
-    let taken = claims.len();
-    for claim in claims {
-        let app = Arc::clone(app);
-        tokio::spawn(async move {
-            let run = claim.run;
-            // A claim that is not reported comes back when its time is over.
-            if let Err(error) = attempt(&app, claim).await {
-                tracing::warn!(%run, error = error.chain(), "a run could not be shown");
-            }
-        });
-    }
-    Ok(taken)
+    let attempt = |app: Arc<App>, claim| async move { attempt(&app, claim).await };
+    Ok(carry_out(app, claims, |claim| claim.run.to_string(), attempt))
 }
 
 /// Waits until this replica knows of something to show, since the last wait.
