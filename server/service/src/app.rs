@@ -166,6 +166,7 @@ impl App {
             address_policy,
             connectors,
         } = settings;
+        let feed = Feed::default();
         Self {
             store,
             clock,
@@ -178,14 +179,14 @@ impl App {
             webhooks,
             address_policy,
             deliveries: Deliveries::default(),
-            fan_out: FanOut::default(),
+            fan_out: FanOut::of(&feed),
             notifications: Notifications::default(),
             connectors,
             chat: Chat::default(),
             removed_runners: Recent::new(),
             wakeups: Wakeups::new(),
             looks: Looks::default(),
-            feed: Feed::default(),
+            feed,
             metrics: Metrics::new(),
             parsed: crate::blueprints::Parsed::default(),
             tenants: Mutex::default(),

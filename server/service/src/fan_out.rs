@@ -20,10 +20,11 @@ use freehold_store::{
     events::{self, Cursor},
     notification_rules, webhook_deliveries, webhook_endpoints,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::{
     app::App,
+    events::Feed,
     notifications,
     run_threads::{self, Begun},
 };
@@ -36,24 +37,22 @@ const READ: u32 = 500;
 const BEHIND: i64 = 1000;
 
 /// Where this replica is in the log.
-#[derive(Default)]
-pub(crate) struct FanOut(Mutex<Option<Cursor>>);
+pub(crate) struct FanOut {
+    seen: Mutex<Option<Cursor>>,
+    news: Mutex<watch::Receiver<()>>,
+}
 
-/// Wakes when something has happened.
-pub struct News(tokio::sync::watch::Receiver<()>);
-
-impl News {
-    /// In this installation.
-    pub fn of(app: &App) -> Self {
-        Self(app.feed.subscribe(INSTALLATION))
+impl FanOut {
+    pub(crate) fn of(feed: &Feed) -> Self {
+        Self { seen: Mutex::default(), news: Mutex::new(feed.subscribe(INSTALLATION)) }
     }
+}
 
-    /// Waits until something has happened since the last wait.
-    pub async fn wait(&mut self) {
-        // The sender stays for as long as somebody listens.
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+/// Waits until something has happened since the last wait.
+pub async fn news(app: &App) {
+    // The sender stays for as long as somebody listens.
+    if app.fan_out.news.lock().await.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -61,7 +60,7 @@ impl News {
 ///
 /// Every replica does so. Which was first, the row of the consumer decides: what is before its place was done.
 pub async fn fan_out(app: &App) -> Result<bool> {
-    let mut seen = app.fan_out.0.lock().await;
+    let mut seen = app.fan_out.seen.lock().await;
     let mut db = app.store.read().await?;
     let from = match *seen {
         Some(cursor) => cursor,
@@ -114,7 +113,7 @@ pub(crate) async fn hold(tx: &mut Tx) -> Result<Option<Cursor>> {
 /// Looks at everything there is, and answers how far that was.
 pub(crate) async fn catch_up(app: &App) -> Result<Option<Cursor>> {
     while fan_out(app).await? {}
-    Ok(*app.fan_out.0.lock().await)
+    Ok(*app.fan_out.seen.lock().await)
 }
 
 /// Writes down how far it was looked, so that what came before can be forgotten.

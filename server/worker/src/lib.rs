@@ -49,13 +49,11 @@ pub async fn run(app: Arc<App>, lease: Duration, nats: Option<nats::Settings>, s
 }
 
 /// Does a duty again and again: at once while there is more to do, and else when it is woken, or after a while.
-async fn keep_doing(
-    duty: &str,
-    every: Duration,
-    stop: &CancellationToken,
-    mut work: impl AsyncFnMut() -> Result<bool>,
-    mut woken: impl AsyncFnMut(),
-) {
+async fn keep_doing<W, N>(duty: &str, every: Duration, stop: &CancellationToken, work: impl Fn() -> W, woken: impl Fn() -> N)
+where
+    W: Future<Output = Result<bool>>,
+    N: Future<Output = ()>,
+{
     while !stop.is_cancelled() {
         match work().await {
             Ok(true) => {}
@@ -73,44 +71,42 @@ async fn keep_doing(
 
 /// Finds out who wants what has happened.
 async fn tell_outside(app: &App, stop: &CancellationToken) {
-    let mut news = fan_out::News::of(app);
-    keep_doing("telling of what happens", REAP, stop, async || fan_out::fan_out(app).await, async || news.wait().await).await;
+    keep_doing("telling of what happens", REAP, stop, || fan_out::fan_out(app), || fan_out::news(app)).await;
 }
 
 /// Sends what is due to webhooks.
 async fn deliver(app: &Arc<App>, stop: &CancellationToken) {
-    let work = async || Ok(webhook_deliveries::deliver(app).await? > 0);
-    keep_doing("deliveries to webhooks", REAP, stop, work, async || webhook_deliveries::due(app).await).await;
+    let work = || async { Ok(webhook_deliveries::deliver(app).await? > 0) };
+    keep_doing("deliveries to webhooks", REAP, stop, work, || webhook_deliveries::due(app)).await;
 }
 
 /// Does what people ask for in other systems.
 async fn attend_to_commands(app: &Arc<App>, stop: &CancellationToken) {
-    let work = async || Ok(commands::attend(app).await? > 0);
-    keep_doing("what is asked for elsewhere", REAP, stop, work, async || commands::asked(app).await).await;
+    let work = || async { Ok(commands::attend(app).await? > 0) };
+    keep_doing("what is asked for elsewhere", REAP, stop, work, || commands::asked(app)).await;
 }
 
 /// Makes notifications of what rules have gathered, when it is time.
 async fn tell_gathered(app: &App, stop: &CancellationToken) {
-    let work = async || notifications::tell(app).await;
-    keep_doing("what rules have gathered", REAP, stop, work, async || notifications::gathered(app).await).await;
+    keep_doing("what rules have gathered", REAP, stop, || notifications::tell(app), || notifications::gathered(app)).await;
 }
 
 /// Shows in other systems what has become of runs.
 async fn show_runs(app: &Arc<App>, stop: &CancellationToken) {
-    let work = async || Ok(run_threads::show(app).await? > 0);
-    keep_doing("showing runs", REAP, stop, work, async || run_threads::due(app).await).await;
+    let work = || async { Ok(run_threads::show(app).await? > 0) };
+    keep_doing("showing runs", REAP, stop, work, || run_threads::due(app)).await;
 }
 
 /// Passes notifications on.
 async fn notify(app: &Arc<App>, stop: &CancellationToken) {
-    let work = async || Ok(notifications::deliver(app).await? > 0);
-    keep_doing("notifications", REAP, stop, work, async || notifications::due(app).await).await;
+    let work = || async { Ok(notifications::deliver(app).await? > 0) };
+    keep_doing("notifications", REAP, stop, work, || notifications::due(app)).await;
 }
 
 /// Reads the log of events for all who watch it: when this process has committed some, when another replica says so, and from time
 /// to time, for what one left behind that died.
 async fn follow_events(app: &App, stop: &CancellationToken) {
-    keep_doing("reading events", LOOK, stop, async || events::follow(app).await, async || app.store().announced().await).await;
+    keep_doing("reading events", LOOK, stop, || events::follow(app), || app.store().announced()).await;
 }
 
 async fn hear_events(app: &App, stop: &CancellationToken) {
