@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use freehold_cli::GlobalArgs;
-use freehold_domain::network::AddressPolicy;
+use freehold_domain::{console::Console, network::AddressPolicy};
 use freehold_engines::ModuleSource;
 use freehold_runner::sandbox::{Allowed, Limit, Mode};
 use freehold_worker::nats;
@@ -63,6 +63,9 @@ pub struct ListenArgs {
     /// Origins whose pages may call the web listener, such as `https://console.example`; several separated by commas
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub web_origin: Vec<String>,
+    /// Where people reach the console, such as `https://freehold.example`: messages to other systems link to it
+    #[arg(long, value_name = "ORIGIN")]
+    pub console_url: Option<Console>,
     /// Speaks TLS 1.2 too
     #[arg(long)]
     pub tls12: bool,

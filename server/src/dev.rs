@@ -72,7 +72,7 @@ struct System {
 }
 
 impl System {
-    async fn start(dir: &Path, listen: ListenArgs, nats: NatsArgs, rate_limit: u32) -> Result<Self, Failure> {
+    async fn start(dir: &Path, mut listen: ListenArgs, nats: NatsArgs, rate_limit: u32) -> Result<Self, Failure> {
         let unusable = |error: std::io::Error| format!("the data directory {} cannot be used: {error}", dir.display());
         fs::create_dir_all(dir.join("pki")).map_err(unusable)?;
         let dir = dir.canonicalize().map_err(unusable)?;
@@ -81,6 +81,9 @@ impl System {
             return Err(
                 format!("another process is using the data directory {}; stop it or choose another one", dir.display()).into()
             );
+        }
+        if listen.console_url.is_none() && listen.web_addr.port() != 0 {
+            listen.console_url = format!("https://{}", listen.web_addr).parse().ok();
         }
         let ready = dir.join("ready");
         let _ = fs::remove_file(&ready);

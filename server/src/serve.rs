@@ -261,6 +261,7 @@ impl Server {
             connectors: Arc::new(Registered::new(Arc::clone(&registry), Arc::clone(&clock))),
             webhooks: Arc::new(Sender::new(registry, Arc::clone(&clock), Arc::clone(&random))),
             address_policy,
+            console: listen.console_url.clone().unwrap_or_default(),
         }));
         master_key::check(&app).await?;
         runners::ensure_default_pool(&app).await?;

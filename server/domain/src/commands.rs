@@ -14,6 +14,12 @@ use crate::{
 pub const APPROVE: &str = "freehold.approve";
 /// As [`APPROVE`].
 pub const REJECT: &str = "freehold.reject";
+/// As [`APPROVE`]: asks for a dialog in which to do either, with a comment.
+pub const DISCUSS: &str = "freehold.discuss";
+/// What the fields of that dialog are called: one of the names above, and a text.
+pub const DECISION: &str = "freehold.decision";
+/// As [`DECISION`].
+pub const DECISION_COMMENT: &str = "freehold.comment";
 /// The word that a command in a comment begins with.
 const PREFIX: &str = "/freehold";
 /// Characters of a command that are read.
@@ -31,7 +37,9 @@ status [PROJECT/ENVIRONMENT/DEPLOYMENT] – who you are here, or how a deploymen
 plan PROJECT/ENVIRONMENT/DEPLOYMENT – begins a run, which waits for an approval once it has a plan\n\
 apply PROJECT/ENVIRONMENT/DEPLOYMENT – begins a run that is applied at once where nobody has to approve it\n\
 approve PROJECT/ENVIRONMENT/DEPLOYMENT/RUN [DIGEST] [COMMENT] – approves the plan of a run\n\
-reject PROJECT/ENVIRONMENT/DEPLOYMENT/RUN [DIGEST] [COMMENT] – rejects it";
+reject PROJECT/ENVIRONMENT/DEPLOYMENT/RUN [DIGEST] [COMMENT] – rejects it\n\
+cancel PROJECT/ENVIRONMENT/DEPLOYMENT/RUN – stops a run\n\
+unlock PROJECT/ENVIRONMENT/DEPLOYMENT – breaks the lock that somebody holds on its state";
 
 /// A command that somebody has typed, or a button that somebody has pressed. Whether that person may is for the caller to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +56,12 @@ pub enum Command {
     Apply(DeploymentPath),
     /// Approves or rejects the plan of a run.
     Decide(Decide),
+    /// Stops a run.
+    Cancel(RunPath),
+    /// Breaks the lock that a person holds on the state of a deployment.
+    Unlock(DeploymentPath),
+    /// Asks for a dialog in which to decide.
+    Discuss(Button),
 }
 
 /// A decision on the plan of a run.
@@ -87,6 +101,9 @@ pub struct Button {
     pub run: String,
     /// Digest of its plan.
     pub digest: String,
+    /// Where the button is, in what a dialog carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
 }
 
 impl Command {
@@ -110,6 +127,11 @@ impl Command {
             "status" => deployment().map(|path| Self::Status(Some(path))),
             "plan" => deployment().map(Self::Plan),
             "apply" => deployment().map(Self::Apply),
+            "unlock" => deployment().map(Self::Unlock),
+            "cancel" => match rest {
+                [run] => run.parse().map(Self::Cancel),
+                _ => Err("`cancel` takes one run".to_owned()),
+            },
             "approve" | "reject" => {
                 let (run, rest) = rest.split_first().ok_or_else(|| format!("`{word}` takes a run"))?;
                 let digest = rest.first().filter(|word| is_digest(word)).map(|word| (*word).to_owned());
@@ -142,12 +164,13 @@ impl Command {
     /// The decision of whoever pressed a button of this name with this value, or sent a dialog of both with a comment; `None` when
     /// it is no button of ours.
     pub fn pressed(action: &str, value: &str, comment: &str) -> Option<Self> {
+        let button: Button = serde_json::from_str(value).ok()?;
         let approve = match action {
             APPROVE => true,
             REJECT => false,
+            DISCUSS => return Some(Self::Discuss(button)),
             _ => return None,
         };
-        let button: Button = serde_json::from_str(value).ok()?;
         let decide = Decide::new(approve, &button.run, Some(button.digest), comment.to_owned());
         Some(decide.map_or_else(|why| Self::Help(Some(why)), Self::Decide))
     }
@@ -264,6 +287,8 @@ pub struct Ask {
     pub place: Option<Place>,
     /// Where that one alone is answered; it opens a door, and is shown nowhere.
     pub reply_url: Option<String>,
+    /// What opens one dialog, for a moment.
+    pub trigger: Option<String>,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod blueprints;
 pub mod commands;
 pub mod connection_accounts;
 pub mod connections;
+pub mod console;
 pub mod cron;
 pub mod dependencies;
 pub mod deployments;

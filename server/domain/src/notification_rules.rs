@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     blueprints::{Condition, FactTemplate, Facts, Subject},
+    console::Console,
     cron::Cron,
     error::Violations,
     events::{self, Logged, Selection, is_below, parse_filter},
@@ -34,7 +35,10 @@ pub const OVERFLOW: &str = "(everything else)";
 /// What templates can read.
 const SUBJECTS: &[Subject] = &[
     events::SUBJECT,
-    ("notification", &["rule", "group", "alarm", "count", "suppressed_count", "first_event_time", "last_event_time", "step"]),
+    (
+        "notification",
+        &["rule", "group", "alarm", "count", "suppressed_count", "first_event_time", "last_event_time", "step", "link"],
+    ),
 ];
 
 /// A kind that only rules which name it are asked about: a message that is sent may well come back as one that was received.
@@ -349,8 +353,16 @@ impl Compiled {
     }
 
     /// What somebody is told of what a group has gathered; `None` when that is nothing.
-    pub fn tell(&self, group: &mut Group, rule: &NotificationRuleName, uid: Uid, now: Timestamp) -> Option<Told> {
+    pub fn tell(
+        &self,
+        group: &mut Group,
+        rule: &NotificationRuleName,
+        uid: Uid,
+        now: Timestamp,
+        console: &Console,
+    ) -> Option<Told> {
         let gathered = group.gathered.take()?;
+        let link = gathered.last["resource"].as_str().and_then(|resource| console.link(resource)).unwrap_or_default();
         let suppressed = std::mem::take(&mut group.suppressed);
         let mut warnings = Vec::new();
         let mut fill = |step: usize, template: &FactTemplate| {
@@ -363,6 +375,7 @@ impl Compiled {
                 ("first_event_time", gathered.first_event_time.to_string().into()),
                 ("last_event_time", gathered.last_event_time.to_string().into()),
                 ("step", step.into()),
+                ("link", link.as_str().into()),
             ];
             let fields = fields.map(|(name, value): (&str, Value)| (name.to_owned(), value)).into_iter().collect();
             let facts = Facts::from([(events::SUBJECT.0.to_owned(), gathered.last.clone()), ("notification".to_owned(), fields)]);

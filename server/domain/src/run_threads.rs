@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     access::Principal,
     commands::{Place, SHORT_DIGEST},
+    console::Console,
     runs::{ChangeAction, PlanFacts, Run, RunKind, RunOutcome, RunPhase},
 };
 
@@ -73,6 +74,8 @@ pub struct View {
     pub tone: Tone,
     /// The same in a sentence.
     pub state: String,
+    /// Its page in the console, where that is known.
+    pub link: Option<String>,
     /// Names and values.
     pub facts: Vec<(&'static str, String)>,
     /// What its plan changes, one a line.
@@ -97,7 +100,7 @@ pub enum Apply {
 
 impl View {
     /// What is shown of this run as it is.
-    pub fn of(run: &Run) -> Self {
+    pub fn of(run: &Run, console: &Console) -> Self {
         let (tone, state) = state(run);
         let mut facts = vec![("Run", run.name.short()), ("By", who(&run.creator))];
         if !run.message.is_empty() {
@@ -135,6 +138,7 @@ impl View {
             title: format!("{} of {}", run.kind.as_str(), run.name.deployment_name().short()),
             tone,
             state,
+            link: console.run(&run.name),
             facts,
             more: changes.len().saturating_sub(LISTED),
             changes: changes.into_iter().take(LISTED).collect(),

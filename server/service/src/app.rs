@@ -9,6 +9,7 @@ use std::{
 use freehold_domain::{
     Error, Result,
     access::{Caller, Grant, Principal, TenantScope},
+    console::Console,
     names::{RunnerName, ServiceAccountName, TenantName},
     network::AddressPolicy,
     quotas::Dimension,
@@ -61,6 +62,8 @@ pub struct AppSettings {
     pub address_policy: AddressPolicy,
     /// Talks to other systems.
     pub connectors: Arc<dyn Connectors>,
+    /// Where people look at all of this.
+    pub console: Console,
 }
 
 /// Signs certificates of runners.
@@ -104,6 +107,7 @@ pub struct App {
     pub(crate) fan_out: FanOut,
     pub(crate) notifications: Notifications,
     pub(crate) connectors: Arc<dyn Connectors>,
+    pub(crate) console: Console,
     pub(crate) chat: Chat,
     /// Whether a runner was removed for good.
     pub(crate) removed_runners: Recent<RunnerName, bool>,
@@ -165,6 +169,7 @@ impl App {
             webhooks,
             address_policy,
             connectors,
+            console,
         } = settings;
         let feed = Feed::default();
         Self {
@@ -182,6 +187,7 @@ impl App {
             fan_out: FanOut::of(&feed),
             notifications: Notifications::default(),
             connectors,
+            console,
             chat: Chat::default(),
             removed_runners: Recent::new(),
             wakeups: Wakeups::new(),

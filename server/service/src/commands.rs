@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 use freehold_domain::{
     Error, Reason, Result,
     access::{CallFacts, Caller, Principal, Proof},
-    commands::{Ask, Command, Decide, DeploymentPath, HELP, Place as Where},
+    commands::{Ask, Button, Command, Decide, DeploymentPath, HELP, Place as Where, RunPath},
     connections::{InboundMessage, MessageState},
+    console::Console,
     events::Event,
     fault,
     names::Id,
     resource::Page,
-    run_threads::View,
+    run_threads::{View, short_digest},
     runs::{Run, RunKind},
 };
 use freehold_store::{INSTALLATION, RequestKey, connection_accounts as accounts, connections, inbound_messages, run_threads};
@@ -25,7 +26,9 @@ use crate::{
     deployments,
     duty::{CLAIMED, carry_out},
     identify, inbound,
+    run_threads::slack,
     runs::{self, Review, StartRun, Verdict},
+    state,
 };
 
 /// What was asked for longer ago than this is not done any more: nobody waits for it, and it may surprise.
@@ -46,13 +49,20 @@ pub struct Method {
 }
 
 /// The methods of all commands. They are those of the contract; a test of the listeners holds them together.
-pub const METHODS: [Method; 6] = [PLAN, APPROVE, REJECT, GET_RUN, GET_DEPLOYMENT, LIST_RUNS];
+pub const METHODS: [Method; 8] = [PLAN, APPROVE, REJECT, CANCEL, BREAK_STATE_LOCK, GET_RUN, GET_DEPLOYMENT, LIST_RUNS];
 const PLAN: Method =
     Method { name: "freehold.deployments.v1.RunService/PlanDeployment", permission: "deployments.runs.plan", reads: false };
 const APPROVE: Method =
     Method { name: "freehold.deployments.v1.RunService/ApproveRun", permission: "deployments.runs.approve", reads: false };
 const REJECT: Method =
     Method { name: "freehold.deployments.v1.RunService/RejectRun", permission: "deployments.runs.approve", reads: false };
+const CANCEL: Method =
+    Method { name: "freehold.deployments.v1.RunService/CancelRun", permission: "deployments.runs.cancel", reads: false };
+const BREAK_STATE_LOCK: Method = Method {
+    name: "freehold.deployments.v1.StateService/BreakStateLock",
+    permission: "deployments.state.breakLock",
+    reads: false,
+};
 const GET_RUN: Method =
     Method { name: "freehold.deployments.v1.RunService/GetRun", permission: "deployments.runs.get", reads: true };
 const LIST_RUNS: Method =
@@ -167,7 +177,7 @@ async fn answer(app: &App, line: &Line, message: &InboundMessage, ask: &Ask) -> 
                 ask.account.display_name
             )));
         }
-        Command::Status(_) | Command::Plan(_) | Command::Apply(_) | Command::Decide(_) => {}
+        _ => {}
     }
     let linked = {
         let mut db = app.store.read().await?;
@@ -185,6 +195,9 @@ async fn answer(app: &App, line: &Line, message: &InboundMessage, ask: &Ask) -> 
         Command::Plan(path) => asker.start(path, false, ask).await,
         Command::Apply(path) => asker.start(path, true, ask).await,
         Command::Decide(decide) => asker.decide(decide).await,
+        Command::Cancel(path) => asker.cancel(path).await,
+        Command::Unlock(path) => asker.unlock(path, ask).await,
+        Command::Discuss(button) => asker.discuss(button, ask).await,
         Command::Help(_) | Command::Link => Err(Error::internal("it was answered before")),
     }
 }
@@ -244,21 +257,49 @@ impl Asker<'_> {
     }
 
     async fn start(&self, path: &DeploymentPath, auto_apply: bool, ask: &Ask) -> Result<Answer> {
-        let message = match &ask.place {
-            Some(Where::Github { repo, number }) => format!("asked for in {repo}#{number}"),
-            Some(Where::Slack { .. }) | None => format!("asked for by {}", self.line.connection.name.connection),
-        };
+        let message = self.why(ask);
         let name = path.of(self.tenant());
         let cmd = StartRun { name, kind: RunKind::Apply, target: 0, auto_apply, keep_queued: false, message };
         let caller = self.caller(PLAN).await?;
         let run = self.told(&caller, runs::start(self.app, &caller, cmd, &self.write()).await).await?;
-        let Some(place) = &ask.place else { return Ok(Answer::Said(words(&run))) };
+        let Some(place) = &ask.place else { return Ok(Answer::Said(words(&run, &self.app.console))) };
         let mut tx = self.app.store.begin_as("server", self.line.place.scope).await?;
         run_threads::follow(&mut tx, self.line.place.scope, self.line.connection.meta.uid, &run, place).await?;
         tx.commit(&()).await?;
         self.app.chat.touched.notify_one();
         // Where it is shown to all, nobody may be told; who asked is, where that disturbs nobody.
-        Ok(if ask.reply_url.is_some() { Answer::Said(words(&run)) } else { Answer::Shown })
+        Ok(if ask.reply_url.is_some() { Answer::Said(words(&run, &self.app.console)) } else { Answer::Shown })
+    }
+
+    /// Where it was asked for.
+    fn why(&self, ask: &Ask) -> String {
+        match &ask.place {
+            Some(Where::Github { repo, number }) => format!("asked for in {repo}#{number}"),
+            Some(Where::Slack { .. }) | None => format!("asked for by {}", self.line.connection.name.connection),
+        }
+    }
+
+    async fn cancel(&self, path: &RunPath) -> Result<Answer> {
+        let caller = self.caller(CANCEL).await?;
+        let run = runs::cancel(self.app, &caller, &path.of(self.tenant()), &self.write()).await;
+        let run = self.told(&caller, run).await?;
+        Ok(Answer::Said(words(&run, &self.app.console)))
+    }
+
+    async fn unlock(&self, path: &DeploymentPath, ask: &Ask) -> Result<Answer> {
+        let name = path.of(self.tenant());
+        let caller = self.caller(GET_DEPLOYMENT).await?;
+        let deployment = self.told(&caller, deployments::get(self.app, &caller, &name).await).await?;
+        let Some(lock) = &deployment.state_lock else {
+            let short = name.short();
+            return Ok(Answer::Said(format!(
+                "Nobody holds the state of {short}. A run that is in the way is stopped by `cancel`."
+            )));
+        };
+        let caller = self.caller(BREAK_STATE_LOCK).await?;
+        let broken = state::break_lock(self.app, &caller, &name, &lock.id, &self.why(ask), &self.write()).await;
+        self.told(&caller, broken).await?;
+        Ok(Answer::Said(format!("The lock of {} on the state of {} is broken.", lock.principal, name.short())))
     }
 
     async fn decide(&self, decide: &Decide) -> Result<Answer> {
@@ -284,7 +325,28 @@ impl Asker<'_> {
         let shown = run_threads::get(&mut tx, scope, connection, run.uid()).await?;
         tx.commit(&()).await?;
         self.app.chat.touched.notify_one();
-        Ok(if shown.is_some() { Answer::Shown } else { Answer::Said(words(&run)) })
+        Ok(if shown.is_some() { Answer::Shown } else { Answer::Said(words(&run, &self.app.console)) })
+    }
+
+    /// Opens the dialog. Whether its decision is allowed is seen when it is made.
+    async fn discuss(&self, button: &Button, ask: &Ask) -> Result<Answer> {
+        let channel = match &ask.place {
+            Some(Where::Slack { channel }) => Some(channel.clone()),
+            Some(Where::Github { .. }) | None => None,
+        };
+        let view = slack::dialog(&Button { channel, ..button.clone() });
+        let opened = self.line.call(self.app, "views.open", json!({ "trigger_id": ask.trigger, "view": view })).await;
+        Ok(match opened {
+            Ok(_) => Answer::Shown,
+            // The moment in which it may be opened is over, most likely.
+            Err(error) => Answer::Said(format!(
+                "The dialog could not be opened: {}. Press the button again, or write `approve {run} {digest} COMMENT` or `reject {run} \
+                 {digest} COMMENT`.",
+                error.message(),
+                run = button.run,
+                digest = short_digest(&button.digest),
+            )),
+        })
     }
 
     async fn status(&self, path: &DeploymentPath) -> Result<Answer> {
@@ -295,7 +357,7 @@ impl Asker<'_> {
         let page = Page { size: 1, after: None, newest_first: true };
         let listed = self.told(&caller, runs::list(self.app, &caller, &name, page).await).await?;
         let version = &deployment.blueprint_version;
-        let last = listed.items.first().map_or_else(|| "It has no run.".to_owned(), words);
+        let last = listed.items.first().map_or_else(|| "It has no run.".to_owned(), |run| words(run, &self.app.console));
         Ok(Answer::Said(format!(
             "{} is {}, made of {} {}. {last}",
             name.short(),
@@ -307,9 +369,10 @@ impl Asker<'_> {
 }
 
 /// A run in a line.
-fn words(run: &Run) -> String {
-    let view = View::of(run);
-    format!("{}: {} Run `{}`.", view.title, view.state, run.name.short())
+fn words(run: &Run, console: &Console) -> String {
+    let view = View::of(run, console);
+    let link = view.link.map(|link| format!(" {link}")).unwrap_or_default();
+    format!("{}: {} Run `{}`.{link}", view.title, view.state, run.name.short())
 }
 
 /// Answers where it was asked: to that person alone where the system has a way.
@@ -317,7 +380,7 @@ async fn say(app: &App, line: &Line, message: &InboundMessage, ask: &Ask, text: 
     match (&ask.reply_url, &ask.place) {
         (Some(url), _) => {
             let input = json!({ "response_url": url, "response_type": "ephemeral", "replace_original": false,
-                                "text": crate::run_threads::escape(text) });
+                                "text": slack::escape(text) });
             line.call(app, "interactions.respond", input).await.map(drop)
         }
         (None, Some(Where::Github { repo, number })) => {
@@ -327,6 +390,12 @@ async fn say(app: &App, line: &Line, message: &InboundMessage, ask: &Ask, text: 
             let input = json!({ "repo": repo, "number": number, "marker": marker, "body": body });
             line.call(app, "pulls.comment", input).await.map(drop)
         }
-        (None, Some(Where::Slack { .. }) | None) => Ok(()),
+        (None, Some(Where::Slack { channel })) => {
+            // An account of Slack is a workspace and a person.
+            let user = ask.account.id.rsplit('/').next();
+            let input = json!({ "channel": channel, "user": user, "text": slack::escape(text) });
+            line.call(app, "messages.ephemeral", input).await.map(drop)
+        }
+        (None, None) => Ok(()),
     }
 }

@@ -202,7 +202,7 @@ pub async fn preview(app: &App, caller: &Caller, parent: &TenantName, terms: Ter
     let mut told: Vec<(Timestamp, Notification)> = Vec::new();
     let mut tell = |group: &mut Group, until: Timestamp| {
         if let Some(due) = group.gathered.as_ref().map(|gathered| gathered.due).filter(|due| *due <= until)
-            && let Some(Told { notification, .. }) = compiled.tell(group, &name, Uid::default(), due)
+            && let Some(Told { notification, .. }) = compiled.tell(group, &name, Uid::default(), due, &app.console)
         {
             told.push((due, notification));
         }

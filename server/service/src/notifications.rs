@@ -197,7 +197,7 @@ pub async fn tell(app: &App) -> Result<bool> {
             continue;
         };
         let uid = tx.uid();
-        if let Some(told) = found.compiled().tell(&mut group, &found.name, uid, now) {
+        if let Some(told) = found.compiled().tell(&mut group, &found.name, uid, now, &app.console) {
             notifications::insert(&mut tx, tenant, rule, &told.notification).await?;
             if let Some(over) = told.over
                 && let Some(mut raised) = notifications::hold(&mut tx, tenant, rule, over).await?

@@ -127,7 +127,8 @@ pub async fn people(world: &World) -> (Client, Client, Client) {
 both_databases!(runs_are_shown_in_a_channel_whoever_begins_them);
 
 async fn runs_are_shown_in_a_channel_whoever_begins_them(database: Database) {
-    let world = World::with(database, PRIVATE).await.with_sample().await;
+    let args = [PRIVATE[0], "--console-url", "https://freehold.example"];
+    let world = World::with(database, &args).await.with_sample().await;
     let (slack, _) = connect(&world).await;
     let settings = |below: &str| {
         let mut settings = serde_json::Map::new();
@@ -159,7 +160,7 @@ async fn runs_are_shown_in_a_channel_whoever_begins_them(database: Database) {
     looked.wait_done().await.expect("an end");
     let messages = shown();
     assert_eq!(messages.len(), 1, "neither the other environment nor a look for drift: {messages:?}");
-    assert!(messages[0].to_string().contains("APPLY of shop/dev/web"), "{messages:?}");
+    assert!(messages[0].to_string().contains("|APPLY of shop/dev/web>"), "{messages:?}");
 }
 
 /// A workspace and its connection `chat`.
@@ -339,6 +340,64 @@ async fn a_button_decides_on_the_plan_that_it_is_under_and_only_for_who_may(data
     assert!(replies.iter().all(|reply| reply["thread_ts"] == message["ts"]), "{replies:?}");
     assert!(replies[0].to_string().contains("waits for a decision") && replies[1].to_string().contains("It is applied."));
     assert_eq!(stage.runs().await.remove(0).outcome, Some(RunOutcome::Succeeded));
+}
+
+both_databases!(a_dialog_decides_with_a_comment_or_says_why_not);
+
+async fn a_dialog_decides_with_a_comment_or_says_why_not(database: Database) {
+    let stage = Stage::new(database).await;
+    let mut runner = Runner::new(&stage.world).await;
+    stage.link(&stage.author, "U0AUTHOR").await;
+    stage.link(&stage.ada, "U0ADA").await;
+    stage.told("U0AUTHOR", "plan shop/dev/web").await;
+    let job = runner.ask().await.expect("a plan to make");
+    runner.complete(&job, planned_as("the plan", 1, 0)).await;
+    let (message, _) = stage.shown("Its plan waits for a decision.").await;
+    // Slack opens a dialog once, soon after the press: what comes too late is told.
+    stage.slack.server.fail("views.open", FakeSlack::error("expired_trigger_id"));
+    let said = stage.refused("U0ADA", &message, "freehold.discuss").await;
+    assert!(said.contains("could not be opened") && said.contains("reject shop/dev/web/"), "{said}");
+
+    let pressed = stage.slack.press("U0ADA", &message, "freehold.discuss", &stage.trigger()).expect("a button");
+    assert_eq!(stage.call(&pressed).await, Some(200));
+    let dialog = eventually("a dialog", || async { stage.slack.views().pop().ok_or("there is none") }).await;
+    assert_eq!(stage.runs().await.remove(0).phase, RunPhase::AwaitingApproval, "nothing is decided yet");
+    let send = async |user: &str, decision: &str| {
+        let comment = ("freehold.comment", "too big for a Friday");
+        let body = stage.slack.submit(user, &dialog, ("freehold.decision", decision), comment, &stage.trigger());
+        assert_eq!(stage.call(&body).await, Some(200));
+    };
+    send("U0AUTHOR", "freehold.approve").await;
+    let told = eventually("an answer", || async { stage.slack.ephemeral().pop().ok_or("nobody was answered") }).await;
+    assert_eq!((&told["channel"], &told["user"]), (&json!(CHANNEL), &json!("U0AUTHOR")), "to that person alone");
+    assert!(told["text"].as_str().is_some_and(|text| text.contains("cannot approve it")), "{told}");
+    send("U0ADA", "freehold.reject").await;
+    let (message, _) = stage.shown("Its plan was rejected.").await;
+    assert!(message.to_string().contains("too big for a Friday"), "{message}");
+    let run = stage.runs().await.remove(0);
+    assert_eq!((run.outcome, run.approvals.len()), (Some(RunOutcome::Rejected), 1), "{run:?}");
+}
+
+both_databases!(what_is_in_the_way_is_stopped_by_who_may);
+
+async fn what_is_in_the_way_is_stopped_by_who_may(database: Database) {
+    let stage = Stage::new(database).await;
+    let boss = stage.world.person("acme", "boss", &["tenant-admin"]).await;
+    stage.link(&stage.author, "U0AUTHOR").await;
+    stage.link(&boss, "U0BOSS").await;
+    stage.told("U0AUTHOR", "plan shop/dev/web").await;
+    let run = stage.runs().await.remove(0);
+    let said = stage.told("U0AUTHOR", &format!("cancel {}", typed(&run))).await;
+    assert!(said.contains("It was cancelled."), "{said}");
+    assert_eq!(stage.runs().await.remove(0).outcome, Some(RunOutcome::Cancelled));
+    let said = stage.told("U0BOSS", "unlock shop/dev/web").await;
+    assert!(said.contains("Nobody holds"), "{said}");
+    stage.world.admin.state().lock("shop/dev/web").send().await.expect("held");
+    let said = stage.told("U0AUTHOR", "unlock shop/dev/web").await;
+    assert!(said.contains("needs `deployments.state.breakLock`"), "{said}");
+    let said = stage.told("U0BOSS", "unlock shop/dev/web").await;
+    assert!(said.contains("platform/admin") && said.contains("is broken"), "{said}");
+    boss.state().lock("shop/dev/web").send().await.expect("it is free again");
 }
 
 both_databases!(a_run_is_rejected_by_its_button_and_nothing_is_sent_twice);

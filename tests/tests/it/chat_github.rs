@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     chat::{code, people, typed},
-    connections::{PRIVATE, trusting},
+    connections::trusting,
     inbound::{path, post},
     scripted_runner::{Runner, applied, planned_as},
 };
@@ -20,6 +20,7 @@ use crate::{
 const AUTHOR: (u64, &str) = (7, "author-of-acme");
 const ADA: (u64, &str) = (8, "ada-of-acme");
 const PULL: u64 = 1;
+const ARGS: &[&str] = &["--connections-allow-private", "--console-url", "https://freehold.example"];
 
 /// An author and an approver with accounts, and a connection `code` that is an app.
 struct Stage {
@@ -33,7 +34,7 @@ struct Stage {
 
 impl Stage {
     async fn new(database: Database) -> Self {
-        let world = crate::connections::world(database).await.with_sample().await;
+        let world = World::with(database, ARGS).await.with_sample().await;
         let (author, ada, _) = people(&world).await;
         let github = FakeGithub::start(Timestamp::now().as_second()).await;
         let create = world.admin.connections().create("code", "github").setting("base_url", github.api());
@@ -137,7 +138,11 @@ async fn a_comment_makes_a_run_and_another_one_applies_it(database: Database) {
     let comment = stage.shown("Its plan waits for a decision.").await;
     let digest = runs(&stage.world.admin).await.remove(0).plan_digest.expect("a plan")[7..19].to_owned();
     assert!(comment.contains("1 to create") && comment.contains(&digest), "{comment}");
+    let page =
+        format!("https://freehold.example/t/acme/p/shop/e/dev/d/web/runs/{}", run.name.rsplit('/').next().expect("a number"));
+    assert!(comment.contains(&format!("<{page}>")), "{comment}");
     let check = stage.check(&run, "queued", None).await;
+    assert_eq!(check["details_url"], json!(page));
     assert_eq!((check["name"].as_str(), check["head_sha"].as_str()), (Some("freehold shop/dev/web"), Some(FakeGithub::SHA)));
     assert!(stage.github.deployments().is_empty(), "nothing is applied yet");
 
@@ -172,6 +177,7 @@ async fn a_comment_makes_a_run_and_another_one_applies_it(database: Database) {
     assert_eq!((&deployments[0]["environment"], &deployments[0]["sha"]), (&json!("shop/dev"), &json!(FakeGithub::SHA)));
     let states: Vec<_> = deployments[0]["statuses"].as_array().into_iter().flatten().map(|status| &status["state"]).collect();
     assert_eq!(states.last(), Some(&&json!("success")), "{states:?}");
+    assert_eq!(deployments[0]["statuses"][0]["log_url"], json!(page));
 
     // The next run of the deployment is told of in the same comment, and has a check of its own.
     stage.comments(AUTHOR, "/freehold plan shop/dev/web").await;
@@ -189,12 +195,12 @@ async fn trial(database: Database, point: &str, mutant: &str) -> Result<(), Stri
     stage.world.replica.process.wait().await;
     let times = ("FREEHOLD_TIME", "commands.lease:1,run_threads.lease:1");
     let variables = [("FREEHOLD_FAULT", point), ("FREEHOLD_MUTANT", mutant), times];
-    stage.world.replica = installation.start(armed(&installation.serve(PRIVATE), &variables)).await;
+    stage.world.replica = installation.start(armed(&installation.serve(ARGS), &variables)).await;
     let status = stage.tells(AUTHOR, "/freehold plan shop/dev/web").await;
     assert!(status.is_none_or(|status| status == 200), "{point}: {status:?}");
     stage.world.replica.process.wait().await;
 
-    stage.world.replica = installation.start(armed(&installation.serve(PRIVATE), &variables[1..])).await;
+    stage.world.replica = installation.start(armed(&installation.serve(ARGS), &variables[1..])).await;
     let admin = stage.world.client(installation.pki.credentials("admin")).await;
     until("the message to be over", || async {
         let messages = admin.connections().messages("code").collect_up_to(10).await.expect("messages");

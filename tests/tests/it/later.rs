@@ -10,6 +10,7 @@ use std::{
 
 use freehold_connectors::{Environment, Registry, SystemLookup};
 use freehold_domain::{
+    console::Console,
     network::AddressPolicy,
     time::{Clock, Timestamp},
 };
@@ -53,6 +54,7 @@ pub async fn open(database_url: &str) -> (App, Arc<Later>) {
         webhooks: Arc::new(Sender::new(registry, clock.clone(), random.clone())),
         address_policy,
         connectors: Arc::new(NoConnectors),
+        console: Console::default(),
         store,
         clock: clock.clone(),
         random,

@@ -1,13 +1,12 @@
 //! Messages that Freehold writes.
 
-use freehold_domain::commands::{APPROVE, Button};
 use serde_json::{Value, json};
 
 /// How bad an alert is, from best to worst.
-pub const SEVERITIES: [&str; 5] = ["ok", "info", "warning", "error", "critical"];
+pub(super) const SEVERITIES: [&str; 5] = ["ok", "info", "warning", "error", "critical"];
 
 /// The colour of a severity, as hex.
-pub fn colour(severity: &str) -> &'static str {
+pub(super) fn colour(severity: &str) -> &'static str {
     match severity {
         "ok" => "#2eb67d",
         "warning" => "#ecb22e",
@@ -39,29 +38,8 @@ pub(super) fn alert(input: &Value) -> Value {
     json!({ "text": fallback, "attachments": [{ "color": colour(severity), "fallback": fallback, "blocks": blocks }] })
 }
 
-/// A dialog for a decision on a plan, with a comment; [`APPROVE`] or [`REJECT`](freehold_domain::commands::REJECT) says which. For
-/// `views.open`.
-pub fn approval_dialog(action: &str, run: &str, digest: &str) -> Value {
-    let plain = |text: &str| json!({ "type": "plain_text", "text": text });
-    let label = if action == APPROVE { "Approve" } else { "Reject" };
-    let comment = json!({
-        "type": "input", "block_id": COMMENT, "optional": true, "label": plain("Comment"),
-        "element": { "type": "plain_text_input", "action_id": COMMENT, "multiline": true, "max_length": 1000 },
-    });
-    let about =
-        json!({ "type": "section", "text": { "type": "mrkdwn", "text": format!("*{}*\n`{}`", escape(run), escape(digest)) } });
-    let button = json!(Button { run: run.to_owned(), digest: digest.to_owned() });
-    json!({
-        "type": "modal", "callback_id": action, "private_metadata": button.to_string(),
-        "title": plain(label), "submit": plain(label), "close": plain("Cancel"), "blocks": [about, comment],
-    })
-}
-
-/// Where the comment of a dialog is.
-pub(super) const COMMENT: &str = "freehold.comment";
-
 /// A text that Slack shows as it is.
-pub fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use freehold_domain::commands::{Ask, Command, ExternalAccount, Place};
+use freehold_domain::commands::{Ask, Button, Command, DECISION, DECISION_COMMENT, DISCUSS, ExternalAccount, Place};
 use serde_json::{Value, json};
 
-use super::blocks::COMMENT;
 use crate::{Credentials, Inbound, InboundRequest, Reason, Refused, signature};
 
 /// What is understood; other events are passed on as `event.NAME`.
@@ -81,17 +80,24 @@ pub(super) fn ask(kind: &str, payload: &Value) -> Option<Ask> {
     let command = match kind {
         "slash" => Command::parse(text("/text")?),
         "block_actions" => Command::pressed(text("/actions/0/action_id")?, text("/actions/0/value")?, "")?,
-        "view_submission" => {
-            let comment = text(&format!("/view/state/values/{COMMENT}/{COMMENT}/value")).unwrap_or_default();
-            Command::pressed(text("/view/callback_id")?, text("/view/private_metadata")?, comment)?
+        "view_submission" if text("/view/callback_id") == Some(DISCUSS) => {
+            let decision = text(&format!("/view/state/values/{DECISION}/{DECISION}/selected_option/value"))?;
+            let comment = text(&format!("/view/state/values/{DECISION_COMMENT}/{DECISION_COMMENT}/value")).unwrap_or_default();
+            Command::pressed(decision, text("/view/private_metadata")?, comment)?
         }
         _ => return None,
     };
+    // A dialog is in no channel: it says where it was asked for.
+    let channel = channel.map(str::to_owned).or_else(|| {
+        let button: Button = serde_json::from_str(text("/view/private_metadata")?).ok()?;
+        button.channel
+    });
     Some(Ask {
         account: ExternalAccount::new(format!("{}/{}", team?, user?), name.unwrap_or_default())?,
         command,
-        place: channel.map(|channel| Place::Slack { channel: channel.to_owned() }),
+        place: channel.map(|channel| Place::Slack { channel }),
         reply_url: text("/response_url").map(str::to_owned),
+        trigger: text("/trigger_id").map(str::to_owned),
     })
 }
 

@@ -1,7 +1,7 @@
 //! `slack`: messages, alerts, channels, files and dialogs by a bot's token; messages alone by an incoming webhook; events, buttons,
 //! dialogs and slash commands in.
 
-pub mod blocks;
+mod blocks;
 mod dialect;
 mod files;
 mod inbound;

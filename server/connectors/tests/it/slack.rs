@@ -3,11 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use freehold_connectors::{
-    Connector as _, Credentials, ErrorKind, InboundRequest, OAuth as _, Reason, Replays,
-    slack::{Slack, blocks},
-};
-use freehold_domain::commands::{APPROVE, Ask, Command, Place, REJECT};
+use freehold_connectors::{Connector as _, Credentials, ErrorKind, InboundRequest, OAuth as _, Reason, Replays, slack::Slack};
+use freehold_domain::commands::{APPROVE, Ask, Command, DECISION, DECISION_COMMENT, DISCUSS, Place, REJECT};
 use freehold_fakes::{FakeSlack, Fault, Server};
 use futures::future::FutureExt as _;
 use serde_json::{Value, json};
@@ -192,14 +189,15 @@ fn buttons_commands_and_events_are_read() {
     let found = verify(&inbound(&form(&payload), NOW, NOW, FORM)).expect("proven");
     assert!(Slack::new().ask(&found.kind, &found.payload).is_none());
 
-    let dialog = blocks::approval_dialog(REJECT, run, "sha256:ab");
-    let mut view = json!({ "callback_id": dialog["callback_id"], "private_metadata": dialog["private_metadata"] });
-    view["state"]["values"]["freehold.comment"]["freehold.comment"]["value"] = "too big".into();
+    let value = json!({ "run": run, "digest": "sha256:ab", "channel": "C0ALERTS" }).to_string();
+    let mut view = json!({ "callback_id": DISCUSS, "private_metadata": value });
+    view["state"]["values"][DECISION][DECISION]["selected_option"]["value"] = REJECT.into();
+    view["state"]["values"][DECISION_COMMENT][DECISION_COMMENT]["value"] = "too big".into();
     let payload =
         json!({ "type": "view_submission", "trigger_id": "2.3.4", "user": { "id": "W012A3CDE", "team_id": "T1" }, "view": view });
     let sent = ask(&form(&payload));
     assert_eq!(sent.command, Command::pressed(REJECT, &value, "too big").expect("a dialog of ours"));
-    assert_eq!(sent.account.id, "T1/W012A3CDE");
+    assert_eq!((sent.account.id.as_str(), sent.place), ("T1/W012A3CDE", Some(Place::Slack { channel: "C0ALERTS".to_owned() })));
 
     let typed = "team_id=T1&user_id=U1&channel_id=C1&command=%2Ffreehold&text=status+shop%2Fdev%2Fweb&trigger_id=4.5";
     assert_eq!(ask(typed).command, Command::Status(Some("shop/dev/web".parse().expect("a deployment"))));

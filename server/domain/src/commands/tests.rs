@@ -27,6 +27,8 @@ fn commands_are_read_and_what_is_not_understood_asks_for_help() {
         (&format!("approve {run} {DIGEST}"), decided(true, Some(DIGEST), "")),
         (&format!("approve {run} 0123456789ab looks right"), decided(true, Some("0123456789ab"), "looks right")),
         (&format!("reject {run} added too much"), decided(false, None, "added too much")),
+        (&format!("cancel {run}"), Command::Cancel(run.parse().expect("a run"))),
+        ("unlock shop/dev/web", Command::Unlock(web())),
     ];
     for (text, expected) in cases {
         assert_eq!(Command::parse(text), expected, "{text}");
@@ -38,6 +40,8 @@ fn commands_are_read_and_what_is_not_understood_asks_for_help() {
         ("plan shop/dev/web twice", "takes one deployment"),
         ("plan shop/dev/Web", "`Web` is not an id"),
         ("approve", "takes a run"),
+        ("cancel", "takes one run"),
+        ("unlock shop/dev", "is no deployment"),
         ("approve shop/dev/web", "is no run"),
         ("approve shop/dev/web/7", "is no run"),
         ("approve tenants/rival/projects/shop", "is no run"),
@@ -67,10 +71,12 @@ fn a_command_is_a_line_of_a_comment() {
 
 #[test]
 fn a_button_names_run_and_plan() {
-    let value = |run: &str| serde_json::to_string(&Button { run: run.to_owned(), digest: DIGEST.to_owned() }).expect("JSON");
+    let button = |run: &str| Button { run: run.to_owned(), digest: DIGEST.to_owned(), channel: None };
+    let value = |run: &str| serde_json::to_string(&button(run)).expect("JSON");
     let right = value(&format!("shop/dev/web/{RUN}"));
     assert_eq!(Command::pressed(APPROVE, &right, ""), Some(decided(true, Some(DIGEST), "")));
     assert_eq!(Command::pressed(REJECT, &right, "too big"), Some(decided(false, Some(DIGEST), "too big")));
+    assert_eq!(Command::pressed(DISCUSS, &right, ""), Some(Command::Discuss(button(&format!("shop/dev/web/{RUN}")))));
     assert_eq!(Command::pressed("somebody.else", &right, ""), None);
     assert_eq!(Command::pressed(APPROVE, "{}", ""), None);
     assert!(matches!(Command::pressed(APPROVE, &value("shop"), ""), Some(Command::Help(Some(_)))));

@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    console::Console,
     events::{Announced, Event},
     notifications::{Outcome, SendState, TRIED},
 };
@@ -73,7 +74,10 @@ fn play(terms: &Terms, events: &[(i64, &str)], until: i64) -> Vec<(i64, String)>
             }
         }
         if group.gathered.as_ref().is_some_and(|gathered| gathered.due <= at(now)) {
-            let one = compiled.tell(&mut group, &rule, Uid(uuid::Uuid::from_u128(1)), at(now)).expect("something").notification;
+            let one = compiled
+                .tell(&mut group, &rule, Uid(uuid::Uuid::from_u128(1)), at(now), &Console::default())
+                .expect("something")
+                .notification;
             let text = one.sends[0].input["text"].as_str().expect("text").to_owned();
             told.push((now, format!("{text} +{}", one.suppressed_count)));
         }
@@ -145,7 +149,7 @@ fn escalations_follow_until_somebody_has_seen_it_or_it_is_over() {
     let mut tell = |phase: &str, uid: u128, now: i64| {
         let logged = event("run.moved", phase, now);
         compiled.notice(&mut group, &events::facts(&logged), at(now), at(now));
-        compiled.tell(&mut group, &rule, Uid(uuid::Uuid::from_u128(uid)), at(now)).expect("something")
+        compiled.tell(&mut group, &rule, Uid(uuid::Uuid::from_u128(uid)), at(now), &Console::default()).expect("something")
     };
     let mut raised = tell("FAILED", 1, 0);
     assert_eq!((raised.over, raised.notification.sends.len()), (None, 3));
@@ -262,7 +266,7 @@ proptest! {
             compiled.notice(&mut group, &events::facts(&logged), at(now), at(now));
             if let Some(due) = group.gathered.as_ref().map(|gathered| gathered.due).filter(|due| *due <= at(now)) {
                 prop_assert!(last.is_none_or(|last| due.since(last) >= Duration::from_secs(window)), "too soon after the last one");
-                let one = compiled.tell(&mut group, &rule, Uid(uuid::Uuid::nil()), at(now)).expect("something").notification;
+                let one = compiled.tell(&mut group, &rule, Uid(uuid::Uuid::nil()), at(now), &Console::default()).expect("something").notification;
                 told += one.count + one.suppressed_count;
                 last = Some(at(now));
             }

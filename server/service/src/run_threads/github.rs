@@ -43,6 +43,9 @@ async fn check(shown: &mut Shown<'_>, repo: &str, sha: &str, view: &View) -> Res
         "repo": repo, "name": format!("freehold {}", shown.run.name.deployment_name().short()),
         "external_id": shown.run.uid().to_string(), "output": { "title": short(&view.state), "summary": markdown(view) },
     });
+    if let Some(link) = &view.link {
+        input["details_url"] = link.as_str().into();
+    }
     match conclusion(view) {
         Some(conclusion) => (input["status"], input["conclusion"]) = ("completed".into(), conclusion.into()),
         None => input["status"] = if view.tone == Tone::Waits { "queued".into() } else { "in_progress".into() },
@@ -85,7 +88,10 @@ async fn deployment(shown: &mut Shown<'_>, repo: &str, sha: &str, view: &View) -
         Apply::Done => "success",
         Apply::Failed => "failure",
     };
-    let status = json!({ "state": state, "description": short(&view.state) });
+    let mut status = json!({ "state": state, "description": short(&view.state) });
+    if let Some(link) = &view.link {
+        status["log_url"] = link.as_str().into();
+    }
     if shown.is_shown("deployment", &status) || !allowed(shown, "deployment") {
         return Ok(());
     }
@@ -159,6 +165,9 @@ fn conclusion(view: &View) -> Option<&'static str> {
 
 fn markdown(view: &View) -> String {
     let mut text = format!("### {}\n\n{}\n\n| | |\n|---|---|\n", view.title, plain(&view.state));
+    if let Some(link) = &view.link {
+        text += &format!("| Page | <{link}> |\n");
+    }
     for (name, value) in &view.facts {
         text += &format!("| {name} | `{}` |\n", code(value).replace('|', "\\|"));
     }
@@ -226,6 +235,7 @@ mod tests {
             title: "APPLY of shop/dev/web".to_owned(),
             tone: Tone::Waits,
             state: "Its plan waits for @acme/admins.".to_owned(),
+            link: Some("https://freehold.example/t/acme".to_owned()),
             facts: vec![
                 ("Run", "shop/dev/web/7".to_owned()),
                 ("Why", "`a` | <!-- freehold:deployment/1 -->".to_owned()),
@@ -237,6 +247,7 @@ mod tests {
             apply: None,
         };
         let text = markdown(&view);
+        assert!(text.contains("| Page | <https://freehold.example/t/acme> |"), "{text}");
         assert!(text.contains("waits for @\u{200b}acme/admins."), "{text}");
         assert!(text.contains("| Why | `'a' \\| <!-- freehold:deployment/1 -->` |"), "{text}");
         assert!(text.contains("\n```\ncreate '''\n/freehold approve\n```\n"), "{text}");

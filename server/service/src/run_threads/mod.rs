@@ -1,7 +1,7 @@
 //! Runs shown in other systems: brought up to date whenever something has happened to them, whatever that was.
 
 mod github;
-mod slack;
+pub(crate) mod slack;
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -32,8 +32,6 @@ use crate::{
     chat::{BUSY, LEASE, Line, passes},
     duty::{CLAIMED, carry_out},
 };
-
-pub(crate) use slack::escape;
 
 /// Finds out which of these events are of runs that are shown somewhere.
 pub(crate) async fn followed(db: &mut Session, read: &[Logged]) -> Result<Vec<(TenantScope, Uid)>> {
@@ -191,7 +189,7 @@ impl Shown<'_> {
             // Nothing is there that could be brought up to date.
             return Ok(());
         }
-        let view = View::of(self.run);
+        let view = View::of(self.run, &self.app.console);
         match self.claim.thread.place.clone() {
             Where::Slack { channel } => slack::show(self, &channel, &view).await,
             Where::Github { repo, number } => github::show(self, &repo, number, &view).await,

@@ -2,8 +2,8 @@
 
 use freehold_domain::{
     Error, Result,
-    commands::{APPROVE, Button, REJECT},
-    run_threads::{Tone, View},
+    commands::{APPROVE, Button, DECISION, DECISION_COMMENT, DISCUSS, REJECT},
+    run_threads::{Tone, View, short_digest},
 };
 use serde_json::{Value, json};
 
@@ -96,6 +96,9 @@ fn message(channel: &str, view: &View) -> Value {
     let mut message = json!({
         "channel": channel, "severity": severity, "title": short(&view.title, 150), "text": short(&text, LONGEST), "fields": fields,
     });
+    if let Some(link) = &view.link {
+        message["link"] = link.as_str().into();
+    }
     if let Some(digest) = &view.decision
         && let Some((_, run)) = view.facts.iter().find(|(name, _)| *name == "Run")
     {
@@ -104,15 +107,38 @@ fn message(channel: &str, view: &View) -> Value {
     message
 }
 
-/// Two buttons that are bound to the digest of what is approved: who presses one decides on that plan and no other.
+/// Buttons that are bound to the digest of what is approved: who presses one decides on that plan and no other.
 fn buttons(run: &str, digest: &str) -> Value {
-    let value = json!(Button { run: run.to_owned(), digest: digest.to_owned() }).to_string();
-    let button = |action: &str, label: &str, style: &str| {
-        json!({ "type": "button", "action_id": action, "value": value, "style": style,
-                "text": { "type": "plain_text", "text": label } })
-    };
-    let buttons = [button(APPROVE, "Approve", "primary"), button(REJECT, "Reject", "danger")];
+    let value = json!(Button { run: run.to_owned(), digest: digest.to_owned(), channel: None }).to_string();
+    let button =
+        |action: &str, label: &str| json!({ "type": "button", "action_id": action, "value": value, "text": plain(label) });
+    let mut buttons = [button(APPROVE, "Approve"), button(REJECT, "Reject"), button(DISCUSS, "With a comment…")];
+    buttons[0]["style"] = "primary".into();
+    buttons[1]["style"] = "danger".into();
     json!({ "type": "actions", "block_id": "freehold.approval", "elements": buttons })
+}
+
+/// A dialog in which to decide as with the buttons, with a comment.
+pub(crate) fn dialog(button: &Button) -> Value {
+    let option = |action: &str, label: &str| json!({ "text": plain(label), "value": action });
+    let decision = json!({
+        "type": "input", "block_id": DECISION, "label": plain("Decision"),
+        "element": { "type": "radio_buttons", "action_id": DECISION, "options": [option(APPROVE, "Approve"), option(REJECT, "Reject")] },
+    });
+    let comment = json!({
+        "type": "input", "block_id": DECISION_COMMENT, "optional": true, "label": plain("Comment"),
+        "element": { "type": "plain_text_input", "action_id": DECISION_COMMENT, "multiline": true, "max_length": 500 },
+    });
+    let text = format!("*{}*\nplan `{}`", escape(&button.run), escape(&short_digest(&button.digest)));
+    let about = json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } });
+    json!({
+        "type": "modal", "callback_id": DISCUSS, "private_metadata": json!(button).to_string(), "title": plain("Decide on a plan"),
+        "submit": plain("Send"), "close": plain("Cancel"), "blocks": [about, decision, comment],
+    })
+}
+
+fn plain(text: &str) -> Value {
+    json!({ "type": "plain_text", "text": text })
 }
 
 /// A text that Slack shows as it is.
@@ -137,6 +163,7 @@ mod tests {
             title: "APPLY of shop/dev/web".to_owned(),
             tone: Tone::Waits,
             state: "Its plan waits for <!channel>.".to_owned(),
+            link: Some("https://freehold.example/t/acme".to_owned()),
             facts: vec![("Run", "shop/dev/web/7".to_owned())],
             changes: vec!["create a```b".to_owned()],
             more: 3,
@@ -145,6 +172,7 @@ mod tests {
         };
         let shown = message("C1", &view);
         assert_eq!(shown["text"], "Its plan waits for &lt;!channel&gt;.\n```create a'''b\n… and 3 more```");
+        assert_eq!(shown["link"], "https://freehold.example/t/acme");
         let value = shown["blocks"][0]["elements"][0]["value"].as_str().expect("a button");
         assert_eq!(value, r#"{"run":"shop/dev/web/7","digest":"sha256:ab"}"#);
         view.decision = None;

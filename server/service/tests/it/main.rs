@@ -15,6 +15,7 @@ use std::{
 use freehold_domain::{
     Error, Result,
     access::{CallFacts, Caller, Role},
+    console::Console,
     iam::RoleBinding,
     names::TenantName,
     network::AddressPolicy,
@@ -86,6 +87,7 @@ impl Installation {
             validators: Vec::new(),
             webhooks: Arc::new(Nowhere),
             address_policy: AddressPolicy::default(),
+            console: Console::default(),
         });
         Self { app, clock, _files: files }
     }

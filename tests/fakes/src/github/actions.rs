@@ -48,7 +48,8 @@ impl World {
                 Out::Pages(all.filter(|one| ["environment", "sha", "ref", "task"].iter().all(|name| is(one, name))).collect(), "")
             }
             ("POST", ["deployments", id, "statuses"]) => {
-                let status = json!({ "id": 1, "state": body["state"], "description": body["description"] });
+                let status =
+                    json!({ "id": 1, "state": body["state"], "description": body["description"], "log_url": body["log_url"] });
                 let found = self.deployments.iter_mut().find(|one| one["id"].as_u64() == id.parse().ok());
                 if let Some(all) = found.and_then(|one| one["statuses"].as_array_mut()) {
                     all.push(status.clone());
@@ -83,7 +84,7 @@ impl World {
         if body["output"].is_object() && !body["output"]["title"].is_string() {
             return failed(422, "Invalid request.\n\n\"title\" wasn't supplied.");
         }
-        for name in ["status", "conclusion", "external_id", "output"] {
+        for name in ["status", "conclusion", "external_id", "details_url", "output"] {
             if !body[name].is_null() {
                 run[name] = body[name].clone();
             }

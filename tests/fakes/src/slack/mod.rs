@@ -135,6 +135,7 @@ impl FakeSlack {
     /// The body of a call by which a person presses the button with this `action_id` of a message that is there; nothing when the
     /// message has none.
     pub fn press(&self, user: &str, message: &Value, action: &str, trigger: &str) -> Option<String> {
+        self.state.lock().triggers.insert(trigger.to_owned());
         let blocks = message["attachments"].as_array()?.iter().flat_map(|attachment| attachment["blocks"].as_array());
         let mut buttons = blocks.flatten().flat_map(|block| block["elements"].as_array()).flatten();
         let button = buttons.find(|button| button["action_id"] == action)?;
@@ -147,6 +148,29 @@ impl FakeSlack {
             "actions": [{ "action_id": action, "block_id": "b", "type": "button", "value": button["value"], "action_ts": "1.2" }],
         });
         Some(url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", &payload.to_string()).finish())
+    }
+
+    /// The body of a call by which a person sends a dialog: what they chose and wrote, by block.
+    pub fn submit(&self, user: &str, view: &Value, chosen: (&str, &str), written: (&str, &str), trigger: &str) -> String {
+        let mut view = view.clone();
+        view["state"]["values"][chosen.0][chosen.0] =
+            json!({ "type": "radio_buttons", "selected_option": { "value": chosen.1 } });
+        view["state"]["values"][written.0][written.0] = json!({ "type": "plain_text_input", "value": written.1 });
+        let payload = json!({
+            "type": "view_submission", "trigger_id": trigger, "team": { "id": "T0G9PQBBK", "domain": "subarachnoid" },
+            "user": { "id": user, "username": user.to_lowercase(), "team_id": "T0G9PQBBK" }, "view": view, "response_urls": [],
+        });
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", &payload.to_string()).finish()
+    }
+
+    /// Dialogs and homes that were shown.
+    pub fn views(&self) -> Vec<Value> {
+        self.state.lock().views.clone()
+    }
+
+    /// Messages that one person saw.
+    pub fn ephemeral(&self) -> Vec<Value> {
+        self.state.lock().ephemeral.clone()
     }
 
     fn response_url(&self, trigger: &str) -> String {
