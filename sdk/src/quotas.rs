@@ -80,6 +80,8 @@ values! {
         WebhookEndpoints = 11 "WEBHOOK_ENDPOINTS",
         /// Notification rules that exist now.
         NotificationRules = 12 "NOTIFICATION_RULES",
+        /// Connections that exist now.
+        Connections = 14 "CONNECTIONS",
     }
 }
 

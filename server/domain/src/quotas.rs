@@ -25,11 +25,12 @@ pub enum Dimension {
     DriftChecksPerDay,
     WebhookEndpoints,
     NotificationRules,
+    Connections,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Projects,
         Self::Environments,
         Self::Blueprints,
@@ -42,6 +43,7 @@ impl Dimension {
         Self::DriftChecksPerDay,
         Self::WebhookEndpoints,
         Self::NotificationRules,
+        Self::Connections,
     ];
 
     /// Its name in resource names and errors.
@@ -59,6 +61,7 @@ impl Dimension {
             Self::DriftChecksPerDay => "drift_checks_per_day",
             Self::WebhookEndpoints => "webhook_endpoints",
             Self::NotificationRules => "notification_rules",
+            Self::Connections => "connections",
         }
     }
 
@@ -66,7 +69,7 @@ impl Dimension {
     pub const fn default_limit(self) -> i64 {
         match self {
             Self::Projects | Self::WebhookEndpoints => 20,
-            Self::Environments | Self::Blueprints | Self::NotificationRules => 100,
+            Self::Environments | Self::Blueprints | Self::NotificationRules | Self::Connections => 100,
             Self::Deployments => 500,
             Self::Users => 100,
             Self::StorageBytes => 1 << 30,

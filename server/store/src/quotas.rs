@@ -244,6 +244,7 @@ pub async fn recount(tx: &mut Tx, tenant: TenantScope, dimension: Dimension) -> 
         Dimension::NotificationRules => {
             fetch_all!((i64,), tx, "SELECT COUNT(*) FROM notification_rules WHERE tenant_id = $1", id)?
         }
+        Dimension::Connections => fetch_all!((i64,), tx, "SELECT COUNT(*) FROM connections WHERE tenant_id = $1", id)?,
         Dimension::StorageBytes => fetch_all!(
             (i64,),
             tx,

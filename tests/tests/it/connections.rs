@@ -72,6 +72,9 @@ async fn a_connection_is_made_changed_tested_and_deleted(database: Database) {
 
     let made = github(acme, &fake).await;
     assert_eq!((made.name.as_str(), made.state), ("tenants/acme/connections/code", ConnectionState::Enabled));
+    acme.quotas().set_limit("connections", 1).send().await.expect("a limit");
+    let more = connections.create("more", "webhook").setting("url", "https://hooks.example").send().await;
+    assert!(more.as_ref().is_err_and(Error::is_quota_exceeded), "{more:?}");
     assert_eq!((made.managed_by, made.inbound_path.clone()), (ConnectionManager::Api, Some(format!("/hooks/{}", made.uid))));
     assert_eq!(made.credential_slots.iter().map(|slot| slot.slot.as_str()).collect::<Vec<_>>(), ["token"]);
     assert!(made.last_check.is_none() && made.health.is_none());

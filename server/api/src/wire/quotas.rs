@@ -94,6 +94,7 @@ fn dimension(dimension: Dimension) -> common::Dimension {
         Dimension::DriftChecksPerDay => common::Dimension::DriftChecksPerDay,
         Dimension::WebhookEndpoints => common::Dimension::WebhookEndpoints,
         Dimension::NotificationRules => common::Dimension::NotificationRules,
+        Dimension::Connections => common::Dimension::Connections,
     }
 }
 

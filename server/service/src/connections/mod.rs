@@ -12,6 +12,7 @@ use freehold_domain::{
     connections::{Connection, Connector, Disabled, GRACE, Health, MAX_SETTINGS, Manager, Secrets, Vault, below},
     events::Event,
     names::{ConnectionName, Id, TenantName, shown},
+    quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
 };
 use freehold_store::{Session, Tx, connection_accounts, connections, inbound_messages, payloads, run_threads};
@@ -103,6 +104,7 @@ async fn insert(
     };
     connections::insert(tx, place.scope, &cmd.parent.to_string(), &connection).await?;
     put_vault(app, tx, place, uid, &vault).await?;
+    tx.take(Dimension::Connections, 1);
     tell(tx, "connection.created", &connection, json!({ "connector": connection.connector }));
     Ok(connection)
 }
@@ -209,6 +211,7 @@ pub async fn delete(app: &App, caller: &Caller, name: &ConnectionName, allow_mis
     run_threads::delete_all(&mut tx, place.scope, uid).await?;
     connections::delete(&mut tx, place.scope, &connection).await?;
     payloads::delete_all(&mut tx, place.scope, uid).await?;
+    tx.take(Dimension::Connections, -1);
     tx.announce(Event::new("connection.deleted", name, uid, connection.meta.version + 1));
     app.finish(tx, write, &()).await?;
     if !write.validate_only {
