@@ -375,7 +375,9 @@ async fn a_dialog_decides_with_a_comment_or_says_why_not(database: Database) {
     let (message, _) = stage.shown("Its plan was rejected.").await;
     assert!(message.to_string().contains("too big for a Friday"), "{message}");
     let run = stage.runs().await.remove(0);
-    assert_eq!((run.outcome, run.approvals.len()), (Some(RunOutcome::Rejected), 1), "{run:?}");
+    let decided = run.approval.expect("a decision");
+    assert_eq!((run.outcome, decided.comment.as_deref()), (Some(RunOutcome::Rejected), Some("too big for a Friday")));
+    assert_eq!((decided.principal.as_str(), decided.channel.as_deref()), ("tenants/acme/users/ada", Some("slack")));
 }
 
 both_databases!(what_is_in_the_way_is_stopped_by_who_may);
