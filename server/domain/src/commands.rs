@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     names::{DeploymentName, Id, RunName, shown},
     resource::prose,
-    time::Uid,
+    time::{Timestamp, Uid},
 };
 
 /// What the buttons under a plan are called where it is shown.
@@ -264,6 +264,8 @@ pub struct Ask {
     pub place: Option<Place>,
     /// Where that one alone is answered; it opens a door, and is shown nowhere.
     pub reply_url: Option<String>,
+    /// When, as the other system says. Absent where it tells of nothing later than at once.
+    pub time: Option<Timestamp>,
 }
 
 #[cfg(test)]

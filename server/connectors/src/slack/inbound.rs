@@ -92,6 +92,7 @@ pub(super) fn ask(kind: &str, payload: &Value) -> Option<Ask> {
         command,
         place: channel.map(|channel| Place::Slack { channel: channel.to_owned() }),
         reply_url: text("/response_url").map(str::to_owned),
+        time: None,
     })
 }
 
