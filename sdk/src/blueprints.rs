@@ -86,6 +86,52 @@ resource! {
         digest: String,
         /// When it last changed.
         update_time: Option<Timestamp>,
+        /// Where all of its files come from; none when somebody has written them.
+        sources: Vec<BlueprintSource>,
+    }
+}
+
+resource! {
+    /// A folder of a repository, and where its files are in a blueprint.
+    BlueprintSource = pb::BlueprintSource {
+        /// The connection that reaches the repository.
+        connection: String,
+        /// The repository, for example `acme/shop`.
+        repository: String,
+        /// A branch, a tag or a commit.
+        revision: String,
+        /// The folder in the repository; empty for all of it.
+        path: String,
+        /// The folder of the blueprint that its files are put into; empty for the blueprint itself.
+        directory: String,
+        /// The commit that the revision was, in full; empty until the server has found that out.
+        commit: String,
+    }
+}
+
+impl BlueprintSource {
+    /// All of a repository at a branch, a tag or a commit, reached over this connection.
+    pub fn new(connection: impl Into<String>, repository: impl Into<String>, revision: impl Into<String>) -> Self {
+        Self {
+            connection: connection.into(),
+            repository: repository.into(),
+            revision: revision.into(),
+            path: String::new(),
+            directory: String::new(),
+            commit: String::new(),
+        }
+    }
+
+    /// Only this folder of the repository.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Puts the files into this folder of the blueprint.
+    pub fn directory(mut self, directory: impl Into<String>) -> Self {
+        self.directory = directory.into();
+        self
     }
 }
 
@@ -124,6 +170,8 @@ resource! {
         create_time: Option<Timestamp>,
         /// Who published it.
         create_principal: String,
+        /// Where all of its files come from, as the draft had it.
+        sources: Vec<BlueprintSource>,
     }
 }
 
@@ -305,6 +353,39 @@ impl Blueprints {
         }
     }
 
+    /// Replaces all files of the draft by those of folders in repositories, by the name of the blueprint.
+    ///
+    /// # Errors
+    /// [`is_not_found`](crate::Error::is_not_found), [`is_etag_mismatch`](crate::Error::is_etag_mismatch),
+    /// [`is_invalid_argument`](crate::Error::is_invalid_argument) with every wrong source and every path that a blueprint cannot
+    /// have; those of [`invoke`](crate::Connections::invoke) when a connection or its system refuses.
+    ///
+    /// # Example
+    /// ```no_run
+    /// # async fn example(freehold: freehold::Client) -> freehold::Result<()> {
+    /// use freehold::BlueprintSource;
+    /// let web = BlueprintSource::new("code", "acme/shop", "main").path("web");
+    /// let network = BlueprintSource::new("code", "acme/modules", "v1.4.0").path("network").directory("modules/network");
+    /// let draft = freehold.blueprints().import_draft("web", [web, network]).send().await?.blueprint_draft;
+    /// println!("{}", draft.sources[0].commit);
+    /// # Ok(()) }
+    /// ```
+    pub fn import_draft(
+        &self,
+        blueprint: impl AsRef<str>,
+        sources: impl IntoIterator<Item = BlueprintSource>,
+    ) -> ImportBlueprintDraft {
+        let request = pb::ImportBlueprintDraftRequest { request_id: new_id(), ..Default::default() };
+        let mut call =
+            Call::new(&self.core, request).name(Kind::BlueprintDraft, blueprint.as_ref(), |request, name| request.name = name);
+        for BlueprintSource { connection, repository, revision, path, directory, commit } in sources {
+            call = call.reference(Kind::Connection, &connection, |request, connection| {
+                request.sources.push(pb::BlueprintSource { connection, repository, revision, path, directory, commit });
+            });
+        }
+        ImportBlueprintDraft { call }
+    }
+
     /// Checks files and says everything there is to mend; wrong content is an answer, not an error.
     pub fn validate(&self, files: impl IntoIterator<Item = BlueprintFile>) -> ValidateBlueprint {
         let request = pb::ValidateBlueprintRequest { files: files.into_iter().map(lower).collect(), ..Default::default() };
@@ -432,6 +513,17 @@ impl UpdateBlueprintDraft {
         self
     }
 }
+
+request! {
+    /// Repositories to make a draft of; see [`Blueprints::import_draft`].
+    ImportBlueprintDraft(pb::ImportBlueprintDraftRequest) -> WrittenDraft =
+        "/freehold.blueprints.v1.BlueprintService/ImportBlueprintDraft",
+        |answer: pb::ImportBlueprintDraftResponse| Ok(WrittenDraft {
+            blueprint_draft: present(answer.blueprint_draft, "blueprint_draft")?.lift(),
+            diagnostics: answer.diagnostics.lift(),
+        })
+}
+options!(ImportBlueprintDraft: request_id, etag);
 
 request! {
     /// Files to check; see [`Blueprints::validate`].

@@ -24,7 +24,7 @@ resource! {
         name: String,
         /// UUIDv7, never used twice, not even after the name is.
         uid: String,
-        /// Changes with every change but that of `health`.
+        /// Changes with every change but those of `health` and `last_scrape_time`.
         etag: String,
         /// Name for people.
         display_name: String,
@@ -52,6 +52,8 @@ resource! {
         inbound_path: Option<String>,
         /// Who decides about it.
         managed_by: ConnectionManager,
+        /// When the system was last asked which of its calls to us did not arrive; absent in answers to writes.
+        last_scrape_time: Option<Timestamp>,
         /// When it was created.
         create_time: Option<Timestamp>,
         /// When it last changed.

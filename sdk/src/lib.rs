@@ -103,9 +103,10 @@ pub use approval_policies::{
 pub use approvals::{Approval, ApprovalDecision, ApprovalDemand};
 pub use audit::{AuditDecision, AuditRecord, AuditRecords, GetAuditRecord};
 pub use blueprints::{
-    Blueprint, BlueprintChange, BlueprintChangeKind, BlueprintDiff, BlueprintDraft, BlueprintFile, BlueprintVersion, Blueprints,
-    CreateBlueprint, DeleteBlueprint, Diagnostic, DiffBlueprintVersions, GetBlueprint, GetBlueprintDraft, GetBlueprintVersion,
-    PublishBlueprintVersion, Severity, UpdateBlueprint, UpdateBlueprintDraft, ValidateBlueprint, VersionImpact, WrittenDraft,
+    Blueprint, BlueprintChange, BlueprintChangeKind, BlueprintDiff, BlueprintDraft, BlueprintFile, BlueprintSource,
+    BlueprintVersion, Blueprints, CreateBlueprint, DeleteBlueprint, Diagnostic, DiffBlueprintVersions, GetBlueprint,
+    GetBlueprintDraft, GetBlueprintVersion, ImportBlueprintDraft, PublishBlueprintVersion, Severity, UpdateBlueprint,
+    UpdateBlueprintDraft, ValidateBlueprint, VersionImpact, WrittenDraft,
 };
 pub use bytes::Bytes;
 pub use client::{Client, ClientBuilder};

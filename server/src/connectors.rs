@@ -4,15 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use freehold_connectors::{
     CheckReport, Connector as Vendor, ConnectorError, Context, Credentials, ErrorKind, LATENCY_BOUNDS, Manifest,
-    Reason as Refusal, Registry, Totals,
+    Reason as Refusal, Registry, Totals, Trees,
 };
 use freehold_domain::{
     Error, Reason, Violation,
+    blueprints::Folder,
     commands::Ask,
     connections::{
         Check, Connector, Health, Inbound, InboundRequest, Operation, Received, Refused, Secrets, Slot, Target, below,
     },
-    time::{Clock, Uid},
+    scrapes::Missed,
+    time::{Clock, Timestamp, Uid},
 };
 use freehold_service::{
     Connectors,
@@ -22,6 +24,10 @@ use serde_json::Value;
 
 /// What a failure is about when it is no operation.
 const OPEN: &str = "open";
+const RESOLVE: &str = "trees.resolve";
+const FOLDERS: &str = "trees.folders";
+const MISSED: &str = "deliveries.missed";
+const REDELIVER: &str = "deliveries.redeliver";
 
 /// The connectors of this process.
 pub struct Registered {
@@ -33,7 +39,8 @@ pub struct Registered {
 impl Registered {
     /// Those of a registry.
     pub fn new(registry: Arc<Registry>, clock: Arc<dyn Clock>) -> Self {
-        let catalogue = registry.connectors().map(|connector| described(connector.manifest())).collect();
+        let described = |connector: &Arc<dyn Vendor>| described(connector.manifest(), connector.trees().is_some());
+        let catalogue = registry.connectors().map(described).collect();
         Self { registry, clock, catalogue }
     }
 
@@ -44,6 +51,12 @@ impl Registered {
             self.registry.context(&uid, target.revision, &target.connector, &target.settings, credentials)?.within(time);
         let missing = || ConnectorError::unconfigured(format!("there is no connector `{}`", target.connector));
         Ok((self.registry.connector(&target.connector).ok_or_else(missing)?, context))
+    }
+
+    fn trees(&self, target: &Target, time: Duration) -> Result<(&dyn Trees, Context), ConnectorError> {
+        let (connector, context) = self.context(target, time)?;
+        let none = || ConnectorError::unconfigured(format!("{} has no repositories", target.connector));
+        Ok((connector.trees().ok_or_else(none)?, context))
     }
 }
 
@@ -93,6 +106,53 @@ impl Connectors for Registered {
                 version: report.version.unwrap_or_default(),
                 error_kind: report.error.map(|error| error.kind.to_string()).unwrap_or_default(),
             }
+        })
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        target: &'a Target,
+        repository: &'a str,
+        revision: &'a str,
+        time: Duration,
+    ) -> Answer<'a, Result<String, Error>> {
+        Box::pin(async move {
+            let (trees, context) = self.trees(target, time).map_err(|error| failed(&target.connector, OPEN, error))?;
+            let commit = trees.resolve(&context, repository, revision).await;
+            commit.map_err(|error| wrong_or_failed(&target.connector, RESOLVE, error))
+        })
+    }
+
+    fn folders<'a>(
+        &'a self,
+        target: &'a Target,
+        repository: &'a str,
+        commit: &'a str,
+        folders: &'a [String],
+        time: Duration,
+    ) -> Answer<'a, Result<Vec<Folder>, Error>> {
+        Box::pin(async move {
+            let (trees, context) = self.trees(target, time).map_err(|error| failed(&target.connector, OPEN, error))?;
+            let found = trees.folders(&context, repository, commit, folders).await;
+            found.map_err(|error| wrong_or_failed(&target.connector, FOLDERS, error))
+        })
+    }
+
+    fn tells_missed(&self, connector: &str, settings: &Value) -> bool {
+        self.registry.connector(connector).is_some_and(|connector| connector.tells_missed(settings))
+    }
+
+    fn missed<'a>(&'a self, target: &'a Target, since: Timestamp, time: Duration) -> Answer<'a, Result<Vec<Missed>, Error>> {
+        Box::pin(async move {
+            let (connector, context) = self.context(target, time).map_err(|error| failed(&target.connector, OPEN, error))?;
+            connector.missed(&context, since).await.map_err(|error| failed(&target.connector, MISSED, error))
+        })
+    }
+
+    fn redeliver<'a>(&'a self, target: &'a Target, missed: &'a Missed, time: Duration) -> Answer<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let (connector, context) = self.context(target, time).map_err(|error| failed(&target.connector, OPEN, error))?;
+            connector.redeliver(&context, missed).await.map_err(|error| failed(&target.connector, REDELIVER, error))
         })
     }
 
@@ -169,7 +229,7 @@ fn credentials(secrets: &Secrets) -> Credentials {
     secrets.0.iter().map(|(slot, value)| (slot.as_str(), value.as_str())).collect()
 }
 
-fn described(manifest: &Manifest) -> Connector {
+fn described(manifest: &Manifest, has_trees: bool) -> Connector {
     let operation = |known: &freehold_connectors::Operation| Operation {
         name: known.name,
         summary: known.summary,
@@ -189,7 +249,16 @@ fn described(manifest: &Manifest) -> Connector {
             .collect(),
         operations: manifest.operations.iter().map(operation).collect(),
         inbound: manifest.inbound.as_ref().map(|inbound| Inbound { slot: inbound.credential, kinds: inbound.kinds }),
+        has_trees,
     }
+}
+
+/// What is wrong with what was asked for, by its own names, or what failed.
+fn wrong_or_failed(connector: &str, operation: &str, error: ConnectorError) -> Error {
+    if error.kind == ErrorKind::Invalid && !error.violations.is_empty() {
+        return Error::invalid(error.violations);
+    }
+    failed(connector, operation, error)
 }
 
 /// The only place where a failure of a vendor becomes one of ours.

@@ -1,11 +1,11 @@
 //! The one trait of all vendors, and what it speaks of.
 
-use freehold_domain::{Violation, commands::Ask, time::Timestamp};
+use freehold_domain::{Violation, commands::Ask, scrapes::Missed, time::Timestamp};
 use futures::future::{BoxFuture, FutureExt as _, ready};
 use serde_json::{Value, json};
 
 use crate::{
-    ConnectorError, Context, Credentials, ErrorKind, Halt, Inbound, InboundRequest, OAuth, Refused,
+    ConnectorError, Context, Credentials, ErrorKind, Halt, Inbound, InboundRequest, OAuth, Refused, Trees,
     outbound::Limits,
     schema::{self, Schema},
 };
@@ -125,19 +125,6 @@ impl CheckReport {
     }
 }
 
-/// A delivery that the vendor says did not arrive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missed {
-    /// By which the vendor finds it, for [`Connector::redeliver`].
-    pub handle: String,
-    /// The id that the delivery itself carries.
-    pub delivery_id: String,
-    /// When it was last tried.
-    pub tried: Option<Timestamp>,
-    /// What it is.
-    pub kind: String,
-}
-
 /// One vendor. A value of it has no connection and no secret; both come with each call.
 pub trait Connector: Send + Sync {
     /// What it is and can do.
@@ -209,6 +196,11 @@ pub trait Connector: Send + Sync {
         None
     }
 
+    /// Whether the vendor says which deliveries to a connection with these settings did not arrive.
+    fn tells_missed(&self, _settings: &Value) -> bool {
+        false
+    }
+
     /// Deliveries since a moment that the vendor says did not arrive; none where the vendor does not say.
     fn missed<'a>(&'a self, _cx: &'a Context, _since: Timestamp) -> BoxFuture<'a, Result<Vec<Missed>, ConnectorError>> {
         ready(Ok(Vec::new())).boxed()
@@ -218,6 +210,11 @@ pub trait Connector: Send + Sync {
     fn redeliver<'a>(&'a self, _cx: &'a Context, missed: &'a Missed) -> BoxFuture<'a, Result<(), ConnectorError>> {
         let message = format!("{} cannot send `{}` again", self.manifest().kind, missed.delivery_id);
         ready(Err(ConnectorError::new(ErrorKind::Invalid, message))).boxed()
+    }
+
+    /// How the files of a repository are fetched at a commit, where the vendor keeps repositories.
+    fn trees(&self) -> Option<&dyn Trees> {
+        None
     }
 
     /// How a person grants access at the vendor, where there is such a way.

@@ -17,6 +17,7 @@
 //! Nothing here stores anything or knows who asks; whoever calls decides both. Every failure is a [`ConnectorError`] of one of ten
 //! kinds, without secrets.
 
+mod archive;
 mod connector;
 mod context;
 mod credentials;
@@ -31,11 +32,12 @@ mod signature;
 pub mod slack;
 pub mod smtp;
 pub mod standard_webhooks;
+mod trees;
 pub mod webhook;
 
 use std::sync::Arc;
 
-pub use connector::{CheckReport, Connector, CredentialSlot, Effect, InboundManifest, Manifest, Missed, Operation};
+pub use connector::{CheckReport, Connector, CredentialSlot, Effect, InboundManifest, Manifest, Operation};
 pub use context::Context;
 pub use credentials::{CredentialSource, Credentials};
 pub use error::{ConnectorError, ErrorKind, Halt};
@@ -45,6 +47,7 @@ pub use outbound::{
     BreakerLimits, BreakerState, Environment, LATENCY_BOUNDS, Limits, Lookup, Outbound, RetryLimits, Snapshot, SystemLookup,
 };
 pub use registry::{Registry, Totals};
+pub use trees::Trees;
 
 /// Every connector that there is.
 pub fn all() -> Vec<Arc<dyn Connector>> {

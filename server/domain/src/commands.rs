@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     names::{DeploymentName, Id, RunName, shown},
     resource::prose,
-    time::Uid,
+    time::{Timestamp, Uid},
 };
 
 /// What the buttons under a plan are called where it is shown.
@@ -289,6 +289,8 @@ pub struct Ask {
     pub reply_url: Option<String>,
     /// What opens one dialog, for a moment.
     pub trigger: Option<String>,
+    /// When, as the other system says. Absent where it tells of nothing later than at once.
+    pub time: Option<Timestamp>,
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ pub struct Connector {
     pub slots: Vec<Slot>,
     pub operations: Vec<Operation>,
     pub inbound: Option<Inbound>,
+    /// It can fetch the files of a repository at a commit.
+    pub has_trees: bool,
 }
 
 /// A secret that a connection may have.
@@ -385,6 +387,7 @@ mod tests {
             slots: vec![slot("secret"), slot("previous_secret"), slot("token")],
             operations: Vec::new(),
             inbound: None,
+            has_trees: false,
         }
     }
 

@@ -37,6 +37,7 @@ pub mod resource;
 pub mod run_threads;
 pub mod runners;
 pub mod runs;
+pub mod scrapes;
 pub mod state;
 pub mod tenants;
 pub mod terraform_state;

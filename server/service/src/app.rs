@@ -19,6 +19,7 @@ use freehold_domain::{
 };
 use freehold_store::{RequestKey, Session, Store, Tx, payloads};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::{
     audit::Denials,
@@ -116,6 +117,8 @@ pub struct App {
     pub(crate) feed: Feed,
     pub(crate) metrics: Metrics,
     pub(crate) parsed: crate::blueprints::Parsed,
+    /// Drafts that are being fetched.
+    pub(crate) imports: Semaphore,
     tenants: Mutex<HashMap<TenantName, (Instant, Place)>>,
     /// Roles of those who may sign in.
     pub(crate) grants: Recent<Principal, Vec<Grant>>,
@@ -195,6 +198,7 @@ impl App {
             feed,
             metrics: Metrics::new(),
             parsed: crate::blueprints::Parsed::default(),
+            imports: Semaphore::new(crate::blueprints::AT_ONCE),
             tenants: Mutex::default(),
             grants: Recent::new(),
             identities: Recent::new(),

@@ -1,5 +1,7 @@
 //! Blueprints: drafts that change, versions that never do.
 
+mod import;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -10,7 +12,7 @@ use freehold_domain::{
     Error, Reason, Result, Violation,
     access::Caller,
     blueprints::{
-        self as language, Blueprint, BlueprintVersion, Change, Diagnostic, Document, Draft, File, Files, Impact, Severity,
+        self as language, Blueprint, BlueprintVersion, Change, Diagnostic, Document, Draft, File, Files, Impact, Severity, Source,
     },
     events::Event,
     names::{BlueprintName, Id, TenantName, VersionName},
@@ -19,12 +21,16 @@ use freehold_domain::{
     time::Uid,
 };
 use freehold_store::{
-    Session, blueprint_versions, blueprints,
+    Session, Tx, blueprint_versions, blueprints,
     payloads::{self, Kind},
 };
 use semver::Version;
+use serde_json::json;
 
 use crate::app::{App, Place, Validator, Write};
+
+pub(crate) use import::AT_ONCE;
+pub use import::{ImportDraft, Imported, import_draft};
 
 /// Parsed versions that are kept at hand. They never change, so neither do these.
 const PARSED: usize = 128;
@@ -178,17 +184,39 @@ pub async fn update_draft(
     if let Some(done) = tx.replayed()? {
         return Ok((done, diagnostics));
     }
-    let mut blueprint = find(&mut tx, &place, name).await?;
+    let blueprint = find(&mut tx, &place, name).await?;
+    let blueprint = put_draft(app, tx, &place, blueprint, &files, Vec::new(), write).await?;
+    Ok((blueprint, diagnostics))
+}
+
+/// Writes the draft, unless it is another one than its writer has seen.
+async fn put_draft(
+    app: &App,
+    mut tx: Tx,
+    place: &Place,
+    mut blueprint: Blueprint,
+    files: &Files,
+    sources: Vec<Source>,
+    write: &Write,
+) -> Result<Blueprint> {
     expect_draft(&blueprint, write.etag.as_deref().unwrap_or_default())?;
     let now = tx.now();
     let version = blueprint.draft.as_ref().map_or(1, |draft| draft.version + 1);
-    blueprint.draft = Some(Draft { version, digest: language::digest(&files), update_time: now });
+    let mut event = Event::new("blueprint.draft_updated", &blueprint.name, blueprint.meta.uid, blueprint.meta.version + 1);
+    if !sources.is_empty() {
+        let shown = |source: &Source| {
+            let Source { connection, repository, commit, .. } = source;
+            json!({ "connection": connection.to_string(), "repository": repository, "commit": commit })
+        };
+        event = event.with(json!({ "sources": sources.iter().map(shown).collect::<Vec<_>>() }));
+    }
+    blueprint.draft = Some(Draft { version, digest: language::digest(files), update_time: now, sources });
     blueprint.meta.touch(now);
     blueprints::update(&mut tx, place.scope, &blueprint).await?;
-    app.put(&mut tx, &place, blueprint.meta.uid, Kind::Files, 0, &pack(&files)).await?;
-    tx.announce(Event::new("blueprint.draft_updated", &blueprint.name, blueprint.meta.uid, blueprint.meta.version));
+    app.put(&mut tx, place, blueprint.meta.uid, Kind::Files, 0, &pack(files)).await?;
+    tx.announce(event);
     app.finish(tx, write, &blueprint).await?;
-    Ok((blueprint, diagnostics))
+    Ok(blueprint)
 }
 
 /// Says everything there is to mend in these files.
@@ -235,6 +263,7 @@ pub async fn publish(app: &App, caller: &Caller, cmd: PublishVersion, write: &Wr
         input_schema: document.inputs().to_json_schema().to_string(),
         outputs: document.outputs().iter().map(|output| output.name.clone()).collect(),
         notes: cmd.notes,
+        sources: blueprint.draft.as_ref().map(|draft| draft.sources.clone()).unwrap_or_default(),
     };
     blueprint_versions::insert(&mut tx, place.scope, &name.to_string(), &published).await?;
     app.put(&mut tx, &place, uid, Kind::Files, 0, &pack(&files)).await?;
@@ -245,7 +274,7 @@ pub async fn publish(app: &App, caller: &Caller, cmd: PublishVersion, write: &Wr
     blueprint.meta.touch(tx.now());
     blueprints::update(&mut tx, place.scope, &blueprint).await?;
     let event = Event::new("blueprint.published", &published.name, uid, 1);
-    tx.announce(event.with(serde_json::json!({ "digest": published.digest })));
+    tx.announce(event.with(json!({ "digest": published.digest })));
     app.finish(tx, write, &published).await?;
     Ok((published, files))
 }

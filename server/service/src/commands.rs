@@ -109,7 +109,8 @@ async fn attempt(app: &App, claim: inbound_messages::Claim) -> Result<()> {
     let Some(ask) = app.connectors.ask(&line.connection.connector, &claim.message.kind, &payload) else {
         return end(app, claim, None, None).await;
     };
-    if app.now().since(claim.message.received) > TIMELY {
+    // What another system tells of again may be much older than its message.
+    if app.now().since(ask.time.unwrap_or(claim.message.received).min(claim.message.received)) > TIMELY {
         let late = Error::new(Reason::DeadlineExceeded, "it was asked for too long ago; ask again");
         return end(app, claim, Some(&late), None).await;
     }

@@ -4,9 +4,11 @@ use std::{pin::Pin, time::Duration};
 
 use freehold_domain::{
     Error, Result, Violation,
+    blueprints::Folder,
     commands::Ask,
     connections::{Check, Connector, Health, InboundRequest, Received, Refused, Secrets, Target},
-    time::Uid,
+    scrapes::Missed,
+    time::{Timestamp, Uid},
 };
 use serde_json::Value;
 
@@ -68,6 +70,46 @@ pub trait Connectors: Send + Sync + 'static {
     /// Asks the system who we are. What is wrong is part of the answer.
     fn test<'a>(&'a self, target: &'a Target, time: Duration) -> Answer<'a, Check>;
 
+    /// The commit that a branch, a tag or a commit of a repository is now.
+    ///
+    /// # Errors
+    /// `FIELD_INVALID` with the paths `repository` and `revision`, and those of connections and vendors.
+    fn resolve<'a>(
+        &'a self,
+        target: &'a Target,
+        repository: &'a str,
+        revision: &'a str,
+        time: Duration,
+    ) -> Answer<'a, Result<String>>;
+
+    /// What is in these folders of a repository at a commit, in their order.
+    ///
+    /// # Errors
+    /// As of [`resolve`](Self::resolve).
+    fn folders<'a>(
+        &'a self,
+        target: &'a Target,
+        repository: &'a str,
+        commit: &'a str,
+        folders: &'a [String],
+        time: Duration,
+    ) -> Answer<'a, Result<Vec<Folder>>>;
+
+    /// Whether the system of a connection with these settings says which of its calls to us did not arrive.
+    fn tells_missed(&self, connector: &str, settings: &Value) -> bool;
+
+    /// Calls of the system to us since a moment that did not arrive.
+    ///
+    /// # Errors
+    /// Those of connections and vendors.
+    fn missed<'a>(&'a self, target: &'a Target, since: Timestamp, time: Duration) -> Answer<'a, Result<Vec<Missed>>>;
+
+    /// Asks the system to make a call again.
+    ///
+    /// # Errors
+    /// Those of connections and vendors.
+    fn redeliver<'a>(&'a self, target: &'a Target, missed: &'a Missed, time: Duration) -> Answer<'a, Result<()>>;
+
     /// How a connection fares here; absent until it was used.
     fn health(&self, uid: Uid) -> Option<Health>;
 
@@ -111,6 +153,33 @@ impl Connectors for NoConnectors {
 
     fn test<'a>(&'a self, _: &'a Target, _: Duration) -> Answer<'a, Check> {
         Box::pin(std::future::pending())
+    }
+
+    fn resolve<'a>(&'a self, _: &'a Target, _: &'a str, _: &'a str, _: Duration) -> Answer<'a, Result<String>> {
+        Box::pin(async { Err(Error::internal("there are no connectors")) })
+    }
+
+    fn folders<'a>(
+        &'a self,
+        _: &'a Target,
+        _: &'a str,
+        _: &'a str,
+        _: &'a [String],
+        _: Duration,
+    ) -> Answer<'a, Result<Vec<Folder>>> {
+        Box::pin(async { Err(Error::internal("there are no connectors")) })
+    }
+
+    fn tells_missed(&self, _: &str, _: &Value) -> bool {
+        false
+    }
+
+    fn missed<'a>(&'a self, _: &'a Target, _: Timestamp, _: Duration) -> Answer<'a, Result<Vec<Missed>>> {
+        Box::pin(async { Err(Error::internal("there are no connectors")) })
+    }
+
+    fn redeliver<'a>(&'a self, _: &'a Target, _: &'a Missed, _: Duration) -> Answer<'a, Result<()>> {
+        Box::pin(async { Err(Error::internal("there are no connectors")) })
     }
 
     fn health(&self, _: Uid) -> Option<Health> {

@@ -44,6 +44,7 @@ pub mod retention;
 pub mod run_threads;
 pub mod runners;
 pub mod runs;
+pub mod scrapes;
 mod seal;
 pub mod service_accounts;
 pub mod state;

@@ -23,11 +23,10 @@ use serde_json::Value;
 
 use crate::{
     app::{App, Place, Write},
+    connections::USE,
     events::is_visible,
 };
 
-/// What one must be allowed to do with a connection to have rules use it.
-const USE: &str = "integrations.connections.invoke";
 /// Events that a preview looks at.
 const LOOKED_AT: u32 = 1000;
 /// The most notifications that a preview shows.

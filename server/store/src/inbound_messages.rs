@@ -56,6 +56,19 @@ pub async fn insert(tx: &mut Tx, tenant: TenantScope, connection: Uid, message: 
     Ok(rows == 1)
 }
 
+/// Whether a delivery is here.
+pub async fn has(db: &mut Session, tenant: TenantScope, connection: Uid, delivery_id: &str) -> Result<bool> {
+    let row = fetch_optional!(
+        (Uuid,),
+        db,
+        "SELECT uid FROM inbound_messages WHERE tenant_id = $1 AND connection = $2 AND delivery_id = $3",
+        tenant.0.0,
+        connection.0,
+        delivery_id,
+    )?;
+    Ok(row.is_some())
+}
+
 /// Claims messages that are due, oldest first, for a time, by the clock of the database.
 pub async fn claim(tx: &mut Tx, lease: Duration, most: u32) -> Result<Vec<Claim>> {
     type Row = (Uuid, Uuid, i64, String, Vec<u8>);

@@ -50,6 +50,7 @@ pub async fn purge(tx: &mut Tx, tenant: TenantScope, most: u32) -> Result<u64> {
         "connection_accounts" by "uid",
         "link_codes" by "connection, external_id",
         "run_threads" by "connection, run",
+        "scrapes" by "connection",
         "connections" by "uid",
         "receipts" by "sequence",
         "receipt_chains" by "sequence",

@@ -7,7 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use freehold_domain::Result;
 use freehold_service::{
-    App, commands, drift, events, fan_out, jobs, lifetimes, notifications, retention, run_threads, updates, webhook_deliveries,
+    App, commands, drift, events, fan_out, jobs, lifetimes, notifications, retention, run_threads, scrapes, updates,
+    webhook_deliveries,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ const REAP: Duration = Duration::from_millis(500);
 const ATTEND: Duration = Duration::from_millis(500);
 /// How often it is looked for what is not kept any longer.
 const SWEEP: Duration = Duration::from_secs(600);
-/// How often it is looked for deployments that are due to be checked for drift.
+/// How often it is looked for deployments that are due to be checked for drift, and for connections that are due to be looked at.
 const CHECK: Duration = Duration::from_secs(1);
 /// How often it is looked for events that nobody told of.
 const LOOK: Duration = Duration::from_millis(250);
@@ -28,8 +29,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const BREATH: Duration = Duration::from_millis(100);
 
 /// Takes runs back whose runners were lost, ends what waited too long, follows changes of outputs, sees to deployments that end,
-/// looks for drift when that is due, passes events on, does what is asked for elsewhere and shows what came of it, and removes what is
-/// not kept any longer, until it is stopped.
+/// looks for drift when that is due, passes events on, does what is asked for elsewhere and shows what came of it, asks for what others
+/// could not deliver, and removes what is not kept any longer, until it is stopped.
 pub async fn run(app: Arc<App>, lease: Duration, nats: Option<nats::Settings>, stop: CancellationToken) {
     tokio::join!(
         reap(&app, lease, &stop),
@@ -42,6 +43,7 @@ pub async fn run(app: Arc<App>, lease: Duration, nats: Option<nats::Settings>, s
         deliver(&app, &stop),
         attend_to_commands(&app, &stop),
         show_runs(&app, &stop),
+        scrape(&app, &stop),
         tell_gathered(&app, &stop),
         notify(&app, &stop),
         publish_events(&app, nats, &stop),
@@ -95,6 +97,12 @@ async fn tell_gathered(app: &App, stop: &CancellationToken) {
 async fn show_runs(app: &Arc<App>, stop: &CancellationToken) {
     let work = || async { Ok(run_threads::show(app).await? > 0) };
     keep_doing("showing runs", REAP, stop, work, || run_threads::due(app)).await;
+}
+
+/// Asks other systems for what they could not deliver.
+async fn scrape(app: &Arc<App>, stop: &CancellationToken) {
+    let work = || async { Ok(scrapes::scrape(app).await? > 0) };
+    keep_doing("what others could not deliver", CHECK, stop, work, std::future::pending).await;
 }
 
 /// Passes notifications on.

@@ -19,7 +19,7 @@ mod slack;
 mod smtp;
 mod tls;
 
-pub use github::FakeGithub;
+pub use github::{Delivery, Entry, FakeGithub};
 pub use receiver::Receiver;
 pub use server::{Fault, Recorded, Reply, Server, Vendor};
 pub use slack::FakeSlack;

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
-use freehold::{BlueprintDiff, Client, Diagnostic, Severity};
+use clap::{Args, Subcommand};
+use freehold::{BlueprintDiff, BlueprintSource, Client, Diagnostic, Severity, WrittenDraft};
 
 use super::{Guard, Labels, Listing, set};
 use crate::{
     failure::Failure,
-    input::blueprint_files,
+    input::{blueprint_files, pair},
     screen::Screen,
     show::Show as _,
     table::{clean, table},
@@ -53,6 +53,16 @@ pub enum BlueprintCommand {
         #[arg(long, value_name = "ETAG")]
         etag: Option<String>,
     },
+    /// Makes files of repositories the draft of a blueprint, at the commits that the revisions are now
+    Import {
+        /// The blueprint: greeting
+        name: String,
+        #[command(flatten)]
+        from: Repositories,
+        /// Writes only over the draft with this etag; if not given, over the one there is
+        #[arg(long, value_name = "ETAG")]
+        etag: Option<String>,
+    },
     /// Freezes the draft as a version
     Publish {
         /// The version: greeting@1.0.0
@@ -90,6 +100,61 @@ pub enum BlueprintCommand {
     },
 }
 
+/// Where files come from.
+#[derive(Args, Clone, Debug)]
+pub struct Repositories {
+    /// The connection that reaches the repository
+    #[arg(long)]
+    connection: String,
+    /// The repository: acme/shop
+    #[arg(long, value_name = "OWNER/NAME")]
+    repository: String,
+    /// A branch, a tag or a commit
+    #[arg(long)]
+    revision: String,
+    /// Only this folder of the repository
+    #[arg(long, value_name = "FOLDER", default_value = "")]
+    path: String,
+    /// Puts the files into this folder of the blueprint
+    #[arg(long, value_name = "FOLDER", default_value = "")]
+    directory: String,
+    /// One more: repository=acme/modules,revision=v1.4.0,path=network,directory=modules/network; connection=NAME if it is another one.
+    /// Can be given several times
+    #[arg(long = "source", value_name = "KEY=VALUE,…", value_parser = source)]
+    more: Vec<BlueprintSource>,
+}
+
+impl Repositories {
+    fn all(self) -> Vec<BlueprintSource> {
+        let Self { connection, repository, revision, path, directory, more } = self;
+        let more = more.into_iter().map(|mut source| {
+            if source.connection.is_empty() {
+                source.connection.clone_from(&connection);
+            }
+            source
+        });
+        let first = BlueprintSource::new(&connection, repository, revision).path(path).directory(directory);
+        [first].into_iter().chain(more).collect()
+    }
+}
+
+fn source(text: &str) -> Result<BlueprintSource, String> {
+    let mut source = BlueprintSource::new("", "", "");
+    for part in text.split(',') {
+        let (key, value) = pair(part)?;
+        match key.as_str() {
+            "connection" => source.connection = value,
+            "repository" => source.repository = value,
+            "revision" => source.revision = value,
+            "path" => source.path = value,
+            "directory" => source.directory = value,
+            _ => return Err(format!("`{key}` is none of connection, repository, revision, path, directory")),
+        }
+    }
+    let needed = [&source.repository, &source.revision];
+    if needed.iter().any(|value| value.is_empty()) { Err("repository and revision are needed".to_owned()) } else { Ok(source) }
+}
+
 impl BlueprintCommand {
     pub(crate) async fn run(self, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
         let blueprints = client.blueprints();
@@ -122,13 +187,23 @@ impl BlueprintCommand {
                     None => draft_etag(client, &name).await?.unwrap_or_default(),
                 };
                 let written = blueprints.write_draft(&name, files).etag(etag).send().await?;
+                screen.text(&written, || draft(&name, &written))
+            }
+            Self::Import { name, from, etag } => {
+                let etag = match etag {
+                    Some(etag) => etag,
+                    None => draft_etag(client, &name).await?.unwrap_or_default(),
+                };
+                let written = blueprints.import_draft(&name, from.all()).etag(etag).send().await?;
                 screen.text(&written, || {
-                    let draft = &written.blueprint_draft;
-                    let files = match draft.files.len() {
-                        1 => "1 file".to_owned(),
-                        files => format!("{files} files"),
+                    let line = |source: &BlueprintSource| {
+                        let BlueprintSource { repository, revision, path, directory, commit, .. } = source;
+                        let place = |folder: &str| if folder.is_empty() { ".".to_owned() } else { clean(folder) };
+                        let (from, to) = (place(path), place(directory));
+                        format!("{to}: {} at {} ({}), {from}\n", clean(repository), clean(commit), clean(revision))
                     };
-                    format!("{}draft of {name}: {files}, etag {}\n", diagnostics(&written.diagnostics), clean(&draft.etag))
+                    let sources: String = written.blueprint_draft.sources.iter().map(line).collect();
+                    format!("{sources}{}", draft(&name, &written))
                 })
             }
             Self::Publish { version, notes, draft_etag: etag } => {
@@ -156,6 +231,16 @@ impl BlueprintCommand {
             }
         }
     }
+}
+
+/// What there is to mend in a draft, and what it is.
+fn draft(name: &str, written: &WrittenDraft) -> String {
+    let draft = &written.blueprint_draft;
+    let files = match draft.files.len() {
+        1 => "1 file".to_owned(),
+        files => format!("{files} files"),
+    };
+    format!("{}draft of {name}: {files}, etag {}\n", diagnostics(&written.diagnostics), clean(&draft.etag))
 }
 
 /// Etag of the draft, if there is one yet.
@@ -199,4 +284,28 @@ fn differences(diff: &BlueprintDiff) -> String {
         table(freehold::BlueprintChange::HEAD, &rows),
         impact.to_string().to_lowercase()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_read_and_takes_the_connection_of_the_first() {
+        let more = source("repository=acme/modules,revision=v1,path=network,directory=modules/network").expect("a source");
+        let from = Repositories {
+            connection: "code".to_owned(),
+            repository: "acme/shop".to_owned(),
+            revision: "main".to_owned(),
+            path: "web".to_owned(),
+            directory: String::new(),
+            more: vec![more, source("connection=other,repository=a/b,revision=v2").expect("a source")],
+        };
+        let network = BlueprintSource::new("code", "acme/modules", "v1").path("network").directory("modules/network");
+        let web = BlueprintSource::new("code", "acme/shop", "main").path("web");
+        assert_eq!(from.all(), [web, network, BlueprintSource::new("other", "a/b", "v2")]);
+        for (text, why) in [("path=x", "needed"), ("repo=x", "none of"), ("x", "NAME=VALUE")] {
+            assert!(source(text).expect_err(text).contains(why), "{text}");
+        }
+    }
 }

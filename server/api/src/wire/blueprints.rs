@@ -1,15 +1,23 @@
 //! BlueprintService.
 
+use std::time::Duration;
+
 use freehold_domain::{
     Error, Result,
-    blueprints::{Blueprint, BlueprintVersion, Change, ChangeKind, Diagnostic, File, Files, Impact, Severity},
+    blueprints::{
+        Blueprint, BlueprintVersion, Change, ChangeKind, Diagnostic, File, Files, Impact, MAX_SOURCES, Severity, Source,
+    },
     names::{BlueprintName, TenantName, VersionName, shown},
 };
 use freehold_proto::blueprints::v1 as pb;
-use freehold_service::blueprints::{self, CreateBlueprint, PublishVersion, UpdateBlueprint};
+use freehold_service::blueprints::{self, CreateBlueprint, ImportDraft, Imported, PublishVersion, UpdateBlueprint};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{Wire, parse, render, write};
+use super::{Wire, parse, render, wait_end, write};
+
+/// How long the files of a draft may be on their way.
+const IMPORT: Duration = Duration::from_secs(115);
 
 #[tonic::async_trait]
 impl pb::blueprint_service_server::BlueprintService for Wire {
@@ -102,6 +110,23 @@ impl pb::blueprint_service_server::BlueprintService for Wire {
             let (write, (name, files)) = parse::both(write, subject)?;
             let (blueprint, diagnostics) = blueprints::update_draft(&self.app, &caller, &name, files.clone(), &write).await?;
             Ok(pb::UpdateBlueprintDraftResponse {
+                blueprint_draft: Some(draft(&blueprint, &files)),
+                diagnostics: diagnostics.into_iter().map(diagnostic).collect(),
+            })
+        })
+        .await
+    }
+
+    async fn import_blueprint_draft(
+        &self,
+        request: Request<pb::ImportBlueprintDraftRequest>,
+    ) -> Result<Response<pb::ImportBlueprintDraftResponse>, Status> {
+        let end = wait_end(&request, IMPORT);
+        self.serve(request, |caller, body| async move {
+            let write = write(&body, &body.request_id, false, &body.etag);
+            let (write, cmd) = parse::both(write, import(body, end))?;
+            let Imported { blueprint, files, diagnostics } = blueprints::import_draft(&self.app, &caller, cmd, &write).await?;
+            Ok(pb::ImportBlueprintDraftResponse {
                 blueprint_draft: Some(draft(&blueprint, &files)),
                 diagnostics: diagnostics.into_iter().map(diagnostic).collect(),
             })
@@ -222,6 +247,29 @@ fn update(body: pb::UpdateBlueprintRequest) -> Result<UpdateBlueprint> {
     })
 }
 
+fn import(body: pb::ImportBlueprintDraftRequest, end: Instant) -> Result<ImportDraft> {
+    let (name, sources) = parse::both(draft_name("name", &body.name), sources(body.sources))?;
+    Ok(ImportDraft { name, sources, end })
+}
+
+fn sources(given: Vec<pb::BlueprintSource>) -> Result<Vec<Source>> {
+    let mut fields = parse::Fields::new();
+    if !(1..=MAX_SOURCES).contains(&given.len()) {
+        fields.wrong("sources", format!("{} sources; 1 to {MAX_SOURCES} are taken", given.len()));
+    }
+    let mut sources = Vec::new();
+    for (index, source) in given.into_iter().take(MAX_SOURCES).enumerate() {
+        let pb::BlueprintSource { connection, repository, revision, path, directory, commit: _ } = source;
+        let connection = fields.text(&format!("sources[{index}].connection"), &connection);
+        for (field, why) in Source::check(&repository, &revision, &path, &directory) {
+            fields.wrong(&format!("sources[{index}].{field}"), why);
+        }
+        let commit = String::new();
+        sources.push(connection.map(|connection| Source { connection, repository, revision, path, directory, commit }));
+    }
+    fields.finish(|| sources.into_iter().collect())
+}
+
 fn message(blueprint: &Blueprint) -> pb::Blueprint {
     let meta = &blueprint.meta;
     pb::Blueprint {
@@ -271,7 +319,16 @@ fn draft(blueprint: &Blueprint, files: &Files) -> pb::BlueprintDraft {
         files: file_messages(files),
         digest: facts.map(|draft| draft.digest.clone()).unwrap_or_default(),
         update_time: facts.map(|draft| render::time(draft.update_time)),
+        sources: facts.map(|draft| source_messages(&draft.sources)).unwrap_or_default(),
     }
+}
+
+fn source_messages(sources: &[Source]) -> Vec<pb::BlueprintSource> {
+    let message = |source: &Source| {
+        let Source { connection, repository, revision, path, directory, commit } = source.clone();
+        pb::BlueprintSource { connection: connection.to_string(), repository, revision, path, directory, commit }
+    };
+    sources.iter().map(message).collect()
 }
 
 fn version_message(version: &BlueprintVersion, files: &Files) -> pb::BlueprintVersion {
@@ -287,6 +344,7 @@ fn version_message(version: &BlueprintVersion, files: &Files) -> pb::BlueprintVe
         notes: version.notes.clone(),
         create_time: Some(render::time(version.meta.create_time)),
         create_principal: version.meta.creator.clone(),
+        sources: source_messages(&version.sources),
     }
 }
 

@@ -11,7 +11,7 @@ use freehold_domain::{
 };
 use freehold_proto::integrations::v1 as pb;
 use freehold_service::{
-    connections::{self, CreateConnection, InvokeConnection, UpdateConnection},
+    connections::{self, CreateConnection, InvokeConnection, Seen, UpdateConnection},
     inbound,
 };
 use serde_json::{Map, Value};
@@ -57,7 +57,7 @@ impl pb::connection_service_server::ConnectionService for Wire {
         self.serve(request, |caller, body| async move {
             let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, ""), create(body))?;
             let made = connections::create(&self.app, &caller, cmd, &write).await?;
-            Ok(pb::CreateConnectionResponse { connection: Some(self.connection(&made, None)) })
+            Ok(pb::CreateConnectionResponse { connection: Some(self.connection(&made)) })
         })
         .await
     }
@@ -67,8 +67,8 @@ impl pb::connection_service_server::ConnectionService for Wire {
         request: Request<pb::GetConnectionRequest>,
     ) -> Result<Response<pb::GetConnectionResponse>, Status> {
         self.serve(request, |caller, body| async move {
-            let (found, health) = connections::get(&self.app, &caller, &parse::name("name", &body.name)?).await?;
-            Ok(pb::GetConnectionResponse { connection: Some(self.connection(&found, health)) })
+            let found = connections::get(&self.app, &caller, &parse::name("name", &body.name)?).await?;
+            Ok(pb::GetConnectionResponse { connection: Some(self.seen(&found)) })
         })
         .await
     }
@@ -83,7 +83,7 @@ impl pb::connection_service_server::ConnectionService for Wire {
             let parent = fields.text::<TenantName>("parent", &body.parent);
             let page = fields.page(body.page_size, &body.page_token, false, &list)?;
             let listed = connections::list(&self.app, &caller, &fields.finish(|| parent)?, page).await?;
-            let connections = listed.items.iter().map(|(item, health)| self.connection(item, health.clone())).collect();
+            let connections = listed.items.iter().map(|item| self.seen(item)).collect();
             Ok(pb::ListConnectionsResponse { connections, next_page_token: parse::next_page_token(listed.next, &list) })
         })
         .await
@@ -97,7 +97,7 @@ impl pb::connection_service_server::ConnectionService for Wire {
             let etag = body.connection.as_ref().map(|connection| connection.etag.clone()).unwrap_or_default();
             let (write, cmd) = parse::both(write(&body, &body.request_id, body.validate_only, &etag), update(body))?;
             let written = connections::update(&self.app, &caller, cmd, &write).await?;
-            Ok(pb::UpdateConnectionResponse { connection: Some(self.connection(&written, None)) })
+            Ok(pb::UpdateConnectionResponse { connection: Some(self.connection(&written)) })
         })
         .await
     }
@@ -125,7 +125,7 @@ impl pb::connection_service_server::ConnectionService for Wire {
             let read = fields.finish(|| Some((name?, reason)));
             let (write, (name, reason)) = parse::both(write(&body, &body.request_id, body.validate_only, &body.etag), read)?;
             let written = connections::disable(&self.app, &caller, &name, reason, &write).await?;
-            Ok(pb::DisableConnectionResponse { connection: Some(self.connection(&written, None)) })
+            Ok(pb::DisableConnectionResponse { connection: Some(self.connection(&written)) })
         })
         .await
     }
@@ -138,7 +138,7 @@ impl pb::connection_service_server::ConnectionService for Wire {
             let write = write(&body, &body.request_id, body.validate_only, &body.etag);
             let (write, name) = parse::both(write, parse::name::<ConnectionName>("name", &body.name))?;
             let written = connections::enable(&self.app, &caller, &name, &write).await?;
-            Ok(pb::EnableConnectionResponse { connection: Some(self.connection(&written, None)) })
+            Ok(pb::EnableConnectionResponse { connection: Some(self.connection(&written)) })
         })
         .await
     }
@@ -172,7 +172,7 @@ impl pb::connection_service_server::ConnectionService for Wire {
             let credentials = Secrets(std::mem::take(&mut body.credentials));
             let (write, (name, grace)) = parse::both(write, fields.finish(|| Some((name?, grace.flatten()))))?;
             let written = connections::rotate(&self.app, &caller, &name, credentials, grace, &write).await?;
-            Ok(pb::RotateConnectionCredentialsResponse { connection: Some(self.connection(&written, None)) })
+            Ok(pb::RotateConnectionCredentialsResponse { connection: Some(self.connection(&written)) })
         })
         .await
     }
@@ -291,7 +291,15 @@ fn invoke(body: pb::InvokeConnectionRequest, end: Instant) -> Result<InvokeConne
 }
 
 impl Wire {
-    fn connection(&self, connection: &Connection, health: Option<Health>) -> pb::Connection {
+    fn seen(&self, Seen { connection, health, last_scrape }: &Seen) -> pb::Connection {
+        pb::Connection {
+            health: health.clone().map(fares),
+            last_scrape_time: last_scrape.map(render::time),
+            ..self.connection(connection)
+        }
+    }
+
+    fn connection(&self, connection: &Connection) -> pb::Connection {
         let meta = &connection.meta;
         let connectors = connections::catalogue(&self.app);
         let receives = connectors.iter().any(|known| known.kind == connection.connector && known.inbound.is_some());
@@ -326,9 +334,10 @@ impl Wire {
             disable_time: disabled.map(|disabled| render::time(disabled.time)),
             dry_run: connection.dry_run,
             last_check: connection.last_check.as_ref().map(check),
-            health: health.map(fares),
+            health: None,
             inbound_path: if receives { format!("{}{}", crate::hooks_http::PREFIX, meta.uid) } else { String::new() },
             managed_by: manager.into(),
+            last_scrape_time: None,
         }
     }
 }

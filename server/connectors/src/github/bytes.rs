@@ -1,6 +1,7 @@
 //! Archives and logs: bytes that GitHub keeps elsewhere and points to.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use reqwest::Method as Verb;
 use serde_json::{Value, json};
 use url::Url;
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Most bytes, and how many if nothing is said.
-const MOST: u64 = 64 << 20;
+pub(super) const MOST: u64 = 64 << 20;
 const USUAL: u64 = 16 << 20;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -42,13 +43,18 @@ pub(super) fn operations() -> Vec<Operation> {
     ]
 }
 
-/// Asks where the bytes are, and gets them there, once and without our token: the place is somebody else's.
+/// Fetches what an operation says, as text.
 pub(super) async fn fetch(cx: &Context, operation: &'static str, mut input: Value) -> Result<Value, Halt> {
     let settings: Settings = cx.settings()?;
     let most = input["max_bytes"].as_u64().unwrap_or(USUAL);
     let template = if operation == "runs.logs" { "/repos/{repo}/actions/runs/{run}/logs" } else { "/repos/{repo}/tarball/{sha}" };
     let fields = input.as_object_mut().ok_or_else(|| ConnectorError::new(ErrorKind::Invalid, "the input is no object"))?;
-    let url = call::url(&settings, &call::path(template, fields)?);
+    let found = get(cx, operation, call::url(&settings, &call::path(template, fields)?), most).await?;
+    Ok(json!({ "base64": STANDARD.encode(&found), "bytes": found.len(), "sha256": signature::digest(&found) }))
+}
+
+/// Asks where the bytes are, and gets them there, once and without our token: the place is somebody else's.
+pub(super) async fn get(cx: &Context, operation: &'static str, url: Url, most: u64) -> Result<Bytes, Halt> {
     let bytes = |url: Url| {
         let mut request = Request::new(operation, Effect::Read, Verb::GET, url);
         request.json = false;
@@ -67,5 +73,5 @@ pub(super) async fn fetch(cx: &Context, operation: &'static str, mut input: Valu
         request.resource = "bytes";
         answer = cx.send(&Dialect, request).await?;
     }
-    Ok(json!({ "base64": STANDARD.encode(&answer.body), "bytes": answer.body.len(), "sha256": signature::digest(&answer.body) }))
+    Ok(answer.body)
 }

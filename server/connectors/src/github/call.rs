@@ -45,9 +45,10 @@ pub(super) fn url(settings: &Settings, path: &str) -> Url {
     url
 }
 
-/// What every request says.
+/// What every request says; one may say itself what it accepts.
 pub(super) fn headers(request: Request) -> Result<Request, ConnectorError> {
-    request.header("accept", "application/vnd.github+json")?.header("x-github-api-version", "2022-11-28")
+    let request = request.header("x-github-api-version", "2022-11-28")?;
+    if request.headers.contains_key("accept") { Ok(request) } else { request.header("accept", "application/vnd.github+json") }
 }
 
 /// Sends a request with the token of the connection, and once more with another one if GitHub does not accept that.

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use freehold_domain::time::Timestamp;
+use freehold_domain::{scrapes::Missed, time::Timestamp};
 use reqwest::Method as Verb;
-use serde_json::Value;
 
-use super::{Settings, call, shown};
-use crate::{ConnectorError, Context, Effect, ErrorKind, Halt, Missed, outbound::Request};
+use super::{Settings, call, shown, time};
+use crate::{ConnectorError, Context, Effect, ErrorKind, Halt, outbound::Request};
 
 const OPERATION: &str = "hooks.missed";
 /// Pages that are looked through at most; GitHub forgets deliveries after three days anyway.
@@ -85,9 +84,4 @@ pub(super) async fn redeliver(cx: &Context, handle: &str) -> Result<(), Halt> {
         call::send(cx, request).await?
     };
     Ok(())
-}
-
-fn time(value: &Value) -> Option<Timestamp> {
-    let time: jiff::Timestamp = value.as_str()?.parse().ok()?;
-    Some(Timestamp::from_micros(time.as_microsecond()))
 }

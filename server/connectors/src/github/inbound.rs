@@ -69,5 +69,6 @@ pub(super) fn ask(kind: &str, payload: &Value) -> Option<Ask> {
     let command = Command::in_comment(text)?;
     let account = ExternalAccount::new(person["id"].as_u64()?.to_string(), person["login"].as_str()?)?;
     let (repo, number) = (payload["repository"]["full_name"].as_str()?.to_owned(), issue["number"].as_u64()?);
-    Some(Ask { account, command, place: Some(Place::Github { repo, number }), reply_url: None, trigger: None })
+    let time = super::time(&comment["created_at"]);
+    Some(Ask { account, command, place: Some(Place::Github { repo, number }), reply_url: None, trigger: None, time })
 }

@@ -13,8 +13,9 @@ mod endpoints;
 mod inbound;
 mod oauth;
 mod reviews;
+mod trees;
 
-use freehold_domain::{Violation, commands::Ask, time::Timestamp};
+use freehold_domain::{Violation, blueprints::Folder, commands::Ask, scrapes::Missed, time::Timestamp};
 use futures::future::{BoxFuture, FutureExt as _};
 use reqwest::Method as Verb;
 use serde::Deserialize;
@@ -23,7 +24,7 @@ use url::Url;
 
 use crate::{
     CheckReport, Connector, ConnectorError, Context, CredentialSlot, Credentials, Effect, ErrorKind, Halt, Inbound,
-    InboundManifest, InboundRequest, Manifest, Missed, OAuth, Refused,
+    InboundManifest, InboundRequest, Manifest, OAuth, Refused, Trees,
     outbound::{Limits, Request},
     schema::{integer, list, object, opt, req, text, word},
 };
@@ -219,6 +220,10 @@ impl Connector for GitHub {
         inbound::ask(kind, payload)
     }
 
+    fn tells_missed(&self, settings: &Value) -> bool {
+        settings.get("app_id").is_some() || settings["hooks"].as_array().is_some_and(|hooks| !hooks.is_empty())
+    }
+
     fn missed<'a>(&'a self, cx: &'a Context, since: Timestamp) -> BoxFuture<'a, Result<Vec<Missed>, ConnectorError>> {
         async move { cx.settle(deliveries::missed(cx, since).await).await }.boxed()
     }
@@ -227,8 +232,33 @@ impl Connector for GitHub {
         async move { cx.settle(deliveries::redeliver(cx, &missed.handle).await).await }.boxed()
     }
 
+    fn trees(&self) -> Option<&dyn Trees> {
+        Some(self)
+    }
+
     fn oauth(&self) -> Option<&dyn OAuth> {
         Some(self)
+    }
+}
+
+impl Trees for GitHub {
+    fn resolve<'a>(
+        &'a self,
+        cx: &'a Context,
+        repository: &'a str,
+        revision: &'a str,
+    ) -> BoxFuture<'a, Result<String, ConnectorError>> {
+        async move { cx.settle(trees::resolve(cx, repository, revision).await).await }.boxed()
+    }
+
+    fn folders<'a>(
+        &'a self,
+        cx: &'a Context,
+        repository: &'a str,
+        commit: &'a str,
+        folders: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Folder>, ConnectorError>> {
+        async move { cx.settle(trees::folders(cx, repository, commit, folders).await).await }.boxed()
     }
 }
 
@@ -238,6 +268,12 @@ fn shown(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+/// A time in an answer.
+fn time(value: &Value) -> Option<Timestamp> {
+    let time: jiff::Timestamp = value.as_str()?.parse().ok()?;
+    Some(Timestamp::from_micros(time.as_microsecond()))
 }
 
 /// A body that is made of the given fields of an input.

@@ -98,6 +98,7 @@ pub(super) fn ask(kind: &str, payload: &Value) -> Option<Ask> {
         place: channel.map(|channel| Place::Slack { channel }),
         reply_url: text("/response_url").map(str::to_owned),
         trigger: text("/trigger_id").map(str::to_owned),
+        time: None,
     })
 }
 

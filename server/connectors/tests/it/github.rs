@@ -7,7 +7,7 @@ use freehold_connectors::{
     Connector as _, Credentials, ErrorKind, InboundRequest, OAuth as _, Polled, Reason, Replays, github::GitHub,
 };
 use freehold_domain::commands::{Command, Place};
-use freehold_fakes::{FakeGithub, Fault, Reply};
+use freehold_fakes::{Entry, FakeGithub, Fault, Reply};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -216,6 +216,30 @@ async fn bytes_are_fetched_where_they_are_without_our_token() {
     fake.server.fail("/tarball/", Fault::Reply(inside));
     let error = connection.invoke("repos.archive", repo(json!({ "sha": sha }))).await.expect_err("not there");
     assert_eq!(error.vendor_code.as_deref(), Some("address_refused"), "{error}");
+}
+
+#[tokio::test]
+async fn folders_are_read_at_the_commit_that_a_revision_is() {
+    let (fake, connection) = by_token(FakeGithub::enterprise_api).await;
+    let (github, cx) = (GitHub::new(), connection.cx());
+    let trees = github.trees().expect("it keeps repositories");
+    let commit = fake.commit("acme/infra", "feature/x", &[Entry::file("web/a", "x"), Entry::file("b", "y")]);
+    assert_eq!(trees.resolve(&cx, "acme/infra", "feature/x").await, Ok(commit.clone()));
+    let found = trees.folders(&cx, "acme/infra", &commit, &["web".to_owned()]).await.expect("a folder");
+    assert_eq!((found.len(), found[0].files[0].path.as_str(), found[0].count), (1, "a", 1));
+
+    for (repository, revision, kind) in [
+        ("acme/infra", "none", ErrorKind::NotFound),
+        ("acme/none", "main", ErrorKind::NotFound),
+        ("acme/infra/web", "main", ErrorKind::Invalid),
+        ("acme/infra", "..", ErrorKind::Invalid),
+    ] {
+        let error = trees.resolve(&cx, repository, revision).await.expect_err("there is none");
+        assert_eq!(error.kind, kind, "{repository} {revision}: {error}");
+    }
+    fake.server.fail("/commits/", Fault::Garbage);
+    let error = trees.resolve(&cx, "acme/infra", "feature/x").await.expect_err("a page for people is no commit");
+    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
 }
 
 #[tokio::test]

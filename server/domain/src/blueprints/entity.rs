@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Source;
 use crate::{
     names::{BlueprintName, VersionName},
     resource::{Meta, etag},
@@ -27,6 +28,9 @@ pub struct Draft {
     pub version: i64,
     pub digest: String,
     pub update_time: Timestamp,
+    /// Where all of its files come from; none when somebody has written them.
+    #[serde(default)]
+    pub sources: Vec<Source>,
 }
 
 impl Blueprint {
@@ -47,6 +51,9 @@ pub struct BlueprintVersion {
     pub input_schema: String,
     pub outputs: Vec<String>,
     pub notes: String,
+    /// Where all of its files come from; none when somebody has written them.
+    #[serde(default)]
+    pub sources: Vec<Source>,
 }
 
 impl BlueprintVersion {

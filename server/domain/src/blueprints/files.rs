@@ -59,24 +59,15 @@ impl Files {
         if bytes > max_bytes {
             violations.push(Violation::new("files", format!("{bytes} bytes in all files; {max_bytes} at most")));
         }
-        let mut taken = HashMap::new();
-        for (index, file) in files.iter().enumerate() {
-            let field = || format!("files[{index}].path");
-            if let Err(why) = check_path(&file.path) {
-                violations.push(Violation::new(field(), why));
-            } else if let Some(other) = taken.insert(file.path.to_lowercase(), index) {
-                let why = format!("`{}` is the same path as that of files[{other}], if case is ignored", shown(&file.path));
-                violations.push(Violation::new(field(), why));
-            }
+        let of = |index: usize| format!("files[{index}]");
+        for (index, why) in clashes(&files, of) {
+            violations.push(Violation::new(format!("{}.path", of(index)), why));
         }
-        for (index, file) in files.iter().enumerate() {
-            let lower = file.path.to_lowercase();
-            let above = lower.match_indices('/').find_map(|(at, _)| taken.get(&lower[..at]));
-            if let Some(other) = above {
-                let why = format!("files[{other}] is a file where this path needs a folder");
-                violations.push(Violation::new(format!("files[{index}].path"), why));
-            }
-        }
+        Self::unless(violations, files)
+    }
+
+    /// These files, whose paths were checked, unless something is wrong with them.
+    pub(super) fn unless(violations: Vec<Violation>, files: Vec<File>) -> Result<Self, Vec<Violation>> {
         if violations.is_empty() {
             Ok(Self(files.into_iter().map(|file| (file.path, file.content)).collect()))
         } else {
@@ -114,6 +105,29 @@ impl fmt::Debug for Files {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.0.iter().map(|(path, content)| (path, content.len()))).finish()
     }
+}
+
+/// Every file whose path is none, or that cannot be beside another one on every file system, with why. `called` says what the file of
+/// an index is called.
+pub(super) fn clashes(files: &[File], called: impl Fn(usize) -> String) -> Vec<(usize, String)> {
+    let (mut found, mut taken) = (Vec::new(), HashMap::new());
+    for (index, file) in files.iter().enumerate() {
+        if let Err(why) = check_path(&file.path) {
+            found.push((index, why));
+        } else if let Some(other) = taken.insert(file.path.to_lowercase(), index) {
+            let (path, other) = (shown(&file.path), called(other));
+            found.push((index, format!("`{path}` is the same path as that of {other}, if case is ignored")));
+        }
+    }
+    for (index, file) in files.iter().enumerate() {
+        let lower = file.path.to_lowercase();
+        let above = lower.match_indices('/').find_map(|(at, _)| taken.get(&lower[..at]));
+        if let Some(other) = above {
+            let (path, other) = (shown(&file.path), called(*other));
+            found.push((index, format!("{other} is a file where `{path}` needs a folder")));
+        }
+    }
+    found
 }
 
 pub(super) fn check_path(path: &str) -> Result<(), String> {

@@ -12,7 +12,10 @@ use freehold_store::{Tx, connections};
 use serde_json::{Map, Value, json};
 
 use super::{CreateConnection, Made, expect_right, insert, open_vault, put_vault, tell};
-use crate::app::{App, Place};
+use crate::{
+    app::{App, Place},
+    scrapes::follow,
+};
 
 /// A connection as the environment describes it.
 #[derive(Clone, Debug)]
@@ -60,6 +63,7 @@ pub async fn bootstrap(app: &App, given: Given) -> Result<ConnectionName> {
         let message = format!("{name} is of the connector {}; give the variable another name", connection.connector);
         return Err(Error::new(Reason::StateNotAllowed, message).with("resource", &name));
     }
+    let before = connection.clone();
     let mut vault = open_vault(app, &mut tx, &place, connection.meta.uid).await?;
     let same = vault.holds(&given.credentials);
     if same && connection.settings == given.settings {
@@ -74,6 +78,7 @@ pub async fn bootstrap(app: &App, given: Given) -> Result<ConnectionName> {
         connection.slots = vault.facts();
     }
     connection.settings = given.settings;
+    follow(app, &mut tx, place.scope, Some(&before), &connection).await?;
     write(&mut tx, place.scope, connection).await?;
     tx.commit(&()).await?;
     Ok(name)

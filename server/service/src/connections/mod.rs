@@ -14,17 +14,24 @@ use freehold_domain::{
     names::{ConnectionName, Id, TenantName, shown},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
+    time::Timestamp,
 };
-use freehold_store::{Session, Tx, connection_accounts, connections, inbound_messages, payloads, run_threads};
+use freehold_store::{Session, Tx, connection_accounts, connections, inbound_messages, payloads, run_threads, scrapes};
 use serde_json::{Map, Value, json};
 
-use crate::app::{App, Place, Write};
+use crate::{
+    app::{App, Place, Write},
+    scrapes::follow,
+};
 
 pub use bootstrap::{Given, bootstrap};
 pub(crate) use calls::target;
 pub use calls::{InvokeConnection, Invoked, invoke, test};
 pub(crate) use vault::open_vault;
 use vault::put_vault;
+
+/// What one must be allowed to do with a connection to have something use it.
+pub(crate) const USE: &str = "integrations.connections.invoke";
 
 /// What a new connection is.
 #[derive(Clone, Debug)]
@@ -50,8 +57,16 @@ pub struct UpdateConnection {
     pub dry_run: Option<bool>,
 }
 
-/// A connection, and how it fares in this replica.
-pub type Seen = (Arc<Connection>, Option<Health>);
+/// A connection as it is shown.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// How it fares in this replica.
+    pub health: Option<Health>,
+    /// When its system was last asked what it could not deliver.
+    pub last_scrape: Option<Timestamp>,
+}
 
 /// Every system that can be talked to.
 pub fn catalogue(app: &App) -> &[Connector] {
@@ -105,6 +120,7 @@ async fn insert(
     connections::insert(tx, place.scope, &cmd.parent.to_string(), &connection).await?;
     put_vault(app, tx, place, uid, &vault).await?;
     tx.take(Dimension::Connections, 1);
+    follow(app, tx, place.scope, None, &connection).await?;
     tell(tx, "connection.created", &connection, json!({ "connector": connection.connector }));
     Ok(connection)
 }
@@ -112,18 +128,22 @@ async fn insert(
 /// Returns a connection.
 pub async fn get(app: &App, caller: &Caller, name: &ConnectionName) -> Result<Seen> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
-    let found = app.store.newest(name, async |db: &mut Session| find(db, &place, name).await).await?;
-    let health = app.connectors.health(found.meta.uid);
-    Ok((found, health))
+    let connection = app.store.newest(name, async |db: &mut Session| find(db, &place, name).await).await?;
+    let uid = connection.meta.uid;
+    let last_scrape = scrapes::last_look(&mut app.store.read().await?, place.scope, uid).await?;
+    Ok(Seen { connection, health: app.connectors.health(uid), last_scrape })
 }
 
 /// Lists the connections of a tenant.
 pub async fn list(app: &App, caller: &Caller, parent: &TenantName, page: Page) -> Result<Listed<Seen>> {
     let place = app.enter(caller, parent, &parent.to_string()).await?;
-    let listed = connections::list(&mut app.store.read().await?, place.scope, &parent.to_string(), page).await?;
+    let mut db = app.store.read().await?;
+    let listed = connections::list(&mut db, place.scope, &parent.to_string(), page).await?;
+    let looked = scrapes::looked(&mut db, place.scope).await?;
     let see = |connection: Connection| {
-        let health = app.connectors.health(connection.meta.uid);
-        (Arc::new(connection), health)
+        let uid = connection.meta.uid;
+        let (health, last_scrape) = (app.connectors.health(uid), looked.get(&uid).copied());
+        Seen { connection: Arc::new(connection), health, last_scrape }
     };
     Ok(Listed { items: listed.items.into_iter().map(see).collect(), next: listed.next })
 }
@@ -209,6 +229,7 @@ pub async fn delete(app: &App, caller: &Caller, name: &ConnectionName, allow_mis
     inbound_messages::delete_all(&mut tx, place.scope, uid).await?;
     connection_accounts::delete_all(&mut tx, place.scope, uid).await?;
     run_threads::delete_all(&mut tx, place.scope, uid).await?;
+    scrapes::delete(&mut tx, place.scope, uid).await?;
     connections::delete(&mut tx, place.scope, &connection).await?;
     payloads::delete_all(&mut tx, place.scope, uid).await?;
     tx.take(Dimension::Connections, -1);
@@ -241,6 +262,7 @@ async fn change(
     if connection != before {
         connection.meta.touch(tx.now());
         connections::update(&mut tx, place.scope, &connection).await?;
+        follow(app, &mut tx, place.scope, Some(&before), &connection).await?;
         tell(&mut tx, kind, &connection, facts);
     }
     app.finish(tx, write, &connection).await?;
@@ -251,7 +273,7 @@ pub(crate) async fn find(db: &mut Session, place: &Place, name: &ConnectionName)
     connections::get(db, place.scope, name).await?.ok_or_else(|| Error::not_found(name))
 }
 
-fn tell(tx: &mut Tx, kind: &str, connection: &Connection, facts: Value) {
+pub(crate) fn tell(tx: &mut Tx, kind: &str, connection: &Connection, facts: Value) {
     tx.announce(Event::new(kind, &connection.name, connection.meta.uid, connection.meta.version).with(facts));
 }
 

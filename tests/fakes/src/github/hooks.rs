@@ -58,8 +58,14 @@ impl World {
         let Some(mut delivery) = self.deliveries.iter().find(|one| one["id"].as_u64() == id.parse().ok()).cloned() else {
             return failed(404, "Not Found");
         };
-        (delivery["redelivery"], delivery["status_code"]) = (true.into(), 200.into());
-        self.deliveries.insert(0, delivery);
+        match delivery["id"].as_u64().and_then(|id| self.sent.get(&id)) {
+            Some(sent) => self.outgoing.push(sent.clone()),
+            // Nobody has said what it is, so it arrives by itself.
+            None => {
+                (delivery["redelivery"], delivery["status_code"]) = (true.into(), 200.into());
+                self.deliveries.insert(0, delivery);
+            }
+        }
         Out::Json(202, json!({}))
     }
 }

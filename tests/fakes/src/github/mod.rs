@@ -6,6 +6,7 @@ mod hooks;
 mod issues;
 mod oauth;
 mod repos;
+mod trees;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +21,8 @@ use serde_json::{Value, json};
 
 use crate::{Fault, Recorded, Reply, Server, Vendor};
 pub(crate) use auth::Who;
+pub use trees::Entry;
+use trees::Trees;
 
 /// GitHub on a free port, with the organisation `acme` and its repository `acme/shop`.
 pub struct FakeGithub {
@@ -50,9 +53,25 @@ pub(crate) struct World {
     cancelled: bool,
     hooks: BTreeMap<u64, Value>,
     deliveries: Vec<Value>,
+    /// What was sent, by the id of each delivery.
+    sent: BTreeMap<u64, Delivery>,
+    /// What is to be sent again.
+    outgoing: Vec<Delivery>,
+    trees: Trees,
     /// How many of everything that is listed there are.
     fill: usize,
     port: u16,
+}
+
+/// A call of GitHub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its id, the same whenever it is sent again.
+    pub guid: String,
+    /// What happened.
+    pub event: String,
+    /// What GitHub says about it.
+    pub body: String,
 }
 
 /// An answer before its headers; lists are cut into pages.
@@ -62,6 +81,8 @@ pub(crate) enum Out {
     Pages(Vec<Value>, &'static str),
     Empty(u16),
     Redirect(String),
+    /// Text of this kind.
+    Text(&'static str, String),
 }
 
 impl FakeGithub {
@@ -163,8 +184,12 @@ impl FakeGithub {
 
     /// The body of the call by which it tells of a new comment of a person on a pull request, which is there from now on.
     pub fn comment_event(&self, (id, login): (u64, &str), number: u64, text: &str) -> String {
-        let mut comment = self.state.lock().comment(login, None, number, text);
+        let (mut comment, now) = {
+            let mut world = self.state.lock();
+            (world.comment(login, None, number, text), world.now)
+        };
         comment["user"] = json!({ "id": id, "login": login, "type": "User" });
+        comment["created_at"] = jiff::Timestamp::from_second(now).expect("a time").to_string().into();
         json!({
             "action": "created", "comment": comment, "sender": comment["user"],
             "issue": { "number": number, "pull_request": { "url": format!("{}/repos/acme/shop/pulls/{number}", self.api()) } },
@@ -199,6 +224,22 @@ impl FakeGithub {
         let delivery = json!({ "id": id, "guid": guid, "event": event, "action": null, "delivered_at": time,
                                "status_code": status, "status": if status == 200 { "OK" } else { "Invalid HTTP Response" } });
         self.state.lock().deliveries.insert(0, delivery);
+    }
+
+    /// Has sent this, and was answered with this status, or with none, at this second.
+    pub fn sent(&self, delivery: &Delivery, status: u16, at: i64) {
+        let id = {
+            let mut world = self.state.lock();
+            let id = 100_000 + world.sent.len() as u64;
+            world.sent.insert(id, delivery.clone());
+            id
+        };
+        self.delivered(id, &delivery.guid, &delivery.event, status, at);
+    }
+
+    /// What somebody has asked to have sent again, since the last call of this. Whoever sends it says so by [`sent`](Self::sent).
+    pub fn outgoing(&self) -> Vec<Delivery> {
+        std::mem::take(&mut self.state.lock().outgoing)
     }
 
     /// A refusal because the hour's limit is used up until this second.
@@ -326,6 +367,15 @@ impl World {
             ("GET", ["search", "issues"], _) => Out::Pages(self.many("title", "First"), "items"),
             ("GET", ["orgs", "acme", "teams"], _) => Out::Pages(self.many("slug", "platform"), ""),
             ("GET", ["orgs", "acme", "teams", "platform", "members"], _) => Out::Pages(self.many("login", "ada"), ""),
+            ("GET", ["repos", owner, name, "commits", revision], _) if self.trees.has(owner, name) => {
+                self.trees.commit(owner, name, revision, request)
+            }
+            ("GET", ["repos", owner, name, "tarball", revision], _) if self.trees.has(owner, name) => {
+                match self.trees.place(owner, name, revision) {
+                    Some(path) => self.place(&path),
+                    None => not_found(),
+                }
+            }
             (method, ["repos", "acme", "shop", rest @ ..], who) => self.repo(method, rest, request, who),
             _ => not_found(),
         }
@@ -356,6 +406,7 @@ impl World {
             Out::Json(status, body) => Reply::json(status, &body),
             Out::Empty(status) => Reply::text(status, Vec::new()),
             Out::Redirect(target) => Reply::text(302, Vec::new()).with("location", target),
+            Out::Text(kind, text) => Reply::text(200, text).with("content-type", kind),
             Out::Pages(items, field) => {
                 let number = |name: &str, usual: usize| request.query(name).parse().unwrap_or(usual);
                 let (size, page) = (number("per_page", 30).clamp(1, 100), number("page", 1).max(1));

@@ -97,6 +97,13 @@ function VersionView({ name, before, blueprint }: { name: string; before: string
               <Fact name="Published">
                 <Ago time={data.createTime} /> by <Person principal={data.createPrincipal} />
               </Fact>
+              {data.sources.map((source) => (
+                <Fact key={`${source.repository}/${source.path} ${source.directory}`} name={source.directory ? `Source of ${source.directory}` : "Source"}>
+                  <Copy text={source.commit} what="commit">
+                    {source.repository}@{source.commit.slice(0, 7)}
+                  </Copy>
+                </Fact>
+              ))}
               <Fact name="Digest">
                 <Copy text={data.digest} what="digest">
                   {shortDigest(data.digest)}

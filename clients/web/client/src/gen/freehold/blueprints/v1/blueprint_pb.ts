@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file freehold/blueprints/v1/blueprint.proto.
  */
 export const file_freehold_blueprints_v1_blueprint: GenFile = /*@__PURE__*/
-  fileDesc("CiZmcmVlaG9sZC9ibHVlcHJpbnRzL3YxL2JsdWVwcmludC5wcm90bxIWZnJlZWhvbGQuYmx1ZXByaW50cy52MSLhAgoJQmx1ZXByaW50EgwKBG5hbWUYASABKAkSCwoDdWlkGAIgASgJEgwKBGV0YWcYAyABKAkSFAoMZGlzcGxheV9uYW1lGAUgASgJEj0KBmxhYmVscxgGIAMoCzItLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50LkxhYmVsc0VudHJ5Ei8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQY3JlYXRlX3ByaW5jaXBhbBgLIAEoCRITCgtkZXNjcmlwdGlvbhgUIAEoCRIWCg5sYXRlc3RfdmVyc2lvbhgVIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIi4KDUJsdWVwcmludEZpbGUSDAoEcGF0aBgBIAEoCRIPCgdjb250ZW50GAIgASgMIqMBCg5CbHVlcHJpbnREcmFmdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkSNAoFZmlsZXMYAyADKAsyJS5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludEZpbGUSDgoGZGlnZXN0GAQgASgJEi8KC3VwZGF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKVAgoQQmx1ZXByaW50VmVyc2lvbhIMCgRuYW1lGAEgASgJEgsKA3VpZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEg4KBmRpZ2VzdBgEIAEoCRIOCgZlbmdpbmUYBSABKAkSNAoFZmlsZXMYBiADKAsyJS5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludEZpbGUSFAoMaW5wdXRfc2NoZW1hGAcgASgJEg8KB291dHB1dHMYCCADKAkSDQoFbm90ZXMYCSABKAkSLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEGNyZWF0ZV9wcmluY2lwYWwYCyABKAkisQEKCkRpYWdub3N0aWMSMgoIc2V2ZXJpdHkYASABKA4yIC5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLlNldmVyaXR5EgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCRIMCgRwYXRoGAQgASgJEgwKBGxpbmUYBSABKAUSDgoGY29sdW1uGAYgASgFEhAKCGVuZF9saW5lGAcgASgFEhIKCmVuZF9jb2x1bW4YCCABKAUisAEKD0JsdWVwcmludENoYW5nZRIMCgRwYXRoGAEgASgJEjkKBGtpbmQYAiABKA4yKy5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludENoYW5nZUtpbmQSDgoGYmVmb3JlGAMgASgJEg0KBWFmdGVyGAQgASgJEjUKBmltcGFjdBgFIAEoDjIlLmZyZWVob2xkLmJsdWVwcmludHMudjEuVmVyc2lvbkltcGFjdCpOCghTZXZlcml0eRIYChRTRVZFUklUWV9VTlNQRUNJRklFRBAAEhIKDlNFVkVSSVRZX0VSUk9SEAESFAoQU0VWRVJJVFlfV0FSTklORxACKqMBChNCbHVlcHJpbnRDaGFuZ2VLaW5kEiUKIUJMVUVQUklOVF9DSEFOR0VfS0lORF9VTlNQRUNJRklFRBAAEh8KG0JMVUVQUklOVF9DSEFOR0VfS0lORF9BRERFRBABEiEKHUJMVUVQUklOVF9DSEFOR0VfS0lORF9SRU1PVkVEEAISIQodQkxVRVBSSU5UX0NIQU5HRV9LSU5EX0NIQU5HRUQQAyp9Cg1WZXJzaW9uSW1wYWN0Eh4KGlZFUlNJT05fSU1QQUNUX1VOU1BFQ0lGSUVEEAASGAoUVkVSU0lPTl9JTVBBQ1RfUEFUQ0gQARIYChRWRVJTSU9OX0lNUEFDVF9NSU5PUhACEhgKFFZFUlNJT05fSU1QQUNUX01BSk9SEANiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("CiZmcmVlaG9sZC9ibHVlcHJpbnRzL3YxL2JsdWVwcmludC5wcm90bxIWZnJlZWhvbGQuYmx1ZXByaW50cy52MSLhAgoJQmx1ZXByaW50EgwKBG5hbWUYASABKAkSCwoDdWlkGAIgASgJEgwKBGV0YWcYAyABKAkSFAoMZGlzcGxheV9uYW1lGAUgASgJEj0KBmxhYmVscxgGIAMoCzItLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50LkxhYmVsc0VudHJ5Ei8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQY3JlYXRlX3ByaW5jaXBhbBgLIAEoCRITCgtkZXNjcmlwdGlvbhgUIAEoCRIWCg5sYXRlc3RfdmVyc2lvbhgVIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIi4KDUJsdWVwcmludEZpbGUSDAoEcGF0aBgBIAEoCRIPCgdjb250ZW50GAIgASgMIt0BCg5CbHVlcHJpbnREcmFmdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkSNAoFZmlsZXMYAyADKAsyJS5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludEZpbGUSDgoGZGlnZXN0GAQgASgJEi8KC3VwZGF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4Cgdzb3VyY2VzGAYgAygLMicuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5CbHVlcHJpbnRTb3VyY2UifAoPQmx1ZXByaW50U291cmNlEhIKCmNvbm5lY3Rpb24YASABKAkSEgoKcmVwb3NpdG9yeRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoCRIMCgRwYXRoGAQgASgJEhEKCWRpcmVjdG9yeRgFIAEoCRIOCgZjb21taXQYBiABKAkizwIKEEJsdWVwcmludFZlcnNpb24SDAoEbmFtZRgBIAEoCRILCgN1aWQYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRIOCgZkaWdlc3QYBCABKAkSDgoGZW5naW5lGAUgASgJEjQKBWZpbGVzGAYgAygLMiUuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5CbHVlcHJpbnRGaWxlEhQKDGlucHV0X3NjaGVtYRgHIAEoCRIPCgdvdXRwdXRzGAggAygJEg0KBW5vdGVzGAkgASgJEi8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBjcmVhdGVfcHJpbmNpcGFsGAsgASgJEjgKB3NvdXJjZXMYDCADKAsyJy5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludFNvdXJjZSKxAQoKRGlhZ25vc3RpYxIyCghzZXZlcml0eRgBIAEoDjIgLmZyZWVob2xkLmJsdWVwcmludHMudjEuU2V2ZXJpdHkSDAoEY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEgwKBHBhdGgYBCABKAkSDAoEbGluZRgFIAEoBRIOCgZjb2x1bW4YBiABKAUSEAoIZW5kX2xpbmUYByABKAUSEgoKZW5kX2NvbHVtbhgIIAEoBSKwAQoPQmx1ZXByaW50Q2hhbmdlEgwKBHBhdGgYASABKAkSOQoEa2luZBgCIAEoDjIrLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50Q2hhbmdlS2luZBIOCgZiZWZvcmUYAyABKAkSDQoFYWZ0ZXIYBCABKAkSNQoGaW1wYWN0GAUgASgOMiUuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5WZXJzaW9uSW1wYWN0Kk4KCFNldmVyaXR5EhgKFFNFVkVSSVRZX1VOU1BFQ0lGSUVEEAASEgoOU0VWRVJJVFlfRVJST1IQARIUChBTRVZFUklUWV9XQVJOSU5HEAIqowEKE0JsdWVwcmludENoYW5nZUtpbmQSJQohQkxVRVBSSU5UX0NIQU5HRV9LSU5EX1VOU1BFQ0lGSUVEEAASHwobQkxVRVBSSU5UX0NIQU5HRV9LSU5EX0FEREVEEAESIQodQkxVRVBSSU5UX0NIQU5HRV9LSU5EX1JFTU9WRUQQAhIhCh1CTFVFUFJJTlRfQ0hBTkdFX0tJTkRfQ0hBTkdFRBADKn0KDVZlcnNpb25JbXBhY3QSHgoaVkVSU0lPTl9JTVBBQ1RfVU5TUEVDSUZJRUQQABIYChRWRVJTSU9OX0lNUEFDVF9QQVRDSBABEhgKFFZFUlNJT05fSU1QQUNUX01JTk9SEAISGAoUVkVSU0lPTl9JTVBBQ1RfTUFKT1IQA2IGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * A reviewed description of infrastructure, with immutable versions.
@@ -168,6 +168,14 @@ export type BlueprintDraft = Message<"freehold.blueprints.v1.BlueprintDraft"> & 
    * @generated from field: google.protobuf.Timestamp update_time = 5;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * Where the files come from, if `ImportBlueprintDraft` fetched them all and nobody has written others since. Set by the
+   * server.
+   *
+   * @generated from field: repeated freehold.blueprints.v1.BlueprintSource sources = 6;
+   */
+  sources: BlueprintSource[];
 };
 
 /**
@@ -176,6 +184,62 @@ export type BlueprintDraft = Message<"freehold.blueprints.v1.BlueprintDraft"> & 
  */
 export const BlueprintDraftSchema: GenMessage<BlueprintDraft> = /*@__PURE__*/
   messageDesc(file_freehold_blueprints_v1_blueprint, 2);
+
+/**
+ * A folder of a repository, and where its files are in a blueprint.
+ *
+ * @generated from message freehold.blueprints.v1.BlueprintSource
+ */
+export type BlueprintSource = Message<"freehold.blueprints.v1.BlueprintSource"> & {
+  /**
+   * The connection that reaches the repository: `tenants/{tenant}/connections/{connection}`.
+   *
+   * @generated from field: string connection = 1;
+   */
+  connection: string;
+
+  /**
+   * The repository as the other system calls it, for example `acme/shop`; at most 200 characters.
+   *
+   * @generated from field: string repository = 2;
+   */
+  repository: string;
+
+  /**
+   * A branch, a tag or a commit, at most 250 characters.
+   *
+   * @generated from field: string revision = 3;
+   */
+  revision: string;
+
+  /**
+   * The folder in the repository, at most 255 bytes; empty for all of it.
+   *
+   * @generated from field: string path = 4;
+   */
+  path: string;
+
+  /**
+   * The folder of the blueprint that its files are put into, at most 255 bytes; empty for the blueprint itself.
+   *
+   * @generated from field: string directory = 5;
+   */
+  directory: string;
+
+  /**
+   * The commit that the revision was, in full. Set by the server.
+   *
+   * @generated from field: string commit = 6;
+   */
+  commit: string;
+};
+
+/**
+ * Describes the message freehold.blueprints.v1.BlueprintSource.
+ * Use `create(BlueprintSourceSchema)` to create a new message.
+ */
+export const BlueprintSourceSchema: GenMessage<BlueprintSource> = /*@__PURE__*/
+  messageDesc(file_freehold_blueprints_v1_blueprint, 3);
 
 /**
  * Published files; they never change again.
@@ -259,6 +323,13 @@ export type BlueprintVersion = Message<"freehold.blueprints.v1.BlueprintVersion"
    * @generated from field: string create_principal = 11;
    */
   createPrincipal: string;
+
+  /**
+   * Where the files come from, as the draft had it.
+   *
+   * @generated from field: repeated freehold.blueprints.v1.BlueprintSource sources = 12;
+   */
+  sources: BlueprintSource[];
 };
 
 /**
@@ -266,7 +337,7 @@ export type BlueprintVersion = Message<"freehold.blueprints.v1.BlueprintVersion"
  * Use `create(BlueprintVersionSchema)` to create a new message.
  */
 export const BlueprintVersionSchema: GenMessage<BlueprintVersion> = /*@__PURE__*/
-  messageDesc(file_freehold_blueprints_v1_blueprint, 3);
+  messageDesc(file_freehold_blueprints_v1_blueprint, 4);
 
 /**
  * Something to mend in a blueprint.
@@ -336,7 +407,7 @@ export type Diagnostic = Message<"freehold.blueprints.v1.Diagnostic"> & {
  * Use `create(DiagnosticSchema)` to create a new message.
  */
 export const DiagnosticSchema: GenMessage<Diagnostic> = /*@__PURE__*/
-  messageDesc(file_freehold_blueprints_v1_blueprint, 4);
+  messageDesc(file_freehold_blueprints_v1_blueprint, 5);
 
 /**
  * One difference between two versions.
@@ -385,7 +456,7 @@ export type BlueprintChange = Message<"freehold.blueprints.v1.BlueprintChange"> 
  * Use `create(BlueprintChangeSchema)` to create a new message.
  */
 export const BlueprintChangeSchema: GenMessage<BlueprintChange> = /*@__PURE__*/
-  messageDesc(file_freehold_blueprints_v1_blueprint, 5);
+  messageDesc(file_freehold_blueprints_v1_blueprint, 6);
 
 /**
  * How bad a diagnostic is.

@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Blueprint, BlueprintChange, BlueprintDraft, BlueprintFile, BlueprintVersion, Diagnostic, VersionImpact } from "./blueprint_pb.js";
+import type { Blueprint, BlueprintChange, BlueprintDraft, BlueprintFile, BlueprintSource, BlueprintVersion, Diagnostic, VersionImpact } from "./blueprint_pb.js";
 import { file_freehold_blueprints_v1_blueprint } from "./blueprint_pb.js";
 import { file_freehold_common_v1_policy } from "../../common/v1/policy_pb.js";
 import type { FieldMask } from "@bufbuild/protobuf/wkt";
@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file freehold/blueprints/v1/blueprint_service.proto.
  */
 export const file_freehold_blueprints_v1_blueprint_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci5mcmVlaG9sZC9ibHVlcHJpbnRzL3YxL2JsdWVwcmludF9zZXJ2aWNlLnByb3RvEhZmcmVlaG9sZC5ibHVlcHJpbnRzLnYxIp8BChZDcmVhdGVCbHVlcHJpbnRSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIUCgxibHVlcHJpbnRfaWQYAiABKAkSNAoJYmx1ZXByaW50GAMgASgLMiEuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5CbHVlcHJpbnQSEgoKcmVxdWVzdF9pZBhkIAEoCRIVCg12YWxpZGF0ZV9vbmx5GGUgASgIIk8KF0NyZWF0ZUJsdWVwcmludFJlc3BvbnNlEjQKCWJsdWVwcmludBgBIAEoCzIhLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50IiMKE0dldEJsdWVwcmludFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJMChRHZXRCbHVlcHJpbnRSZXNwb25zZRI0CglibHVlcHJpbnQYASABKAsyIS5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludCJOChVMaXN0Qmx1ZXByaW50c1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgyIAEoBRISCgpwYWdlX3Rva2VuGDMgASgJImgKFkxpc3RCbHVlcHJpbnRzUmVzcG9uc2USNQoKYmx1ZXByaW50cxgBIAMoCzIhLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50EhcKD25leHRfcGFnZV90b2tlbhgyIAEoCSKqAQoWVXBkYXRlQmx1ZXByaW50UmVxdWVzdBI0CglibHVlcHJpbnQYASABKAsyIS5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludBIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2sSEgoKcmVxdWVzdF9pZBhkIAEoCRIVCg12YWxpZGF0ZV9vbmx5GGUgASgIIk8KF1VwZGF0ZUJsdWVwcmludFJlc3BvbnNlEjQKCWJsdWVwcmludBgBIAEoCzIhLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50Il8KFkRlbGV0ZUJsdWVwcmludFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIVCg1hbGxvd19taXNzaW5nGAIgASgIEhIKCnJlcXVlc3RfaWQYZCABKAkSDAoEZXRhZxhmIAEoCSIZChdEZWxldGVCbHVlcHJpbnRSZXNwb25zZSIoChhHZXRCbHVlcHJpbnREcmFmdFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJcChlHZXRCbHVlcHJpbnREcmFmdFJlc3BvbnNlEj8KD2JsdWVwcmludF9kcmFmdBgBIAEoCzImLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50RHJhZnQicgobVXBkYXRlQmx1ZXByaW50RHJhZnRSZXF1ZXN0Ej8KD2JsdWVwcmludF9kcmFmdBgBIAEoCzImLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50RHJhZnQSEgoKcmVxdWVzdF9pZBhkIAEoCSKYAQocVXBkYXRlQmx1ZXByaW50RHJhZnRSZXNwb25zZRI/Cg9ibHVlcHJpbnRfZHJhZnQYASABKAsyJi5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludERyYWZ0EjcKC2RpYWdub3N0aWNzGAIgAygLMiIuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5EaWFnbm9zdGljImAKGFZhbGlkYXRlQmx1ZXByaW50UmVxdWVzdBIOCgZwYXJlbnQYASABKAkSNAoFZmlsZXMYAiADKAsyJS5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludEZpbGUiVAoZVmFsaWRhdGVCbHVlcHJpbnRSZXNwb25zZRI3CgtkaWFnbm9zdGljcxgBIAMoCzIiLmZyZWVob2xkLmJsdWVwcmludHMudjEuRGlhZ25vc3RpYyKPAQoeUHVibGlzaEJsdWVwcmludFZlcnNpb25SZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhIKCmRyYWZ0X2V0YWcYAyABKAkSDQoFbm90ZXMYBCABKAkSEgoKcmVxdWVzdF9pZBhkIAEoCRIVCg12YWxpZGF0ZV9vbmx5GGUgASgIImYKH1B1Ymxpc2hCbHVlcHJpbnRWZXJzaW9uUmVzcG9uc2USQwoRYmx1ZXByaW50X3ZlcnNpb24YASABKAsyKC5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludFZlcnNpb24iKgoaR2V0Qmx1ZXByaW50VmVyc2lvblJlcXVlc3QSDAoEbmFtZRgBIAEoCSJiChtHZXRCbHVlcHJpbnRWZXJzaW9uUmVzcG9uc2USQwoRYmx1ZXByaW50X3ZlcnNpb24YASABKAsyKC5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludFZlcnNpb24iVQocTGlzdEJsdWVwcmludFZlcnNpb25zUmVxdWVzdBIOCgZwYXJlbnQYASABKAkSEQoJcGFnZV9zaXplGDIgASgFEhIKCnBhZ2VfdG9rZW4YMyABKAkifgodTGlzdEJsdWVwcmludFZlcnNpb25zUmVzcG9uc2USRAoSYmx1ZXByaW50X3ZlcnNpb25zGAEgAygLMiguZnJlZWhvbGQuYmx1ZXByaW50cy52MS5CbHVlcHJpbnRWZXJzaW9uEhcKD25leHRfcGFnZV90b2tlbhgyIAEoCSJIChxEaWZmQmx1ZXByaW50VmVyc2lvbnNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIMCgRmcm9tGAIgASgJEgoKAnRvGAMgASgJIpABCh1EaWZmQmx1ZXByaW50VmVyc2lvbnNSZXNwb25zZRI4CgdjaGFuZ2VzGAEgAygLMicuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5CbHVlcHJpbnRDaGFuZ2USNQoGaW1wYWN0GAIgASgOMiUuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5WZXJzaW9uSW1wYWN0MqMQChBCbHVlcHJpbnRTZXJ2aWNlEqgBCg9DcmVhdGVCbHVlcHJpbnQSLi5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkNyZWF0ZUJsdWVwcmludFJlcXVlc3QaLy5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkNyZWF0ZUJsdWVwcmludFJlc3BvbnNlIjSKtRgwChxibHVlcHJpbnRzLmJsdWVwcmludHMuY3JlYXRlIgQIAhABKAIwAzgCQAJKAggKEpkBCgxHZXRCbHVlcHJpbnQSKy5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkdldEJsdWVwcmludFJlcXVlc3QaLC5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkdldEJsdWVwcmludFJlc3BvbnNlIi6QAgGKtRgnChlibHVlcHJpbnRzLmJsdWVwcmludHMuZ2V0KAEwATgCQAFKAggKEqABCg5MaXN0Qmx1ZXByaW50cxItLmZyZWVob2xkLmJsdWVwcmludHMudjEuTGlzdEJsdWVwcmludHNSZXF1ZXN0Gi4uZnJlZWhvbGQuYmx1ZXByaW50cy52MS5MaXN0Qmx1ZXByaW50c1Jlc3BvbnNlIi+QAgGKtRgoChpibHVlcHJpbnRzLmJsdWVwcmludHMubGlzdCgBMAE4AkABSgIIChKiAQoPVXBkYXRlQmx1ZXByaW50Ei4uZnJlZWhvbGQuYmx1ZXByaW50cy52MS5VcGRhdGVCbHVlcHJpbnRSZXF1ZXN0Gi8uZnJlZWhvbGQuYmx1ZXByaW50cy52MS5VcGRhdGVCbHVlcHJpbnRSZXNwb25zZSIuirUYKgocYmx1ZXByaW50cy5ibHVlcHJpbnRzLnVwZGF0ZSgCMAM4AkACSgIIChKiAQoPRGVsZXRlQmx1ZXByaW50Ei4uZnJlZWhvbGQuYmx1ZXByaW50cy52MS5EZWxldGVCbHVlcHJpbnRSZXF1ZXN0Gi8uZnJlZWhvbGQuYmx1ZXByaW50cy52MS5EZWxldGVCbHVlcHJpbnRSZXNwb25zZSIuirUYKgocYmx1ZXByaW50cy5ibHVlcHJpbnRzLmRlbGV0ZSgCMAM4AkACSgIIChKkAQoRR2V0Qmx1ZXByaW50RHJhZnQSMC5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkdldEJsdWVwcmludERyYWZ0UmVxdWVzdBoxLmZyZWVob2xkLmJsdWVwcmludHMudjEuR2V0Qmx1ZXByaW50RHJhZnRSZXNwb25zZSIqkAIBirUYIwoVYmx1ZXByaW50cy5kcmFmdHMuZ2V0KAEwATgCQAFKAggKEq0BChRVcGRhdGVCbHVlcHJpbnREcmFmdBIzLmZyZWVob2xkLmJsdWVwcmludHMudjEuVXBkYXRlQmx1ZXByaW50RHJhZnRSZXF1ZXN0GjQuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5VcGRhdGVCbHVlcHJpbnREcmFmdFJlc3BvbnNlIiqKtRgmChhibHVlcHJpbnRzLmRyYWZ0cy51cGRhdGUoAjADOAJAAkoCCAoSrQEKEVZhbGlkYXRlQmx1ZXByaW50EjAuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5WYWxpZGF0ZUJsdWVwcmludFJlcXVlc3QaMS5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLlZhbGlkYXRlQmx1ZXByaW50UmVzcG9uc2UiM5ACAYq1GCwKHmJsdWVwcmludHMuYmx1ZXByaW50cy52YWxpZGF0ZSgBMAE4AkABSgIIChK5AQoXUHVibGlzaEJsdWVwcmludFZlcnNpb24SNi5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLlB1Ymxpc2hCbHVlcHJpbnRWZXJzaW9uUmVxdWVzdBo3LmZyZWVob2xkLmJsdWVwcmludHMudjEuUHVibGlzaEJsdWVwcmludFZlcnNpb25SZXNwb25zZSItirUYKQobYmx1ZXByaW50cy52ZXJzaW9ucy5wdWJsaXNoKAIwAzgCQAJKAggKEqwBChNHZXRCbHVlcHJpbnRWZXJzaW9uEjIuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5HZXRCbHVlcHJpbnRWZXJzaW9uUmVxdWVzdBozLmZyZWVob2xkLmJsdWVwcmludHMudjEuR2V0Qmx1ZXByaW50VmVyc2lvblJlc3BvbnNlIiyQAgGKtRglChdibHVlcHJpbnRzLnZlcnNpb25zLmdldCgBMAE4AkABSgIIChKzAQoVTGlzdEJsdWVwcmludFZlcnNpb25zEjQuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5MaXN0Qmx1ZXByaW50VmVyc2lvbnNSZXF1ZXN0GjUuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5MaXN0Qmx1ZXByaW50VmVyc2lvbnNSZXNwb25zZSItkAIBirUYJgoYYmx1ZXByaW50cy52ZXJzaW9ucy5saXN0KAEwATgCQAFKAggKErIBChVEaWZmQmx1ZXByaW50VmVyc2lvbnMSNC5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkRpZmZCbHVlcHJpbnRWZXJzaW9uc1JlcXVlc3QaNS5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkRpZmZCbHVlcHJpbnRWZXJzaW9uc1Jlc3BvbnNlIiyQAgGKtRglChdibHVlcHJpbnRzLnZlcnNpb25zLmdldCgBMAE4AkABSgIICmIGcHJvdG8z", [file_freehold_blueprints_v1_blueprint, file_freehold_common_v1_policy, file_google_protobuf_field_mask]);
+  fileDesc("Ci5mcmVlaG9sZC9ibHVlcHJpbnRzL3YxL2JsdWVwcmludF9zZXJ2aWNlLnByb3RvEhZmcmVlaG9sZC5ibHVlcHJpbnRzLnYxIp8BChZDcmVhdGVCbHVlcHJpbnRSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIUCgxibHVlcHJpbnRfaWQYAiABKAkSNAoJYmx1ZXByaW50GAMgASgLMiEuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5CbHVlcHJpbnQSEgoKcmVxdWVzdF9pZBhkIAEoCRIVCg12YWxpZGF0ZV9vbmx5GGUgASgIIk8KF0NyZWF0ZUJsdWVwcmludFJlc3BvbnNlEjQKCWJsdWVwcmludBgBIAEoCzIhLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50IiMKE0dldEJsdWVwcmludFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJMChRHZXRCbHVlcHJpbnRSZXNwb25zZRI0CglibHVlcHJpbnQYASABKAsyIS5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludCJOChVMaXN0Qmx1ZXByaW50c1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgyIAEoBRISCgpwYWdlX3Rva2VuGDMgASgJImgKFkxpc3RCbHVlcHJpbnRzUmVzcG9uc2USNQoKYmx1ZXByaW50cxgBIAMoCzIhLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50EhcKD25leHRfcGFnZV90b2tlbhgyIAEoCSKqAQoWVXBkYXRlQmx1ZXByaW50UmVxdWVzdBI0CglibHVlcHJpbnQYASABKAsyIS5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludBIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2sSEgoKcmVxdWVzdF9pZBhkIAEoCRIVCg12YWxpZGF0ZV9vbmx5GGUgASgIIk8KF1VwZGF0ZUJsdWVwcmludFJlc3BvbnNlEjQKCWJsdWVwcmludBgBIAEoCzIhLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50Il8KFkRlbGV0ZUJsdWVwcmludFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIVCg1hbGxvd19taXNzaW5nGAIgASgIEhIKCnJlcXVlc3RfaWQYZCABKAkSDAoEZXRhZxhmIAEoCSIZChdEZWxldGVCbHVlcHJpbnRSZXNwb25zZSIoChhHZXRCbHVlcHJpbnREcmFmdFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJcChlHZXRCbHVlcHJpbnREcmFmdFJlc3BvbnNlEj8KD2JsdWVwcmludF9kcmFmdBgBIAEoCzImLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50RHJhZnQicgobVXBkYXRlQmx1ZXByaW50RHJhZnRSZXF1ZXN0Ej8KD2JsdWVwcmludF9kcmFmdBgBIAEoCzImLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50RHJhZnQSEgoKcmVxdWVzdF9pZBhkIAEoCSKYAQocVXBkYXRlQmx1ZXByaW50RHJhZnRSZXNwb25zZRI/Cg9ibHVlcHJpbnRfZHJhZnQYASABKAsyJi5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludERyYWZ0EjcKC2RpYWdub3N0aWNzGAIgAygLMiIuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5EaWFnbm9zdGljIocBChtJbXBvcnRCbHVlcHJpbnREcmFmdFJlcXVlc3QSDAoEbmFtZRgBIAEoCRI4Cgdzb3VyY2VzGAIgAygLMicuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5CbHVlcHJpbnRTb3VyY2USEgoKcmVxdWVzdF9pZBhkIAEoCRIMCgRldGFnGGYgASgJIpgBChxJbXBvcnRCbHVlcHJpbnREcmFmdFJlc3BvbnNlEj8KD2JsdWVwcmludF9kcmFmdBgBIAEoCzImLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50RHJhZnQSNwoLZGlhZ25vc3RpY3MYAiADKAsyIi5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkRpYWdub3N0aWMiYAoYVmFsaWRhdGVCbHVlcHJpbnRSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRI0CgVmaWxlcxgCIAMoCzIlLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50RmlsZSJUChlWYWxpZGF0ZUJsdWVwcmludFJlc3BvbnNlEjcKC2RpYWdub3N0aWNzGAEgAygLMiIuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5EaWFnbm9zdGljIo8BCh5QdWJsaXNoQmx1ZXByaW50VmVyc2lvblJlcXVlc3QSDgoGcGFyZW50GAEgASgJEg8KB3ZlcnNpb24YAiABKAkSEgoKZHJhZnRfZXRhZxgDIAEoCRINCgVub3RlcxgEIAEoCRISCgpyZXF1ZXN0X2lkGGQgASgJEhUKDXZhbGlkYXRlX29ubHkYZSABKAgiZgofUHVibGlzaEJsdWVwcmludFZlcnNpb25SZXNwb25zZRJDChFibHVlcHJpbnRfdmVyc2lvbhgBIAEoCzIoLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50VmVyc2lvbiIqChpHZXRCbHVlcHJpbnRWZXJzaW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJImIKG0dldEJsdWVwcmludFZlcnNpb25SZXNwb25zZRJDChFibHVlcHJpbnRfdmVyc2lvbhgBIAEoCzIoLmZyZWVob2xkLmJsdWVwcmludHMudjEuQmx1ZXByaW50VmVyc2lvbiJVChxMaXN0Qmx1ZXByaW50VmVyc2lvbnNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIRCglwYWdlX3NpemUYMiABKAUSEgoKcGFnZV90b2tlbhgzIAEoCSJ+Ch1MaXN0Qmx1ZXByaW50VmVyc2lvbnNSZXNwb25zZRJEChJibHVlcHJpbnRfdmVyc2lvbnMYASADKAsyKC5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludFZlcnNpb24SFwoPbmV4dF9wYWdlX3Rva2VuGDIgASgJIkgKHERpZmZCbHVlcHJpbnRWZXJzaW9uc1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEgwKBGZyb20YAiABKAkSCgoCdG8YAyABKAkikAEKHURpZmZCbHVlcHJpbnRWZXJzaW9uc1Jlc3BvbnNlEjgKB2NoYW5nZXMYASADKAsyJy5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkJsdWVwcmludENoYW5nZRI1CgZpbXBhY3QYAiABKA4yJS5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLlZlcnNpb25JbXBhY3Qy0xEKEEJsdWVwcmludFNlcnZpY2USqAEKD0NyZWF0ZUJsdWVwcmludBIuLmZyZWVob2xkLmJsdWVwcmludHMudjEuQ3JlYXRlQmx1ZXByaW50UmVxdWVzdBovLmZyZWVob2xkLmJsdWVwcmludHMudjEuQ3JlYXRlQmx1ZXByaW50UmVzcG9uc2UiNIq1GDAKHGJsdWVwcmludHMuYmx1ZXByaW50cy5jcmVhdGUiBAgCEAEoAjADOAJAAkoCCAoSmQEKDEdldEJsdWVwcmludBIrLmZyZWVob2xkLmJsdWVwcmludHMudjEuR2V0Qmx1ZXByaW50UmVxdWVzdBosLmZyZWVob2xkLmJsdWVwcmludHMudjEuR2V0Qmx1ZXByaW50UmVzcG9uc2UiLpACAYq1GCcKGWJsdWVwcmludHMuYmx1ZXByaW50cy5nZXQoATABOAJAAUoCCAoSoAEKDkxpc3RCbHVlcHJpbnRzEi0uZnJlZWhvbGQuYmx1ZXByaW50cy52MS5MaXN0Qmx1ZXByaW50c1JlcXVlc3QaLi5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkxpc3RCbHVlcHJpbnRzUmVzcG9uc2UiL5ACAYq1GCgKGmJsdWVwcmludHMuYmx1ZXByaW50cy5saXN0KAEwATgCQAFKAggKEqIBCg9VcGRhdGVCbHVlcHJpbnQSLi5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLlVwZGF0ZUJsdWVwcmludFJlcXVlc3QaLy5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLlVwZGF0ZUJsdWVwcmludFJlc3BvbnNlIi6KtRgqChxibHVlcHJpbnRzLmJsdWVwcmludHMudXBkYXRlKAIwAzgCQAJKAggKEqIBCg9EZWxldGVCbHVlcHJpbnQSLi5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkRlbGV0ZUJsdWVwcmludFJlcXVlc3QaLy5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkRlbGV0ZUJsdWVwcmludFJlc3BvbnNlIi6KtRgqChxibHVlcHJpbnRzLmJsdWVwcmludHMuZGVsZXRlKAIwAzgCQAJKAggKEqQBChFHZXRCbHVlcHJpbnREcmFmdBIwLmZyZWVob2xkLmJsdWVwcmludHMudjEuR2V0Qmx1ZXByaW50RHJhZnRSZXF1ZXN0GjEuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5HZXRCbHVlcHJpbnREcmFmdFJlc3BvbnNlIiqQAgGKtRgjChVibHVlcHJpbnRzLmRyYWZ0cy5nZXQoATABOAJAAUoCCAoSrQEKFFVwZGF0ZUJsdWVwcmludERyYWZ0EjMuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5VcGRhdGVCbHVlcHJpbnREcmFmdFJlcXVlc3QaNC5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLlVwZGF0ZUJsdWVwcmludERyYWZ0UmVzcG9uc2UiKoq1GCYKGGJsdWVwcmludHMuZHJhZnRzLnVwZGF0ZSgCMAM4AkACSgIIChKtAQoUSW1wb3J0Qmx1ZXByaW50RHJhZnQSMy5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkltcG9ydEJsdWVwcmludERyYWZ0UmVxdWVzdBo0LmZyZWVob2xkLmJsdWVwcmludHMudjEuSW1wb3J0Qmx1ZXByaW50RHJhZnRSZXNwb25zZSIqirUYJgoYYmx1ZXByaW50cy5kcmFmdHMudXBkYXRlKAIwAzgCQApKAgh4Eq0BChFWYWxpZGF0ZUJsdWVwcmludBIwLmZyZWVob2xkLmJsdWVwcmludHMudjEuVmFsaWRhdGVCbHVlcHJpbnRSZXF1ZXN0GjEuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5WYWxpZGF0ZUJsdWVwcmludFJlc3BvbnNlIjOQAgGKtRgsCh5ibHVlcHJpbnRzLmJsdWVwcmludHMudmFsaWRhdGUoATABOAJAAUoCCAoSuQEKF1B1Ymxpc2hCbHVlcHJpbnRWZXJzaW9uEjYuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5QdWJsaXNoQmx1ZXByaW50VmVyc2lvblJlcXVlc3QaNy5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLlB1Ymxpc2hCbHVlcHJpbnRWZXJzaW9uUmVzcG9uc2UiLYq1GCkKG2JsdWVwcmludHMudmVyc2lvbnMucHVibGlzaCgCMAM4AkACSgIIChKsAQoTR2V0Qmx1ZXByaW50VmVyc2lvbhIyLmZyZWVob2xkLmJsdWVwcmludHMudjEuR2V0Qmx1ZXByaW50VmVyc2lvblJlcXVlc3QaMy5mcmVlaG9sZC5ibHVlcHJpbnRzLnYxLkdldEJsdWVwcmludFZlcnNpb25SZXNwb25zZSIskAIBirUYJQoXYmx1ZXByaW50cy52ZXJzaW9ucy5nZXQoATABOAJAAUoCCAoSswEKFUxpc3RCbHVlcHJpbnRWZXJzaW9ucxI0LmZyZWVob2xkLmJsdWVwcmludHMudjEuTGlzdEJsdWVwcmludFZlcnNpb25zUmVxdWVzdBo1LmZyZWVob2xkLmJsdWVwcmludHMudjEuTGlzdEJsdWVwcmludFZlcnNpb25zUmVzcG9uc2UiLZACAYq1GCYKGGJsdWVwcmludHMudmVyc2lvbnMubGlzdCgBMAE4AkABSgIIChKyAQoVRGlmZkJsdWVwcmludFZlcnNpb25zEjQuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5EaWZmQmx1ZXByaW50VmVyc2lvbnNSZXF1ZXN0GjUuZnJlZWhvbGQuYmx1ZXByaW50cy52MS5EaWZmQmx1ZXByaW50VmVyc2lvbnNSZXNwb25zZSIskAIBirUYJQoXYmx1ZXByaW50cy52ZXJzaW9ucy5nZXQoATABOAJAAUoCCApiBnByb3RvMw", [file_freehold_blueprints_v1_blueprint, file_freehold_common_v1_policy, file_google_protobuf_field_mask]);
 
 /**
  * Request of `CreateBlueprint`.
@@ -417,6 +417,78 @@ export const UpdateBlueprintDraftResponseSchema: GenMessage<UpdateBlueprintDraft
   messageDesc(file_freehold_blueprints_v1_blueprint_service, 13);
 
 /**
+ * Request of `ImportBlueprintDraft`.
+ *
+ * @generated from message freehold.blueprints.v1.ImportBlueprintDraftRequest
+ */
+export type ImportBlueprintDraftRequest = Message<"freehold.blueprints.v1.ImportBlueprintDraftRequest"> & {
+  /**
+   * The draft, by its resource name: `tenants/{tenant}/blueprints/{blueprint}/draft`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Where the files come from, 1 to 16. Those of the same repository and revision are of the same commit.
+   *
+   * @generated from field: repeated freehold.blueprints.v1.BlueprintSource sources = 2;
+   */
+  sources: BlueprintSource[];
+
+  /**
+   * UUID that makes a repeat of this call harmless for 24 hours: the same id with the same body answers as the first
+   * time, with another body it is refused.
+   *
+   * @generated from field: string request_id = 100;
+   */
+  requestId: string;
+
+  /**
+   * Etag of the draft that is replaced; empty for the first.
+   *
+   * @generated from field: string etag = 102;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message freehold.blueprints.v1.ImportBlueprintDraftRequest.
+ * Use `create(ImportBlueprintDraftRequestSchema)` to create a new message.
+ */
+export const ImportBlueprintDraftRequestSchema: GenMessage<ImportBlueprintDraftRequest> = /*@__PURE__*/
+  messageDesc(file_freehold_blueprints_v1_blueprint_service, 14);
+
+/**
+ * Response of `ImportBlueprintDraft`.
+ *
+ * @generated from message freehold.blueprints.v1.ImportBlueprintDraftResponse
+ */
+export type ImportBlueprintDraftResponse = Message<"freehold.blueprints.v1.ImportBlueprintDraftResponse"> & {
+  /**
+   * The draft as it is now, its sources with their commits. Without files when this repeats a call whose draft has
+   * changed since.
+   *
+   * @generated from field: freehold.blueprints.v1.BlueprintDraft blueprint_draft = 1;
+   */
+  blueprintDraft?: BlueprintDraft | undefined;
+
+  /**
+   * What there is to mend.
+   *
+   * @generated from field: repeated freehold.blueprints.v1.Diagnostic diagnostics = 2;
+   */
+  diagnostics: Diagnostic[];
+};
+
+/**
+ * Describes the message freehold.blueprints.v1.ImportBlueprintDraftResponse.
+ * Use `create(ImportBlueprintDraftResponseSchema)` to create a new message.
+ */
+export const ImportBlueprintDraftResponseSchema: GenMessage<ImportBlueprintDraftResponse> = /*@__PURE__*/
+  messageDesc(file_freehold_blueprints_v1_blueprint_service, 15);
+
+/**
  * Request of `ValidateBlueprint`.
  *
  * @generated from message freehold.blueprints.v1.ValidateBlueprintRequest
@@ -442,7 +514,7 @@ export type ValidateBlueprintRequest = Message<"freehold.blueprints.v1.ValidateB
  * Use `create(ValidateBlueprintRequestSchema)` to create a new message.
  */
 export const ValidateBlueprintRequestSchema: GenMessage<ValidateBlueprintRequest> = /*@__PURE__*/
-  messageDesc(file_freehold_blueprints_v1_blueprint_service, 14);
+  messageDesc(file_freehold_blueprints_v1_blueprint_service, 16);
 
 /**
  * Response of `ValidateBlueprint`.
@@ -463,7 +535,7 @@ export type ValidateBlueprintResponse = Message<"freehold.blueprints.v1.Validate
  * Use `create(ValidateBlueprintResponseSchema)` to create a new message.
  */
 export const ValidateBlueprintResponseSchema: GenMessage<ValidateBlueprintResponse> = /*@__PURE__*/
-  messageDesc(file_freehold_blueprints_v1_blueprint_service, 15);
+  messageDesc(file_freehold_blueprints_v1_blueprint_service, 17);
 
 /**
  * Request of `PublishBlueprintVersion`.
@@ -520,7 +592,7 @@ export type PublishBlueprintVersionRequest = Message<"freehold.blueprints.v1.Pub
  * Use `create(PublishBlueprintVersionRequestSchema)` to create a new message.
  */
 export const PublishBlueprintVersionRequestSchema: GenMessage<PublishBlueprintVersionRequest> = /*@__PURE__*/
-  messageDesc(file_freehold_blueprints_v1_blueprint_service, 16);
+  messageDesc(file_freehold_blueprints_v1_blueprint_service, 18);
 
 /**
  * Response of `PublishBlueprintVersion`.
@@ -541,7 +613,7 @@ export type PublishBlueprintVersionResponse = Message<"freehold.blueprints.v1.Pu
  * Use `create(PublishBlueprintVersionResponseSchema)` to create a new message.
  */
 export const PublishBlueprintVersionResponseSchema: GenMessage<PublishBlueprintVersionResponse> = /*@__PURE__*/
-  messageDesc(file_freehold_blueprints_v1_blueprint_service, 17);
+  messageDesc(file_freehold_blueprints_v1_blueprint_service, 19);
 
 /**
  * Request of `GetBlueprintVersion`.
@@ -562,7 +634,7 @@ export type GetBlueprintVersionRequest = Message<"freehold.blueprints.v1.GetBlue
  * Use `create(GetBlueprintVersionRequestSchema)` to create a new message.
  */
 export const GetBlueprintVersionRequestSchema: GenMessage<GetBlueprintVersionRequest> = /*@__PURE__*/
-  messageDesc(file_freehold_blueprints_v1_blueprint_service, 18);
+  messageDesc(file_freehold_blueprints_v1_blueprint_service, 20);
 
 /**
  * Response of `GetBlueprintVersion`.
@@ -583,7 +655,7 @@ export type GetBlueprintVersionResponse = Message<"freehold.blueprints.v1.GetBlu
  * Use `create(GetBlueprintVersionResponseSchema)` to create a new message.
  */
 export const GetBlueprintVersionResponseSchema: GenMessage<GetBlueprintVersionResponse> = /*@__PURE__*/
-  messageDesc(file_freehold_blueprints_v1_blueprint_service, 19);
+  messageDesc(file_freehold_blueprints_v1_blueprint_service, 21);
 
 /**
  * Request of `ListBlueprintVersions`.
@@ -618,7 +690,7 @@ export type ListBlueprintVersionsRequest = Message<"freehold.blueprints.v1.ListB
  * Use `create(ListBlueprintVersionsRequestSchema)` to create a new message.
  */
 export const ListBlueprintVersionsRequestSchema: GenMessage<ListBlueprintVersionsRequest> = /*@__PURE__*/
-  messageDesc(file_freehold_blueprints_v1_blueprint_service, 20);
+  messageDesc(file_freehold_blueprints_v1_blueprint_service, 22);
 
 /**
  * Response of `ListBlueprintVersions`.
@@ -646,7 +718,7 @@ export type ListBlueprintVersionsResponse = Message<"freehold.blueprints.v1.List
  * Use `create(ListBlueprintVersionsResponseSchema)` to create a new message.
  */
 export const ListBlueprintVersionsResponseSchema: GenMessage<ListBlueprintVersionsResponse> = /*@__PURE__*/
-  messageDesc(file_freehold_blueprints_v1_blueprint_service, 21);
+  messageDesc(file_freehold_blueprints_v1_blueprint_service, 23);
 
 /**
  * Request of `DiffBlueprintVersions`.
@@ -681,7 +753,7 @@ export type DiffBlueprintVersionsRequest = Message<"freehold.blueprints.v1.DiffB
  * Use `create(DiffBlueprintVersionsRequestSchema)` to create a new message.
  */
 export const DiffBlueprintVersionsRequestSchema: GenMessage<DiffBlueprintVersionsRequest> = /*@__PURE__*/
-  messageDesc(file_freehold_blueprints_v1_blueprint_service, 22);
+  messageDesc(file_freehold_blueprints_v1_blueprint_service, 24);
 
 /**
  * Response of `DiffBlueprintVersions`.
@@ -709,7 +781,7 @@ export type DiffBlueprintVersionsResponse = Message<"freehold.blueprints.v1.Diff
  * Use `create(DiffBlueprintVersionsResponseSchema)` to create a new message.
  */
 export const DiffBlueprintVersionsResponseSchema: GenMessage<DiffBlueprintVersionsResponse> = /*@__PURE__*/
-  messageDesc(file_freehold_blueprints_v1_blueprint_service, 23);
+  messageDesc(file_freehold_blueprints_v1_blueprint_service, 25);
 
 /**
  * Blueprints with drafts and versions.
@@ -803,6 +875,24 @@ export const BlueprintService: GenService<{
     methodKind: "unary";
     input: typeof UpdateBlueprintDraftRequestSchema;
     output: typeof UpdateBlueprintDraftResponseSchema;
+  },
+  /**
+   * Replaces all files of the draft by those of folders in repositories, fetched over connections; they need not be
+   * right yet. Each revision is resolved to a commit first, and files are those of that commit. Left out are hidden
+   * files but `.terraform.lock.hcl`, states of Terraform and its files of values, as whoever pushes a directory leaves
+   * them out. Refused are links, two files at one path, and more than a blueprint may have; every path is named at once.
+   *
+   * Permission: `blueprints.drafts.update`, and `integrations.connections.invoke` on each connection. Errors:
+   * FIELD_INVALID, RESOURCE_NOT_FOUND, ETAG_MISMATCH, REQUEST_ID_REUSED, OVERLOADED, and those of `InvokeConnection`:
+   * CONNECTION_UNCONFIGURED, CONNECTION_AUTH_FAILED, CONNECTION_PERMISSION_DENIED, VENDOR_NOT_FOUND, VENDOR_THROTTLED,
+   * VENDOR_UNAVAILABLE, VENDOR_REFUSED.
+   *
+   * @generated from rpc freehold.blueprints.v1.BlueprintService.ImportBlueprintDraft
+   */
+  importBlueprintDraft: {
+    methodKind: "unary";
+    input: typeof ImportBlueprintDraftRequestSchema;
+    output: typeof ImportBlueprintDraftResponseSchema;
   },
   /**
    * Checks files and says everything there is to mend; wrong content is an answer, not an error.

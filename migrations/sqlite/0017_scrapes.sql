@@ -1,0 +1,15 @@
+-- What other systems could not deliver to a connection. `due` is when they are asked for it next, or when whoever asks now has lost it;
+-- absent when there is nobody to ask. `epoch` is the number of the claim.
+CREATE TABLE scrapes (
+    tenant_id BLOB NOT NULL,
+    connection BLOB NOT NULL,
+    due INTEGER,
+    epoch INTEGER NOT NULL DEFAULT 0,
+    body TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, connection),
+    FOREIGN KEY (tenant_id, connection) REFERENCES connections (tenant_id, uid)
+);
+CREATE INDEX scrapes_due ON scrapes (due) WHERE due IS NOT NULL;
+
+INSERT INTO scrapes (tenant_id, connection, due, body)
+SELECT tenant_id, uid, 0, '{"from":0,"seen":0,"looked":null,"error":"","waiting":{}}' FROM connections;
