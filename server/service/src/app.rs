@@ -30,6 +30,7 @@ use crate::{
     metrics::Metrics,
     notifications::Notifications,
     seal::{DataKey, MasterKey, SealedPlace},
+    sign_in::IdentityProvider,
     wakeups::Wakeups,
     webhook_deliveries::{Deliveries, WebhookSender},
 };
@@ -61,6 +62,8 @@ pub struct AppSettings {
     pub address_policy: AddressPolicy,
     /// Talks to other systems.
     pub connectors: Arc<dyn Connectors>,
+    /// Knows people, where there is one.
+    pub identity_provider: Option<Arc<dyn IdentityProvider>>,
 }
 
 /// Signs certificates of runners.
@@ -104,6 +107,7 @@ pub struct App {
     pub(crate) fan_out: FanOut,
     pub(crate) notifications: Notifications,
     pub(crate) connectors: Arc<dyn Connectors>,
+    pub(crate) identity_provider: Option<Arc<dyn IdentityProvider>>,
     pub(crate) chat: Chat,
     /// Whether a runner was removed for good.
     pub(crate) removed_runners: Recent<RunnerName, bool>,
@@ -165,6 +169,7 @@ impl App {
             webhooks,
             address_policy,
             connectors,
+            identity_provider,
         } = settings;
         let feed = Feed::default();
         Self {
@@ -182,6 +187,7 @@ impl App {
             fan_out: FanOut::of(&feed),
             notifications: Notifications::default(),
             connectors,
+            identity_provider,
             chat: Chat::default(),
             removed_runners: Recent::new(),
             wakeups: Wakeups::new(),

@@ -46,6 +46,7 @@ pub mod runners;
 pub mod runs;
 mod seal;
 pub mod service_accounts;
+pub mod sign_in;
 pub mod state;
 mod system;
 pub mod teardown;

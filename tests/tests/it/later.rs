@@ -53,6 +53,7 @@ pub async fn open(database_url: &str) -> (App, Arc<Later>) {
         webhooks: Arc::new(Sender::new(registry, clock.clone(), random.clone())),
         address_policy,
         connectors: Arc::new(NoConnectors),
+        identity_provider: None,
         store,
         clock: clock.clone(),
         random,

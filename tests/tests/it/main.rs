@@ -72,6 +72,7 @@ mod runner_drain;
 mod runs;
 mod sandbox;
 mod scripted_runner;
+mod sign_in;
 mod state;
 mod superseding;
 mod suspension;
