@@ -1,6 +1,6 @@
 //! The identity provider for the service: its port on the library that talks to other systems.
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use freehold_connectors::{
     ConnectorError, Environment, ErrorKind,
@@ -27,7 +27,7 @@ impl Provider {
     /// When a file cannot be read, or the issuer is no URL.
     pub fn new(args: OidcArgs, plain_on_loopback: bool, environment: Environment) -> Result<Option<Self>, Failure> {
         let (Some(issuer), Some(client_id)) = (args.oidc_issuer, args.oidc_client_id) else { return Ok(None) };
-        let read = |option: &str, path| {
+        let read = |option: &str, path: PathBuf| {
             fs::read_to_string(&path).map_err(|error| format!("{option}: {} cannot be read: {error}", path.display()))
         };
         let client_secret = args.oidc_client_secret_file.map(|path| read("--oidc-client-secret-file", path)).transpose()?;
@@ -52,11 +52,11 @@ impl IdentityProvider for Provider {
     }
 
     fn authorization(&self) -> Answer<'_, Result<(String, Vec<&'static str>), Error>> {
-        Box::pin(async { self.0.authorization().await.map_err(failed) })
+        Box::pin(async move { self.0.authorization().await.map_err(failed) })
     }
 
     fn redeem<'a>(&'a self, code: &'a AuthorizationCode) -> Answer<'a, Result<Granted, Error>> {
-        Box::pin(async {
+        Box::pin(async move {
             let AuthorizationCode { code, code_verifier, redirect_uri, nonce, .. } = code;
             let granted = self.0.redeem(code, code_verifier, redirect_uri, nonce).await.map_err(failed)?;
             let oidc::Granted { subject, email, refresh_token } = granted;
@@ -64,7 +64,12 @@ impl IdentityProvider for Provider {
         })
     }
 
-    fn refresh<'a>(&'a self, refresh_token: &'a str, subject: &'a str, nonce: &'a str) -> Answer<'a, Result<Option<String>, Error>> {
+    fn refresh<'a>(
+        &'a self,
+        refresh_token: &'a str,
+        subject: &'a str,
+        nonce: &'a str,
+    ) -> Answer<'a, Result<Option<String>, Error>> {
         Box::pin(async move { self.0.refresh(refresh_token, subject, nonce).await.map_err(failed) })
     }
 
@@ -90,10 +95,13 @@ fn failed(denial: Denial) -> Error {
 fn unavailable(error: &ConnectorError) -> Error {
     let wait = error.retry_after.unwrap_or(SOON);
     match error.kind {
-        ErrorKind::Throttled => Error::new(Reason::VendorThrottled, "too many people sign in at this moment; try again in a while"),
-        ErrorKind::Transient | ErrorKind::CircuitOpen => {
-            Error::new(Reason::VendorUnavailable, "the identity provider does not answer; try again in a while, or use an API key")
+        ErrorKind::Throttled => {
+            Error::new(Reason::VendorThrottled, "too many people sign in at this moment; try again in a while")
         }
+        ErrorKind::Transient | ErrorKind::CircuitOpen => Error::new(
+            Reason::VendorUnavailable,
+            "the identity provider does not answer; try again in a while, or use an API key",
+        ),
         _ => {
             let text = "the identity provider does not accept this server as its client, or is not what its operator has named; \
                         the operator finds the reason in the server's log";

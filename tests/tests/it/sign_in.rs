@@ -7,7 +7,9 @@ use freehold::{
     Client, Error, IdentityProof, Timestamp, UserState,
     raw::{
         RawChannel,
-        proto::iam::v1::{AuthorizationCode, ExchangeTokenRequest, ExchangeTokenResponse, token_service_client::TokenServiceClient},
+        proto::iam::v1::{
+            AuthorizationCode, ExchangeTokenRequest, ExchangeTokenResponse, token_service_client::TokenServiceClient,
+        },
     },
 };
 use freehold_fakes::{
@@ -164,7 +166,8 @@ async fn people_sign_in_and_stay_whom_they_were_bound_to(database: Database) {
     assert_eq!((user.state, identity.issuer, identity.subject.as_str()), (UserState::Active, idp.provider.issuer(), "u-ada"));
     assert!(identity.bind_time.is_some());
     let trail = acme.audit().list().collect_up_to(1000).await.expect("the trail");
-    let linked = |record: &&freehold::AuditRecord| record.change.as_ref().is_some_and(|change| change.to_string().contains("user.linked"));
+    let linked =
+        |record: &&freehold::AuditRecord| record.change.as_ref().is_some_and(|change| change.to_string().contains("user.linked"));
     let [record] = trail.iter().filter(linked).collect::<Vec<_>>()[..] else { panic!("not bound once: {trail:?}") };
     assert_eq!((record.principal.as_str(), record.proof.as_str()), ("tenants/acme/users/ada", "oidc"));
     assert!(record.method.ends_with("ExchangeToken") && record.resource == "tenants/acme/users/ada", "{record:?}");
@@ -190,7 +193,10 @@ async fn people_sign_in_and_stay_whom_they_were_bound_to(database: Database) {
     let fay = person("u-fay", "fay@acme.example");
     let silent = || changing(json!({ "email": null, "email_verified": null }));
     idp.provider.forge_next(silent());
-    idp.provider.server.fail("GET /userinfo", Fault::Reply(Reply::json(200, &json!({ "sub": "u-x", "email": fay.email, "email_verified": true }))));
+    idp.provider.server.fail(
+        "GET /userinfo",
+        Fault::Reply(Reply::json(200, &json!({ "sub": "u-x", "email": fay.email, "email_verified": true }))),
+    );
     assert_eq!(reason(browser.signs_in("acme", &fay).await), "TOKEN_INVALID", "it speaks of somebody else");
     idp.provider.forge_next(silent());
     assert_eq!(browser.signs_in("acme", &fay).await.expect("signed in").principal, "tenants/acme/users/fay");
@@ -390,7 +396,8 @@ async fn nothing_but_a_sound_id_token_gets_a_token(database: Database) {
 
     // What is no request is told so, all of it, and none of it is repeated.
     let before = browser.asked("/token");
-    let wrong = AuthorizationCode { tenant: "acme".into(), code_verifier: "short-secret".into(), nonce: "n".into(), ..back.clone() };
+    let wrong =
+        AuthorizationCode { tenant: "acme".into(), code_verifier: "short-secret".into(), nonce: "n".into(), ..back.clone() };
     let wrong = browser.brings(wrong).await.expect_err("nothing of it is right");
     let fields: Vec<_> = wrong.violations().iter().map(|wrong| wrong.field.as_str()).collect();
     assert_eq!(fields, ["tenant", "code_verifier", "nonce"].map(|field| format!("authorization_code.{field}")));
@@ -453,7 +460,8 @@ async fn no_number_of_codes_makes_the_server_ask_without_end(database: Database)
     let begun = Timestamp::now();
     let refused = join_all(tries).await;
     let seconds = Timestamp::now().duration_since(begun).as_secs() as usize + 1;
-    let limited = refused.into_iter().filter(|one| one.as_ref().is_err_and(|error| error.reason() == Some("RATE_LIMITED"))).count();
+    let limited =
+        refused.into_iter().filter(|one| one.as_ref().is_err_and(|error| error.reason() == Some("RATE_LIMITED"))).count();
     assert!(limited >= 200 - 50 - 5 * seconds, "{limited} were refused in {seconds} s");
     assert!(browser.asked("/token") <= 50 + 5 * seconds, "{} questions in {seconds} s", browser.asked("/token"));
     // Nobody else is kept out: calls that ask nobody else have buckets of their own.

@@ -131,7 +131,10 @@ pub(super) fn proven(extensions: &Extensions) -> Result<(Option<Peer>, CallFacts
 }
 
 fn nothing() -> Error {
-    Error::new(Reason::CredentialsMissing, "there is nothing to exchange: send an API key or a sign-in, or connect with a client certificate")
+    Error::new(
+        Reason::CredentialsMissing,
+        "there is nothing to exchange: send an API key or a sign-in, or connect with a client certificate",
+    )
 }
 
 fn identity(caller: &Caller, now: Timestamp) -> pb::CallerIdentity {

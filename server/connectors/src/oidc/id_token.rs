@@ -244,7 +244,9 @@ mod tests {
         ] {
             assert!(matches!(with(wrong.clone()), Err(Unproven::Because(_))), "{wrong}");
         }
-        for unverified in [json!({ "email_verified": false }), json!({ "email_verified": "true" }), json!({ "email_verified": null })] {
+        for unverified in
+            [json!({ "email_verified": false }), json!({ "email_verified": "true" }), json!({ "email_verified": null })]
+        {
             assert_eq!(with(unverified.clone()).expect("an account").mail, Mail::Unverified, "{unverified}");
         }
         assert_eq!(with(json!({ "email": null })).expect("an account").mail, Mail::Unsaid);

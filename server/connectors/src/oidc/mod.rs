@@ -182,12 +182,8 @@ impl IdentityProvider {
     pub async fn redeem(&self, code: &str, verifier: &str, redirect_uri: &str, nonce: &str) -> Result<Granted, Failure> {
         let cx = self.context();
         let document = self.document(&cx).await?;
-        let fields = [
-            ("grant_type", "authorization_code"),
-            ("code", code),
-            ("code_verifier", verifier),
-            ("redirect_uri", redirect_uri),
-        ];
+        let fields =
+            [("grant_type", "authorization_code"), ("code", code), ("code_verifier", verifier), ("redirect_uri", redirect_uri)];
         let Tokens { id_token, refresh_token, access_token } = self.tokens(&cx, &document, &fields).await?;
         let id_token = id_token.ok_or_else(|| unexpected("answered without an ID token"))?;
         let Claims { subject, mut mail } = self.prove(&cx, &document, &id_token, nonce, true).await?;
@@ -283,7 +279,8 @@ impl IdentityProvider {
             looked = if missing { Some(Instant::now()) } else { known.looked };
         }
         let answer = self.get(cx, "oidc.keys", document.jwks_uri.clone()).await?;
-        let keys = Arc::new(Keys::read(&answer.body).ok_or_else(|| unexpected("answered with something that is no set of keys"))?);
+        let keys =
+            Arc::new(Keys::read(&answer.body).ok_or_else(|| unexpected("answered with something that is no set of keys"))?);
         *kept = Some(KeptKeys { keys: Arc::clone(&keys), since: Instant::now(), looked });
         Ok(keys)
     }
@@ -342,7 +339,8 @@ impl IdentityProvider {
     ) -> Result<Request, ConnectorError> {
         let mut fields = fields.to_vec();
         let Settings { client_id, client_secret, .. } = &self.settings;
-        let takes = |method: &str| document.token_endpoint_auth_methods_supported.as_ref().map(|all| all.iter().any(|one| one == method));
+        let takes =
+            |method: &str| document.token_endpoint_auth_methods_supported.as_ref().map(|all| all.iter().any(|one| one == method));
         let in_header = takes("client_secret_basic") != Some(false) || takes("client_secret_post") != Some(true);
         let mut header = None;
         match client_secret {
@@ -351,9 +349,10 @@ impl IdentityProvider {
                 header = Some(format!("Basic {}", STANDARD.encode(format!("{}:{}", encode(client_id), encode(secret)))));
             }
             Some(secret) => fields.extend([("client_id", client_id.as_str()), ("client_secret", secret.as_str())]),
-            None => fields.push(("client_id", client_id)),
+            None => fields.push(("client_id", client_id.as_str())),
         }
-        let mut request = Request::new(operation, effect, Method::POST, url).form(&fields).header("accept", "application/json")?;
+        let mut request =
+            Request::new(operation, effect, Method::POST, url).form(&fields).header("accept", "application/json")?;
         request.max_answer = MAX_ANSWER;
         match header {
             Some(header) => request.header("authorization", &header),

@@ -250,7 +250,9 @@ impl Vendor for World {
             ("POST", "/token") => private(match self.token(request) {
                 Ok(tokens) => Reply::json(200, &tokens),
                 // What was sent comes back, as from a provider that is not careful.
-                Err(error) => Reply::json(400, &json!({ "error": error, "error_description": format!("bad: {:?}", request.form()) })),
+                Err(error) => {
+                    Reply::json(400, &json!({ "error": error, "error_description": format!("bad: {:?}", request.form()) }))
+                }
             }),
             ("POST", "/revoke") => {
                 let token = request.form_field("token");
