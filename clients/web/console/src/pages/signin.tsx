@@ -82,6 +82,7 @@ function ByProvider({ options, input }: Input & { options: SignInOptions }) {
       <input
         ref={input}
         id="tenant"
+        type="text"
         autocomplete="organization"
         autocapitalize="off"
         spellcheck={false}
