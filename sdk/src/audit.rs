@@ -20,7 +20,7 @@ resource! {
         time: Option<Timestamp>,
         /// Who.
         principal: String,
-        /// How that was proven: `certificate`, `token`, or the connector of a linked account, such as `slack`.
+        /// How that was proven: `certificate`, `token`, `oidc` for a sign-in, or the connector of a linked account, such as `slack`.
         proof: String,
         /// The method, for example `freehold.tenants.v1.TenantService/CreateTenant`.
         method: String,

@@ -7,12 +7,38 @@ use http::HeaderValue;
 #[cfg(feature = "raw")]
 use crate::channel::RawChannel;
 use crate::{
-    Credentials, Error, Stub, Violation, access::Access, api_keys::ApiKeys, approval_policies::ApprovalPolicies,
-    audit::AuditRecords, blueprints::Blueprints, call::Core, channel::Wire, connections::Connections, deployments::Deployments,
-    drift::Drift, environments::Environments, error::Result, events::Events, notification_rules::NotificationRules,
-    operations::Operations, pool::Pool, projects::Projects, quotas::Quotas, receipts::Receipts, retry::Policy,
-    runner_pools::RunnerPools, runs::Runs, server_info::GetServerInfo, service_accounts::ServiceAccounts, state::State,
-    stub::Stubbed, tenants::Tenants, token::Tokens, tokens::GetCallerIdentity, users::Users, webhook_endpoints::Webhooks,
+    Credentials, Error, Stub, Violation,
+    access::Access,
+    api_keys::ApiKeys,
+    approval_policies::ApprovalPolicies,
+    audit::AuditRecords,
+    blueprints::Blueprints,
+    call::Core,
+    channel::Wire,
+    connections::Connections,
+    deployments::Deployments,
+    drift::Drift,
+    environments::Environments,
+    error::Result,
+    events::Events,
+    notification_rules::NotificationRules,
+    operations::Operations,
+    pool::Pool,
+    projects::Projects,
+    quotas::Quotas,
+    receipts::Receipts,
+    retry::Policy,
+    runner_pools::RunnerPools,
+    runs::Runs,
+    server_info::GetServerInfo,
+    service_accounts::ServiceAccounts,
+    state::State,
+    stub::Stubbed,
+    tenants::Tenants,
+    token::Tokens,
+    tokens::{GetCallerIdentity, GetSignInOptions, RevokeRefreshToken},
+    users::Users,
+    webhook_endpoints::Webhooks,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -204,6 +230,16 @@ impl Client {
     /// Asks who is calling, and by what proof.
     pub fn whoami(&self) -> GetCallerIdentity {
         GetCallerIdentity::new(&self.core)
+    }
+
+    /// Asks how people sign in besides by an API key; nothing when there is no identity provider. Needs no credentials.
+    pub fn sign_in_options(&self) -> GetSignInOptions {
+        GetSignInOptions::new(&self.core)
+    }
+
+    /// Ends a sign-in of a browser, by the refresh token that it was given. Needs no credentials.
+    pub fn revoke_refresh_token(&self, refresh_token: impl Into<String>) -> RevokeRefreshToken {
+        RevokeRefreshToken::new(&self.core, refresh_token.into())
     }
 
     /// Asks for version, limits and capabilities of the server; needs no credentials.

@@ -182,8 +182,8 @@ pub use teardown::DestroyEnvironment;
 pub use tenants::{
     CreateTenant, DeleteTenant, GetTenant, ResumeTenant, SuspendTenant, Tenant, TenantState, Tenants, UpdateTenant,
 };
-pub use tokens::{CallerIdentity, GetCallerIdentity, IdentityProof};
-pub use users::{DeactivateUser, DeleteUser, GetUser, InviteUser, User, UserState, Users};
+pub use tokens::{CallerIdentity, GetCallerIdentity, GetSignInOptions, IdentityProof, RevokeRefreshToken, SignInOptions};
+pub use users::{DeactivateUser, DeleteUser, GetUser, InviteUser, UnlinkUserIdentity, User, UserIdentity, UserState, Users};
 pub use verify::{ReceiptApproval, ReceiptDemand, ReceiptEnd, ReceiptPlan, VerifiedReceipt, verify_receipts};
 pub use webhook_deliveries::{
     GetWebhookDelivery, ListWebhookDeliveries, RedeliverWebhook, WebhookAttempt, WebhookDelivery, WebhookDeliveryState,

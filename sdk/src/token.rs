@@ -90,7 +90,7 @@ impl Exchanged {
     }
 
     async fn renew(&self, wire: &Arc<Wire>) -> Result<HeaderValue> {
-        let request = ExchangeTokenRequest { api_key: self.key.clone() };
+        let request = ExchangeTokenRequest { api_key: self.key.clone(), ..Default::default() };
         let answer = Box::pin(wire.exchange(request.encode_to_vec().into())).await?;
         let answer = ExchangeTokenResponse::decode(answer)
             .map_err(|error| Error::new(Code::Internal, format!("the token cannot be read: {error}")))?;

@@ -1,4 +1,4 @@
-//! Who is calling.
+//! Who is calling, and how people sign in.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::{
     call::{Call, Core, request},
-    wire::{resource, values},
+    wire::{Lift, resource, values},
 };
 
 resource! {
@@ -47,5 +47,44 @@ request! {
 impl GetCallerIdentity {
     pub(crate) fn new(core: &Arc<Core>) -> Self {
         Self { call: Call::new(core, pb::GetCallerIdentityRequest {}) }
+    }
+}
+
+resource! {
+    /// How people sign in by OpenID Connect: the request that a page begins with (code flow, PKCE with S256).
+    SignInOptions = pb::SignInOptions {
+        /// The identity provider, as its tokens name it.
+        issuer: String,
+        /// What the installation is to it.
+        client_id: String,
+        /// Where a browser is sent.
+        authorization_endpoint: String,
+        /// What to ask for.
+        scopes: Vec<String>,
+    }
+}
+
+request! {
+    /// The question how people sign in; see [`Client::sign_in_options`](crate::Client::sign_in_options).
+    GetSignInOptions(pb::GetSignInOptionsRequest) -> Option<SignInOptions> =
+        "/freehold.iam.v1.TokenService/GetSignInOptions",
+        |answer: pb::GetSignInOptionsResponse| Ok(answer.sign_in_options.lift())
+}
+
+impl GetSignInOptions {
+    pub(crate) fn new(core: &Arc<Core>) -> Self {
+        Self { call: Call::new(core, pb::GetSignInOptionsRequest {}) }
+    }
+}
+
+request! {
+    /// A sign-in to end; see [`Client::revoke_refresh_token`](crate::Client::revoke_refresh_token).
+    RevokeRefreshToken(pb::RevokeRefreshTokenRequest) -> () =
+        "/freehold.iam.v1.TokenService/RevokeRefreshToken", pb::RevokeRefreshTokenResponse {}
+}
+
+impl RevokeRefreshToken {
+    pub(crate) fn new(core: &Arc<Core>, refresh_token: String) -> Self {
+        Self { call: Call::new(core, pb::RevokeRefreshTokenRequest { refresh_token }) }
     }
 }

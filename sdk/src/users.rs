@@ -30,12 +30,26 @@ resource! {
         email: String,
         /// Whether it can sign in.
         state: UserState,
+        /// The account at the identity provider that signs in as this user.
+        identity: Option<UserIdentity>,
         /// When it was created.
         create_time: Option<Timestamp>,
         /// When it last changed.
         update_time: Option<Timestamp>,
         /// Who created it.
         create_principal: String,
+    }
+}
+
+resource! {
+    /// An account at an identity provider.
+    UserIdentity = pb::UserIdentity {
+        /// The identity provider.
+        issuer: String,
+        /// The account, as the provider names it for ever.
+        subject: String,
+        /// When it was bound.
+        bind_time: Option<Timestamp>,
     }
 }
 
@@ -100,6 +114,18 @@ impl Users {
         }
     }
 
+    /// Unbinds a user from the account at the identity provider, so that the next sign-in with the user's mail address binds another
+    /// one.
+    ///
+    /// # Errors
+    /// [`is_not_found`](crate::Error::is_not_found), [`is_etag_mismatch`](crate::Error::is_etag_mismatch).
+    pub fn unlink_identity(&self, name: impl AsRef<str>) -> UnlinkUserIdentity {
+        let request = pb::UnlinkUserIdentityRequest { request_id: new_id(), ..Default::default() };
+        UnlinkUserIdentity {
+            call: Call::new(&self.core, request).name(Kind::User, name.as_ref(), |request, name| request.name = name),
+        }
+    }
+
     /// Deletes a user with bindings and keys.
     ///
     /// # Errors
@@ -141,6 +167,13 @@ request! {
         "/freehold.iam.v1.UserService/DeactivateUser", pb::DeactivateUserResponse { user }
 }
 options!(DeactivateUser: request_id, etag);
+
+request! {
+    /// A user to unbind; see [`Users::unlink_identity`].
+    UnlinkUserIdentity(pb::UnlinkUserIdentityRequest) -> User =
+        "/freehold.iam.v1.UserService/UnlinkUserIdentity", pb::UnlinkUserIdentityResponse { user }
+}
+options!(UnlinkUserIdentity: request_id, etag);
 
 request! {
     /// A user to delete; see [`Users::delete`].

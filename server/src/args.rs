@@ -118,6 +118,23 @@ impl NatsArgs {
     }
 }
 
+/// Who knows people, so that they sign in to the console by OpenID Connect.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OidcArgs {
+    /// The identity provider: a URL, exactly as its tokens name it
+    #[arg(long, value_name = "URL", requires = "oidc_client_id")]
+    pub oidc_issuer: Option<String>,
+    /// What this installation is to it
+    #[arg(long, value_name = "ID", requires = "oidc_issuer")]
+    pub oidc_client_id: Option<String>,
+    /// File with the client's secret; a public client has none
+    #[arg(long, value_name = "FILE", requires = "oidc_issuer")]
+    pub oidc_client_secret_file: Option<PathBuf>,
+    /// PEM file with authorities that the provider's certificate may be of, besides those of the system
+    #[arg(long, value_name = "FILE", requires = "oidc_issuer")]
+    pub oidc_ca_file: Option<PathBuf>,
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
     if (0.2..=3600.0).contains(&seconds) { Ok(Duration::from_secs_f64(seconds)) } else { Err("0.2 to 3600 seconds".to_owned()) }
@@ -143,6 +160,9 @@ pub struct DevArgs {
     /// Where events are published.
     #[command(flatten)]
     pub nats: NatsArgs,
+    /// Who knows people.
+    #[command(flatten)]
+    pub oidc: OidcArgs,
     /// Cost of calls that one caller may make each second in the long run; by default more than one machine makes
     #[arg(long, value_name = "COST", default_value_t = 100_000)]
     pub rate_limit: u32,
@@ -201,6 +221,9 @@ pub struct ServeArgs {
     /// Where events are published.
     #[command(flatten)]
     pub nats: NatsArgs,
+    /// Who knows people.
+    #[command(flatten)]
+    pub oidc: OidcArgs,
     /// Cost of calls that one caller may make each second in the long run
     #[arg(long, value_name = "COST", default_value_t = 500)]
     pub rate_limit: u32,

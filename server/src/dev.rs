@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Failure, admin,
-    args::{ConnectionArgs, DevArgs, ListenArgs, NatsArgs, SandboxArgs, TerraformArgs},
+    args::{ConnectionArgs, DevArgs, ListenArgs, NatsArgs, OidcArgs, SandboxArgs, TerraformArgs},
     demo, keys, runner,
     serve::{Addresses, KeyFiles, Server, ServerSettings, terminated},
 };
@@ -39,7 +39,7 @@ pub async fn run(args: DevArgs) -> Result<(), Failure> {
         None => Some(tempfile::Builder::new().prefix("freehold-").tempdir()?),
     };
     let dir = args.data_dir.clone().or_else(|| temporary.as_ref().map(|dir| dir.path().to_owned())).unwrap_or_default();
-    let system = System::start(&dir, args.listen, args.nats, args.rate_limit).await?;
+    let system = System::start(&dir, args.listen, args.nats, args.oidc, args.rate_limit).await?;
     println!("Freehold is ready after {:.3} s. Its data is in {}.", begun.elapsed().as_secs_f64(), system.dir.display());
     if temporary.is_some() {
         println!("That folder is removed when it ends; give --data-dir DIR to keep it.");
@@ -72,7 +72,7 @@ struct System {
 }
 
 impl System {
-    async fn start(dir: &Path, mut listen: ListenArgs, nats: NatsArgs, rate_limit: u32) -> Result<Self, Failure> {
+    async fn start(dir: &Path, mut listen: ListenArgs, nats: NatsArgs, oidc: OidcArgs, rate_limit: u32) -> Result<Self, Failure> {
         let unusable = |error: std::io::Error| format!("the data directory {} cannot be used: {error}", dir.display());
         fs::create_dir_all(dir.join("pki")).map_err(unusable)?;
         let dir = dir.canonicalize().map_err(unusable)?;
@@ -115,6 +115,7 @@ impl System {
             token_life: SIGN_IN,
             engines: runner::rules(),
             connections: ConnectionArgs { allow_private: true, allow_host: Vec::new() },
+            oidc,
         })
         .await?;
         let endpoint = format!("https://{}", server.addresses().runner);

@@ -6,6 +6,7 @@ mod bootstrap;
 mod connectors;
 pub mod demo;
 pub mod dev;
+mod identity_provider;
 mod keys;
 pub mod runner;
 pub mod serve;

@@ -31,7 +31,7 @@ use freehold_domain::{
 use freehold_engines::Rules;
 use freehold_service::{
     App, AppSettings, Issuer, MasterKey, Store, StoreSettings, SystemClock, SystemRandom, Validator, master_key, receipts,
-    runners,
+    runners, sign_in::IdentityProvider,
 };
 use freehold_worker::{Sender, nats};
 use http::HeaderValue;
@@ -43,9 +43,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Failure,
-    args::{ConnectionArgs, DatabaseArgs, ListenArgs, ServeArgs},
+    args::{ConnectionArgs, DatabaseArgs, ListenArgs, OidcArgs, ServeArgs},
     bootstrap,
     connectors::Registered,
+    identity_provider::Provider,
     keys,
 };
 
@@ -91,6 +92,8 @@ pub struct ServerSettings {
     pub engines: Vec<Arc<dyn Rules>>,
     /// Where connections may lead.
     pub connections: ConnectionArgs,
+    /// Who knows people.
+    pub oidc: OidcArgs,
 }
 
 /// Addresses of the listeners, with the ports that were taken.
@@ -152,12 +155,13 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
         master_key,
         listen,
         nats,
+        oidc,
         rate_limit,
         drain_delay,
         connections,
         ..
     } = args;
-    let keys = [master_key.clone(), token_key.clone()];
+    let keys: Vec<_> = [master_key.clone(), token_key.clone()].into_iter().chain(oidc.oidc_client_secret_file.clone()).collect();
     let server = Server::start(ServerSettings {
         store: store_settings(&database),
         trust_domain,
@@ -169,6 +173,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
         token_life: MAX_LIFETIME,
         engines: crate::runner::rules(),
         connections,
+        oidc,
     })
     .await?;
     keys.iter().for_each(|key| keys::warn_if_open(key));
@@ -215,6 +220,7 @@ impl Server {
             token_life,
             engines,
             connections,
+            oidc,
         } = settings;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
@@ -243,12 +249,14 @@ impl Server {
         let issuer = files.ca_dir.as_ref().map(|dir| issuer(dir, &trust_domain, &clock)).transpose()?;
         let store = Store::open(&store, Arc::clone(&clock), Arc::clone(&random)).await?;
         let address_policy = connections.policy();
-        let registry = Arc::new(Registry::new(Environment {
+        let environment = Environment {
             policy: Arc::new(address_policy.clone()),
             lookup: Arc::new(SystemLookup),
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
-        }));
+        };
+        let provider = Provider::new(oidc, address_policy.allows_private(), environment.clone())?;
+        let registry = Arc::new(Registry::new(environment));
         let app = Arc::new(App::new(AppSettings {
             store,
             clock: Arc::clone(&clock),
@@ -262,6 +270,7 @@ impl Server {
             webhooks: Arc::new(Sender::new(registry, Arc::clone(&clock), Arc::clone(&random))),
             address_policy,
             console: listen.console_url.clone().unwrap_or_default(),
+            identity_provider: provider.map(|provider| Arc::new(provider) as Arc<dyn IdentityProvider>),
         }));
         master_key::check(&app).await?;
         runners::ensure_default_pool(&app).await?;

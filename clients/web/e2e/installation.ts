@@ -15,13 +15,13 @@ export class Installation {
   private process: ChildProcess | undefined;
   private output = "";
 
-  /** Starts it; once more on the same ports when it has run before. */
-  async start(): Promise<this> {
+  /** Starts it, with further options; once more on the same ports when it has run before. */
+  async start(options: string[] = []): Promise<this> {
     const bin = process.env["FREEHOLD_BIN"];
     if (!bin || !existsSync(bin)) throw new Error("set FREEHOLD_BIN to the program: cargo build -p freehold-server, then target/debug/freehold");
     const before = this.addresses();
     const data = join(this.dir, "data");
-    const args = ["dev", "--demo", "--data-dir", data];
+    const args = ["dev", "--demo", "--data-dir", data, ...options];
     for (const name of ["api", "web", "runner", "admin", "state"]) args.push(`--${name}-addr`, before?.[name] ?? "127.0.0.1:0");
     this.output = "";
     const child = spawn(bin, args, { stdio: ["ignore", "pipe", "pipe"] });

@@ -18,6 +18,7 @@ use freehold_proto::deployments::v1::{
 };
 use freehold_proto::iam::v1::{
     CallerIdentity, ExchangeTokenRequest, ExchangeTokenResponse, GetCallerIdentityRequest, GetCallerIdentityResponse,
+    GetSignInOptionsRequest, GetSignInOptionsResponse, RevokeRefreshTokenRequest, RevokeRefreshTokenResponse,
     token_service_server::{TokenService, TokenServiceServer},
 };
 use futures::{
@@ -134,7 +135,7 @@ impl TokenService for Script {
         tokio::task::yield_now().await;
         let end = freehold::Timestamp::now().as_second() + 900;
         let expire_time = Some(prost_types::Timestamp { seconds: end, nanos: 0 });
-        Ok(Response::new(ExchangeTokenResponse { token: format!("token-{number}"), expire_time, principal: String::new() }))
+        Ok(Response::new(ExchangeTokenResponse { token: format!("token-{number}"), expire_time, ..Default::default() }))
     }
 
     async fn get_caller_identity(
@@ -147,6 +148,20 @@ impl TokenService for Script {
         }
         let identity = CallerIdentity { principal: "tenants/acme/users/ada".to_owned(), ..Default::default() };
         Ok(Response::new(GetCallerIdentityResponse { caller_identity: Some(identity) }))
+    }
+
+    async fn get_sign_in_options(
+        &self,
+        _: Request<GetSignInOptionsRequest>,
+    ) -> Result<Response<GetSignInOptionsResponse>, Status> {
+        Ok(Response::new(GetSignInOptionsResponse::default()))
+    }
+
+    async fn revoke_refresh_token(
+        &self,
+        _: Request<RevokeRefreshTokenRequest>,
+    ) -> Result<Response<RevokeRefreshTokenResponse>, Status> {
+        Ok(Response::new(RevokeRefreshTokenResponse {}))
     }
 }
 

@@ -140,7 +140,7 @@ async fn authorize(stack: &Stack, parts: &mut http::request::Parts) -> Result<()
     let token = if password.contains('.') {
         password.to_owned()
     } else {
-        let ask = ExchangeTokenRequest { api_key: password.to_owned() };
+        let ask = ExchangeTokenRequest { api_key: password.to_owned(), ..Default::default() };
         let mut answer = call(stack, parts, EXCHANGE, &ask).await.map_err(|status| refusal("ExchangeToken", &status))?;
         let answer = next_message(&mut answer).and_then(|message| ExchangeTokenResponse::decode(message).ok());
         answer.ok_or_else(unreadable)?.token

@@ -44,7 +44,8 @@ pub struct Claims {
     pub principal: String,
     /// Id of the principal's tenant; none for those of the whole installation.
     pub tenant: Option<String>,
-    /// Name of what was exchanged for it, such as `tenants/acme/apiKeys/{uid}`; none for a certificate.
+    /// Name of what was exchanged for it, such as `tenants/acme/apiKeys/{uid}`; none for a certificate and for a
+    /// sign-in.
     pub exchanged: Option<String>,
     /// SHA-256 of the client certificate it is bound to (RFC 8705).
     pub certificate: Option<[u8; 32]>,

@@ -25,6 +25,7 @@ mod error;
 pub mod github;
 mod inbound;
 mod oauth;
+pub mod oidc;
 mod outbound;
 mod registry;
 pub mod schema;

@@ -260,6 +260,7 @@ pub static TENANT_PERMISSIONS: &[&str] = &[
     "iam.users.get",
     "iam.users.invite",
     "iam.users.list",
+    "iam.users.unlink",
     "iam.workloadIdentities.create",
     "iam.workloadIdentities.delete",
     "iam.workloadIdentities.list",

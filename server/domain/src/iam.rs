@@ -25,6 +25,24 @@ pub struct User {
     pub meta: Meta,
     pub email: String,
     pub state: UserState,
+    #[serde(default)]
+    pub identity: Option<UserIdentity>,
+}
+
+/// An account at an identity provider that signs in as a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the contract")]
+pub struct UserIdentity {
+    pub issuer: String,
+    pub subject: String,
+    pub bind_time: Timestamp,
+}
+
+impl UserIdentity {
+    /// Whether it is this account.
+    pub fn is(&self, issuer: &str, subject: &str) -> bool {
+        self.issuer == issuer && self.subject == subject
+    }
 }
 
 /// Whether a user can sign in.

@@ -32,6 +32,7 @@ use crate::{
     metrics::Metrics,
     notifications::Notifications,
     seal::{DataKey, MasterKey, SealedPlace},
+    sign_in::IdentityProvider,
     wakeups::Wakeups,
     webhook_deliveries::{Deliveries, WebhookSender},
 };
@@ -65,6 +66,8 @@ pub struct AppSettings {
     pub connectors: Arc<dyn Connectors>,
     /// Where people look at all of this.
     pub console: Console,
+    /// Knows people, where there is one.
+    pub identity_provider: Option<Arc<dyn IdentityProvider>>,
 }
 
 /// Signs certificates of runners.
@@ -109,6 +112,7 @@ pub struct App {
     pub(crate) notifications: Notifications,
     pub(crate) connectors: Arc<dyn Connectors>,
     pub(crate) console: Console,
+    pub(crate) identity_provider: Option<Arc<dyn IdentityProvider>>,
     pub(crate) chat: Chat,
     /// Whether a runner was removed for good.
     pub(crate) removed_runners: Recent<RunnerName, bool>,
@@ -173,6 +177,7 @@ impl App {
             address_policy,
             connectors,
             console,
+            identity_provider,
         } = settings;
         let feed = Feed::default();
         Self {
@@ -191,6 +196,7 @@ impl App {
             notifications: Notifications::default(),
             connectors,
             console,
+            identity_provider,
             chat: Chat::default(),
             removed_runners: Recent::new(),
             wakeups: Wakeups::new(),

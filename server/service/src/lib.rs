@@ -47,6 +47,7 @@ pub mod runs;
 pub mod scrapes;
 mod seal;
 pub mod service_accounts;
+pub mod sign_in;
 pub mod state;
 mod system;
 pub mod teardown;

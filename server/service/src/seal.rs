@@ -17,12 +17,15 @@ pub const KEY_BYTES: usize = 32;
 /// The known text that a master key seals, and its place.
 const MARK: &[u8] = b"v1|master key";
 
-/// The key that wraps the tenants' keys. It is kept outside the database. Another one, made of it, seals resume tokens, of which
-/// there are too many for the key itself.
-pub struct MasterKey(LessSafeKey, LessSafeKey);
+/// The key that wraps the tenants' keys. It is kept outside the database. Others, made of it, seal resume tokens and refresh
+/// tokens, of which there are too many for the key itself.
+pub struct MasterKey(LessSafeKey, LessSafeKey, LessSafeKey);
 
 /// What the key of resume tokens is made of the master key with.
 const RESUME_TOKENS: &[u8] = b"freehold resume tokens v1";
+
+/// What the key of refresh tokens is made of the master key with.
+const REFRESH_TOKENS: &[u8] = b"freehold refresh tokens v1";
 
 /// The key that seals what belongs to one tenant, and another one, made of it, for digests that only the tenant's data gives.
 pub struct DataKey(LessSafeKey, hmac::Key);
@@ -61,8 +64,8 @@ fn open(key: &LessSafeKey, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>> 
 impl MasterKey {
     /// From the bytes of the key file.
     pub fn new(bytes: &[u8]) -> Result<Self> {
-        let tokens = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), RESUME_TOKENS);
-        Ok(Self(key(bytes)?, key(tokens.as_ref())?))
+        let made = |what: &[u8]| key(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), what).as_ref());
+        Ok(Self(key(bytes)?, made(RESUME_TOKENS)?, made(REFRESH_TOKENS)?))
     }
 
     /// Draws a data key for a tenant; answers it and its wrapped form.
@@ -97,6 +100,16 @@ impl MasterKey {
     /// Opens it.
     pub fn open_resume_token(&self, tenant: TenantScope, sealed: &[u8]) -> Result<Vec<u8>> {
         open(&self.1, tenant.0.0.as_bytes(), sealed)
+    }
+
+    /// Seals what renews a sign-in.
+    pub fn seal_refresh_token(&self, random: &dyn Random, plain: &[u8]) -> Result<Vec<u8>> {
+        seal(&self.2, random, REFRESH_TOKENS, plain)
+    }
+
+    /// Opens it.
+    pub fn open_refresh_token(&self, sealed: &[u8]) -> Result<Vec<u8>> {
+        open(&self.2, REFRESH_TOKENS, sealed)
     }
 
     /// Seals the private half of a key that signs receipts.

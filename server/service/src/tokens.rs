@@ -9,7 +9,7 @@ use freehold_domain::{
     names::ApiKeyName,
     time::{Timestamp, Uid},
 };
-use freehold_store::{INSTALLATION, access};
+use freehold_store::{INSTALLATION, Tx, access};
 
 use crate::{
     api_keys,
@@ -28,7 +28,7 @@ const USE_KEPT: Duration = Duration::from_secs(60);
 pub struct Ticket {
     /// Whom it stands for.
     pub principal: Principal,
-    /// The key that was exchanged; `None` for a certificate.
+    /// The key that was exchanged; `None` for a certificate and for a sign-in.
     pub exchanged: Option<ApiKeyName>,
     /// Identity of the token.
     pub token_id: Uid,
@@ -67,17 +67,11 @@ pub async fn for_certificate(app: &App, spiffe_id: String, expire_time: Timestam
     issue(app, &caller, place.map_or(INSTALLATION, |place| place.scope), None).await
 }
 
-/// Keeps in the audit trail that a token is given, and on the key that it was used.
+/// Keeps on the key that it was used, and gives a token.
 async fn issue(app: &App, caller: &Caller, scope: TenantScope, key: Option<ApiKey>) -> Result<Ticket> {
     let mut tx = app.store.begin_as(&caller.principal.to_string(), scope).await?;
     let now = tx.now();
-    let ticket = Ticket {
-        principal: caller.principal.clone(),
-        exchanged: key.as_ref().map(|key| key.name.clone()),
-        token_id: tx.uid(),
-        issue_time: second(now),
-        expire_time: second(key.as_ref().map_or(now.plus(LIFE), |key| now.plus(LIFE).min(key.expire_time))),
-    };
+    let ticket = ticket(&tx, caller, key.as_ref());
     if ticket.expire_time <= ticket.issue_time {
         return Err(refused());
     }
@@ -90,11 +84,28 @@ async fn issue(app: &App, caller: &Caller, scope: TenantScope, key: Option<ApiKe
             access::update_key(&mut tx, scope, &key).await?;
         }
     }
-    let resource = ticket.exchanged.as_ref().map_or_else(|| ticket.principal.to_string(), ToString::to_string);
-    let record = audit::record(caller, tx.uid(), now, resource);
-    freehold_store::audit::insert(&mut tx, scope, &record).await?;
-    tx.commit(&()).await?;
+    give(tx, caller, scope, &ticket).await?;
     Ok(ticket)
+}
+
+/// What a token for this caller says.
+pub(crate) fn ticket(tx: &Tx, caller: &Caller, key: Option<&ApiKey>) -> Ticket {
+    let now = tx.now();
+    Ticket {
+        principal: caller.principal.clone(),
+        exchanged: key.map(|key| key.name.clone()),
+        token_id: tx.uid(),
+        issue_time: second(now),
+        expire_time: second(key.map_or(now.plus(LIFE), |key| now.plus(LIFE).min(key.expire_time))),
+    }
+}
+
+/// Keeps in the audit trail that a token is given, and commits.
+pub(crate) async fn give(mut tx: Tx, caller: &Caller, scope: TenantScope, ticket: &Ticket) -> Result<()> {
+    let resource = ticket.exchanged.as_ref().map_or_else(|| ticket.principal.to_string(), ToString::to_string);
+    let record = audit::record(caller, tx.uid(), tx.now(), resource);
+    freehold_store::audit::insert(&mut tx, scope, &record).await?;
+    tx.commit(&()).await
 }
 
 /// Tokens know whole seconds only (RFC 7519, NumericDate).

@@ -38,7 +38,7 @@ pub async fn invite(app: &App, caller: &Caller, cmd: InviteUser, write: &Write) 
         Some(user) => UserName { tenant: cmd.parent.tenant.clone(), user },
         None => suggested(&mut tx, place.scope, &cmd.parent, &cmd.email).await?,
     };
-    let user = User { name, meta, email: cmd.email, state: UserState::Invited };
+    let user = User { name, meta, email: cmd.email, state: UserState::Invited, identity: None };
     users::insert(&mut tx, place.scope, &cmd.parent.to_string(), &user).await?;
     tx.announce(Event::new("user.invited", &user.name, user.meta.uid, 1));
     tx.take(Dimension::Users, 1);
@@ -78,6 +78,25 @@ pub async fn deactivate(app: &App, caller: &Caller, name: &UserName, write: &Wri
     Ok(user)
 }
 
+/// Unbinds a user from the account at the identity provider. Changes nothing when there is none.
+pub async fn unlink(app: &App, caller: &Caller, name: &UserName, write: &Write) -> Result<User> {
+    let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
+    let mut tx = app.store.begin(caller, place.scope, &write.key).await?;
+    if let Some(done) = tx.replayed()? {
+        return Ok(done);
+    }
+    let mut user = users::get(&mut tx, place.scope, name).await?.ok_or_else(|| Error::not_found(name))?;
+    user.meta.expect_etag(write.etag.as_deref())?;
+    if user.identity.take().is_some() {
+        user.meta.touch(tx.now());
+        users::update(&mut tx, place.scope, &user).await?;
+        users::unlink(&mut tx, place.scope, &user).await?;
+        tx.announce(Event::new("user.unlinked", name, user.meta.uid, user.meta.version));
+    }
+    app.finish(tx, write, &user).await?;
+    Ok(user)
+}
+
 /// Deletes a user with bindings and keys.
 pub async fn delete(app: &App, caller: &Caller, name: &UserName, allow_missing: bool, write: &Write) -> Result<()> {
     let place = app.enter(caller, &name.tenant_name(), &name.to_string()).await?;
@@ -92,7 +111,8 @@ pub async fn delete(app: &App, caller: &Caller, name: &UserName, allow_missing: 
     };
     user.meta.expect_etag(write.etag.as_deref())?;
     let member = Principal::User(name.clone());
-    // The user first: who gives it a role or a key at this moment holds its row, and what they gave is then removed too.
+    users::unlink(&mut tx, place.scope, &user).await?;
+    // The user before the rest: who gives it a role or a key at this moment holds its row, and what they gave is then removed too.
     users::delete(&mut tx, place.scope, &user).await?;
     access::delete_member(&mut tx, place.scope, &member).await?;
     connection_accounts::delete_of(&mut tx, place.scope, &member).await?;

@@ -60,6 +60,7 @@ pub async fn purge(tx: &mut Tx, tenant: TenantScope, most: u32) -> Result<u64> {
         "api_keys" by "uid",
         "role_bindings" by "uid",
         "service_accounts" by "uid",
+        "user_identities" by "user_uid",
         "users" by "uid",
         "operations" by "uid",
         "reservations" by "uid",

@@ -13,6 +13,7 @@
 //! ```
 
 mod github;
+pub mod oidc;
 mod receiver;
 mod server;
 mod slack;
@@ -20,6 +21,7 @@ mod smtp;
 mod tls;
 
 pub use github::{Delivery, Entry, FakeGithub};
+pub use oidc::FakeOidc;
 pub use receiver::Receiver;
 pub use server::{Fault, Recorded, Reply, Server, Vendor};
 pub use slack::FakeSlack;

@@ -40,7 +40,7 @@ async fn taken_outside(database: Database, variables: &[(&str, &str)]) -> usize 
     let mut taken = 0;
     for seconds in JUMPS {
         let anybody = installation.client(&[replica.web], installation.pki.trust(), "acme").await;
-        let request = ExchangeTokenRequest { api_key: key.secret.reveal().to_owned() };
+        let request = ExchangeTokenRequest { api_key: key.secret.reveal().to_owned(), ..Default::default() };
         let exchanged = TokenServiceClient::new(anybody.raw().expect("a channel")).exchange_token(request).await;
         let token = exchanged.expect("a token, whatever the time").into_inner().token;
         let by_token = async |web| installation.client(&[web], installation.pki.trust().bearer_token(&token), "acme").await;

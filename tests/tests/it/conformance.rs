@@ -139,7 +139,7 @@ async fn buf_speaks_grpc_web_with_a_token() {
     world.admin.access().bind("viewer", "serviceAccounts/ci").send().await.expect("a role");
     let key = world.admin.api_keys().create("serviceAccounts/ci", tomorrow).send().await.expect("a key");
     let browser = world.installation.client(&[world.replica.web], pki.trust(), "acme").await;
-    let request = ExchangeTokenRequest { api_key: key.secret.reveal().to_owned() };
+    let request = ExchangeTokenRequest { api_key: key.secret.reveal().to_owned(), ..Default::default() };
     let exchanged = TokenServiceClient::new(browser.raw().expect("a channel")).exchange_token(request).await;
     let bearer = format!("Authorization: Bearer {}", exchanged.expect("a token").into_inner().token);
 

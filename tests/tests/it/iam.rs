@@ -14,7 +14,7 @@ fn tomorrow() -> Timestamp {
 
 /// A token for what this client proves.
 async fn token(client: &Client, api_key: &str) -> Result<String, Error> {
-    let request = ExchangeTokenRequest { api_key: api_key.to_owned() };
+    let request = ExchangeTokenRequest { api_key: api_key.to_owned(), ..Default::default() };
     let answer = TokenServiceClient::new(client.raw().expect("a channel")).exchange_token(request).await;
     answer.map(|answer| answer.into_inner().token).map_err(freehold::raw::error)
 }

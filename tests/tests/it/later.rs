@@ -55,6 +55,7 @@ pub async fn open(database_url: &str) -> (App, Arc<Later>) {
         address_policy,
         connectors: Arc::new(NoConnectors),
         console: Console::default(),
+        identity_provider: None,
         store,
         clock: clock.clone(),
         random,

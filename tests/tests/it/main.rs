@@ -74,6 +74,7 @@ mod sandbox;
 mod scrapes;
 mod scripted_runner;
 mod sources;
+mod sign_in;
 mod state;
 mod superseding;
 mod suspension;

@@ -14,7 +14,7 @@ use futures::TryStreamExt as _;
 use serde_json::{Value, json};
 
 /// Everything our own code can say, and every statement of the database.
-const LOGGING: (&str, &str) = ("RUST_LOG", "freehold=trace,sqlx=trace");
+pub const LOGGING: (&str, &str) = ("RUST_LOG", "freehold=trace,sqlx=trace");
 
 /// Secrets go to a service and to a database that is not there, and come out as outputs.
 const VAULT: &str = r#"
@@ -111,7 +111,8 @@ async fn secrets_are_in_no_log_plan_record_error_or_file_of_the_database() {
     secrets.are_not_shown("its answer", &made);
     let browser = installation.client(&[replica.web], installation.pki.trust(), "acme").await;
     let mut tokens = TokenServiceClient::new(browser.raw().expect("a channel"));
-    let exchanged = tokens.exchange_token(ExchangeTokenRequest { api_key: made.secret.reveal().to_owned() }).await;
+    let exchanged =
+        tokens.exchange_token(ExchangeTokenRequest { api_key: made.secret.reveal().to_owned(), ..Default::default() }).await;
     let token = exchanged.expect("a token").into_inner().token;
     secrets.add("a token", token.as_str());
     let by_token = installation.pki.trust().bearer_token(&token);
@@ -119,7 +120,8 @@ async fn secrets_are_in_no_log_plan_record_error_or_file_of_the_database() {
     let by_token = installation.client(&[replica.web], by_token, "acme").await;
     by_token.projects().get("shop").send().await.expect("as the role says");
     let wrong = format!("{}x", made.secret.reveal());
-    let refused = tokens.exchange_token(ExchangeTokenRequest { api_key: wrong }).await.expect_err("no such key");
+    let refused =
+        tokens.exchange_token(ExchangeTokenRequest { api_key: wrong, ..Default::default() }).await.expect_err("no such key");
     secrets.are_not_shown("a refusal", &refused);
 
     // Sensitive inputs, also when they are not what they should be.

@@ -44,7 +44,10 @@ async fn rows(database_url: &str, tenant: &str) -> BTreeMap<String, i64> {
 both_databases!(a_deleted_tenant_goes_with_every_row_when_its_time_is_over_and_nothing_else_does);
 
 async fn a_deleted_tenant_goes_with_every_row_when_its_time_is_over_and_nothing_else_does(database: Database) {
-    let mut world = crate::connections::world(database).await.with_sample().await;
+    let idp = crate::sign_in::Idp::start().await;
+    let options = [crate::connections::PRIVATE, &idp.options()].concat();
+    let mut world = World::with(database, &options).await.with_sample().await;
+    crate::sign_in::signed_in(&world, &idp).await;
     let rival = world.tenant("rival").await;
     rival.projects().create("shop").send().await.expect("a project");
     fill(&world).await;

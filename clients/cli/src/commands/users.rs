@@ -36,6 +36,13 @@ pub enum UserCommand {
         #[command(flatten)]
         guard: Guard,
     },
+    /// Unbinds a user from the account at the identity provider, so that another one can sign in as this user
+    Unlink {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        guard: Guard,
+    },
     /// Deletes a user with bindings and keys
     Delete {
         /// Its name
@@ -62,6 +69,11 @@ impl UserCommand {
             Self::List(listing) => listing.show(users.list(), screen).await,
             Self::Deactivate { name, guard } => {
                 let mut request = users.deactivate(name);
+                set!(request.etag(guard.etag));
+                screen.item(&request.send().await?)
+            }
+            Self::Unlink { name, guard } => {
+                let mut request = users.unlink_identity(name);
                 set!(request.etag(guard.etag));
                 screen.item(&request.send().await?)
             }

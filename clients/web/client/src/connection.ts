@@ -5,7 +5,7 @@ import { createGrpcWebTransport } from "@connectrpc/connect-web";
 
 import { TokenService } from "./gen/freehold/iam/v1/token_service_pb.js";
 import { authorization, errors, requestIds, retries, tenantHeader } from "./interceptors.js";
-import { ApiKeyTokens, type TokenSource, fixedToken } from "./tokens.js";
+import { ExchangedTokens, type TokenSource, fixedToken } from "./tokens.js";
 import { type WatchItem, type WatchOptions, watch } from "./watch.js";
 
 /** How to reach an installation, and as whom. */
@@ -43,7 +43,7 @@ export function connect(options: ConnectOptions = {}): Connection {
   const { apiKey } = options;
   let tokens: TokenSource;
   if (options.tokens) tokens = options.tokens;
-  else if (apiKey !== undefined) tokens = new ApiKeyTokens(() => exchange(apiKey), options.onToken);
+  else if (apiKey !== undefined) tokens = new ExchangedTokens(() => exchange(apiKey), options.onToken);
   else if (options.token !== undefined) tokens = fixedToken(options.token);
   else tokens = { get: async () => undefined, expired: async () => false };
 

@@ -2,5 +2,5 @@
 export { type ConnectOptions, type Connection, connect } from "./connection.js";
 export { FreeholdError, type Violation } from "./errors.js";
 export { type FollowOptions, type Following, type StreamState, follow } from "./follow.js";
-export { ApiKeyTokens, type Exchanged, type TokenClaims, type TokenSource, fixedToken, readToken } from "./tokens.js";
+export { type Exchanged, ExchangedTokens, type TokenClaims, type TokenSource, fixedToken, readToken } from "./tokens.js";
 export { type WatchItem, type WatchOptions, watch } from "./watch.js";

@@ -8,12 +8,15 @@ export interface TokenSource {
   expired(token: string): Promise<boolean>;
 }
 
-/** A token that an API key was exchanged for. */
+/** A token that an API key or a sign-in was exchanged for. */
 export interface Exchanged {
   readonly token: string;
   /** When it ends, by the server's clock, in milliseconds since 1970. */
   readonly expires: number;
 }
+
+/** How long after a renewal that failed the next one is tried, in milliseconds. */
+const PAUSE = 15_000;
 
 /** One token, as it was given. It cannot be renewed. */
 export function fixedToken(token: string): TokenSource {
@@ -21,22 +24,30 @@ export function fixedToken(token: string): TokenSource {
 }
 
 /**
- * Tokens for an API key. One is taken when it is first needed and replaced when a fifth of its life is left, or when the server
+ * Tokens for an API key or a sign-in. One is taken when it is first needed and replaced when a fifth of its life is left, or when the server
  * refuses it; calls that need one at the same time share one exchange.
  */
-export class ApiKeyTokens implements TokenSource {
+export class ExchangedTokens implements TokenSource {
   private current: { token: string; renew: number; end: number } | undefined;
   private exchanging: Promise<string> | undefined;
 
   /**
    * @param exchange makes a call of `ExchangeToken`
    * @param changed is told every new token
+   * @param given a token to begin with, of an exchange that was made before
    */
   constructor(
     private readonly exchange: () => Promise<Exchanged>,
     private readonly changed: (token: string) => void = () => {},
     private readonly now: () => number = Date.now,
-  ) {}
+    given = "",
+  ) {
+    const [claims, life] = [readToken(given), lifetime(given)];
+    if (!claims || life === undefined) return;
+    // By this side's clock, since nobody has said how old it is. If that is wrong, the server's refusal renews it.
+    const end = claims.expires * 1000;
+    this.current = { token: given, renew: end - life * 0.2, end };
+  }
 
   async get(): Promise<string> {
     const { current } = this;
@@ -47,8 +58,10 @@ export class ApiKeyTokens implements TokenSource {
     } catch (thrown) {
       // What cannot be renewed now is good for some time yet.
       const error = FreeholdError.from(thrown);
-      if (error.isUnavailable && this.now() < current.end) return current.token;
-      throw error;
+      if (error.isUnauthenticated || this.now() >= current.end) throw error;
+      // Whoever is busy or down is not asked again before every call.
+      current.renew = this.now() + PAUSE;
+      return current.token;
     }
   }
 

@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { afterEach, expect, test, vi } from "vitest";
 
-import { ApiKeyTokens, FreeholdError, readToken } from "../src/core.js";
+import { ExchangedTokens, FreeholdError, readToken } from "../src/core.js";
 import { Freehold } from "../src/index.js";
 import { TenantService } from "../src/gen/freehold/tenants/v1/tenant_service_pb.js";
 import { TokenService } from "../src/gen/freehold/iam/v1/token_service_pb.js";
@@ -107,7 +107,7 @@ test("an API key becomes a token, which is replaced once when the server says th
 test("a token is renewed before its end by its own life, whatever the clock says, and shared by calls", async () => {
   let now = 5_000_000;
   const exchange = vi.fn(async () => ({ token: jwt("a", 0, 900), expires: 0 }));
-  const tokens = new ApiKeyTokens(exchange, () => {}, () => now);
+  const tokens = new ExchangedTokens(exchange, () => {}, () => now);
   await Promise.all([tokens.get(), tokens.get(), tokens.get()]);
   expect(exchange).toHaveBeenCalledTimes(1);
   now += 719_000;
@@ -121,9 +121,31 @@ test("a token is renewed before its end by its own life, whatever the clock says
   now += 721_000;
   exchange.mockRejectedValueOnce(new TypeError("fetch failed"));
   await tokens.get();
+  const asked = exchange.mock.calls.length;
+  await tokens.get();
+  expect(exchange).toHaveBeenCalledTimes(asked);
   now += 200_000;
   exchange.mockRejectedValueOnce(new TypeError("fetch failed"));
   await expect(tokens.get()).rejects.toMatchObject({ code: Code.Unavailable });
+});
+
+test("a token of an earlier exchange is used until a fifth of its life is left, and a server that refuses it is believed", async () => {
+  let now = 1_000_000;
+  const first = jwt("a", 1_000, 1_900);
+  const exchange = vi.fn(async () => ({ token: jwt("a", 1_720, 2_620), expires: 0 }));
+  const tokens = new ExchangedTokens(exchange, () => {}, () => now, first);
+  expect(await tokens.get()).toBe(first);
+  now = 1_719_000;
+  expect(await tokens.get()).toBe(first);
+  now = 1_721_000;
+  expect(await tokens.get()).not.toBe(first);
+  expect(exchange).toHaveBeenCalledTimes(1);
+
+  const other = new ExchangedTokens(exchange, () => {}, () => 0, first);
+  expect(await other.get()).toBe(first);
+  await other.expired(first);
+  expect(await other.get()).not.toBe(first);
+  expect(await new ExchangedTokens(exchange, () => {}, () => 0, "no token").get()).not.toBe("no token");
 });
 
 test("a token can be read, and nothing else is one", () => {

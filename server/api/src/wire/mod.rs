@@ -33,6 +33,7 @@ mod runners;
 mod runs;
 mod server_info;
 mod service_accounts;
+mod sign_in;
 mod state;
 mod tenants;
 mod tokens;
@@ -50,7 +51,11 @@ use prost::Message;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use crate::{layers::Deadline, status, tokens::TokenKeys};
+use crate::{
+    layers::{Deadline, LimitRate},
+    status,
+    tokens::TokenKeys,
+};
 
 /// When a call that waits answers at the latest: in time for its deadline, and after this long at most.
 fn wait_end<T>(request: &Request<T>, most: Duration) -> Instant {
@@ -77,6 +82,7 @@ fn write<T: Message>(body: &T, request_id: &str, validate_only: bool, etag: &str
 pub struct Wire {
     app: Arc<App>,
     tokens: Arc<TokenKeys>,
+    sign_ins: Arc<LimitRate>,
     max_request_bytes: usize,
 }
 
@@ -84,7 +90,7 @@ impl Wire {
     /// The services over this application. They sign tokens with the first of these keys, and tell clients how large a request
     /// may be.
     pub fn new(app: Arc<App>, tokens: Arc<TokenKeys>, max_request_bytes: usize) -> Self {
-        Self { app, tokens, max_request_bytes }
+        Self { app, tokens, sign_ins: Arc::new(sign_in::limit()), max_request_bytes }
     }
 
     /// Answers a request: who calls and what it says go in, a message or the status of an error comes out. A call that lacks a

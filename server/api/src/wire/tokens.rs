@@ -6,7 +6,10 @@ use freehold_domain::{
     time::Timestamp,
 };
 use freehold_proto::{Method, iam::v1 as pb};
-use freehold_service::tokens::{self, Ticket};
+use freehold_service::{
+    sign_in::{self as service, SignedIn},
+    tokens::{self, Ticket},
+};
 use http::Extensions;
 use tonic::{Request, Response, Status};
 
@@ -14,6 +17,7 @@ use super::{
     Wire,
     identify::{certificate, facts},
     render,
+    sign_in::Given,
 };
 use crate::{
     identity::RequestFacts,
@@ -32,8 +36,30 @@ impl pb::token_service_server::TokenService for Wire {
         let (_, extensions, body) = request.into_parts();
         let (peer, call) = proven(&extensions)?;
         let request_id = call.request_id.clone();
-        let exchanged = self.exchange(body.api_key, peer, call).await;
+        let exchanged = self.exchange(body, &extensions, peer, call).await;
         exchanged.map(Response::new).map_err(|error| status::render(&error, &request_id))
+    }
+
+    async fn get_sign_in_options(
+        &self,
+        request: Request<pb::GetSignInOptionsRequest>,
+    ) -> Result<Response<pb::GetSignInOptionsResponse>, Status> {
+        let (_, call) = proven(request.extensions())?;
+        self.options().await.map(Response::new).map_err(|error| status::render(&error, &call.request_id))
+    }
+
+    async fn revoke_refresh_token(
+        &self,
+        request: Request<pb::RevokeRefreshTokenRequest>,
+    ) -> Result<Response<pb::RevokeRefreshTokenResponse>, Status> {
+        let (_, extensions, body) = request.into_parts();
+        let (_, call) = proven(&extensions)?;
+        let revoked = async {
+            self.admit(&extensions)?;
+            service::revoke(&self.app, &body.refresh_token).await
+        };
+        revoked.await.map_err(|error| status::render(&error, &call.request_id))?;
+        Ok(Response::new(pb::RevokeRefreshTokenResponse {}))
     }
 
     async fn get_caller_identity(
@@ -49,11 +75,26 @@ impl pb::token_service_server::TokenService for Wire {
 }
 
 impl Wire {
-    async fn exchange(&self, api_key: String, peer: Option<Peer>, call: CallFacts) -> Result<pb::ExchangeTokenResponse> {
-        let ticket = match peer.as_ref().and_then(certificate) {
-            _ if !api_key.is_empty() => tokens::for_key(&self.app, &api_key, call).await?,
-            Some((spiffe_id, expire_time)) => tokens::for_certificate(&self.app, spiffe_id, expire_time, call).await?,
-            None => return Err(nothing()),
+    async fn exchange(
+        &self,
+        body: pb::ExchangeTokenRequest,
+        extensions: &Extensions,
+        peer: Option<Peer>,
+        call: CallFacts,
+    ) -> Result<pb::ExchangeTokenResponse> {
+        let given = Given::read(body)?;
+        if matches!(given, Given::Code(_) | Given::RefreshToken(_)) {
+            self.admit(extensions)?;
+        }
+        let without = |ticket| SignedIn { ticket, refresh_token: None };
+        let SignedIn { ticket, refresh_token } = match given {
+            Given::ApiKey(secret) => without(tokens::for_key(&self.app, &secret, call).await?),
+            Given::Code(code) => service::by_code(&self.app, code, call).await?,
+            Given::RefreshToken(token) => service::by_refresh_token(&self.app, &token, call).await?,
+            Given::Certificate => {
+                let (spiffe_id, expire_time) = peer.as_ref().and_then(certificate).ok_or_else(nothing)?;
+                without(tokens::for_certificate(&self.app, spiffe_id, expire_time, call).await?)
+            }
         };
         let Ticket { principal, exchanged, token_id, issue_time, expire_time } = ticket;
         let token = self.tokens.issue(&Claims {
@@ -65,7 +106,12 @@ impl Wire {
             issue_time,
             expire_time,
         })?;
-        Ok(pb::ExchangeTokenResponse { token, expire_time: Some(render::time(expire_time)), principal: principal.to_string() })
+        Ok(pb::ExchangeTokenResponse {
+            token,
+            expire_time: Some(render::time(expire_time)),
+            principal: principal.to_string(),
+            refresh_token: refresh_token.unwrap_or_default(),
+        })
     }
 }
 
@@ -85,7 +131,10 @@ pub(super) fn proven(extensions: &Extensions) -> Result<(Option<Peer>, CallFacts
 }
 
 fn nothing() -> Error {
-    Error::new(Reason::CredentialsMissing, "there is nothing to exchange: send an API key, or connect with a client certificate")
+    Error::new(
+        Reason::CredentialsMissing,
+        "there is nothing to exchange: send an API key or a sign-in, or connect with a client certificate",
+    )
 }
 
 fn identity(caller: &Caller, now: Timestamp) -> pb::CallerIdentity {

@@ -57,6 +57,18 @@ impl pb::user_service_server::UserService for Wire {
         .await
     }
 
+    async fn unlink_user_identity(
+        &self,
+        request: Request<pb::UnlinkUserIdentityRequest>,
+    ) -> Result<Response<pb::UnlinkUserIdentityResponse>, Status> {
+        self.serve(request, |caller, body| async move {
+            let (write, name) = parse::both(write(&body, &body.request_id, false, &body.etag), parse::name("name", &body.name))?;
+            let user = users::unlink(&self.app, &caller, &name, &write).await?;
+            Ok(pb::UnlinkUserIdentityResponse { user: Some(message(&user)) })
+        })
+        .await
+    }
+
     async fn delete_user(&self, request: Request<pb::DeleteUserRequest>) -> Result<Response<pb::DeleteUserResponse>, Status> {
         self.serve(request, |caller, body| async move {
             let (write, name) = parse::both(write(&body, &body.request_id, false, &body.etag), parse::name("name", &body.name))?;
@@ -101,5 +113,10 @@ fn message(user: &User) -> pb::User {
         create_principal: meta.creator.clone(),
         email: user.email.clone(),
         state: state.into(),
+        identity: user.identity.as_ref().map(|identity| pb::UserIdentity {
+            issuer: identity.issuer.clone(),
+            subject: identity.subject.clone(),
+            bind_time: Some(render::time(identity.bind_time)),
+        }),
     }
 }

@@ -100,7 +100,9 @@ async fn a_handler_that_writes_goes_on_when_its_caller_hangs_up() {
     let here = Installation::new();
     let server = here.serve(Surface::Api).await;
     let mut calls = TokenServiceClient::new(server.channel(&here.authority, Some(&here.client(ADA))).await);
-    let call = tokio::spawn(async move { calls.exchange_token(ExchangeTokenRequest { api_key: "wait".to_owned() }).await });
+    let call = tokio::spawn(async move {
+        calls.exchange_token(ExchangeTokenRequest { api_key: "wait".to_owned(), ..Default::default() }).await
+    });
     timeout(PATIENCE, server.handlers.begun.notified()).await.expect("begun");
 
     call.abort();
@@ -118,7 +120,7 @@ async fn a_handler_that_writes_goes_on_when_its_deadline_passes() {
     let here = Installation::new();
     let server = here.serve(Surface::Api).await;
     let mut calls = server.http2(&here.authority, &here.client(ADA)).await;
-    let message = ExchangeTokenRequest { api_key: "wait".to_owned() }.encode_to_vec();
+    let message = ExchangeTokenRequest { api_key: "wait".to_owned(), ..Default::default() }.encode_to_vec();
     let frame = [&[0, 0, 0, 0, u8::try_from(message.len()).expect("short")], message.as_slice()].concat();
     let body = Full::from(frame).map_err(|never| match never {});
     let call = tokio::spawn(calls.send_request(exchange_within("2S", body)));
@@ -138,7 +140,10 @@ async fn a_panic_is_internal_and_harms_no_other_call() {
     let server = here.serve(Surface::Api).await;
     let mut calls = TokenServiceClient::new(server.channel(&here.authority, Some(&here.client(ADA))).await);
 
-    let fault = calls.exchange_token(ExchangeTokenRequest { api_key: "panic".to_owned() }).await.expect_err("it panics");
+    let fault = calls
+        .exchange_token(ExchangeTokenRequest { api_key: "panic".to_owned(), ..Default::default() })
+        .await
+        .expect_err("it panics");
 
     assert_eq!(fault.code(), Code::Internal);
     assert!(!fault.message().contains("as asked"), "{}", fault.message());
@@ -154,11 +159,17 @@ async fn too_large_a_message_is_refused_by_its_name() {
     let server = here.serve(Surface::Api).await;
     let mut calls = TokenServiceClient::new(server.channel(&here.authority, Some(&here.client(ADA))).await);
 
-    let error = calls.exchange_token(ExchangeTokenRequest { api_key: "a".repeat(MAX_MESSAGE) }).await.expect_err("too large");
+    let error = calls
+        .exchange_token(ExchangeTokenRequest { api_key: "a".repeat(MAX_MESSAGE), ..Default::default() })
+        .await
+        .expect_err("too large");
 
     assert_eq!(error.code(), Code::ResourceExhausted);
     assert_eq!(error.get_details_error_info().expect("there").reason, "MESSAGE_TOO_LARGE");
-    calls.exchange_token(ExchangeTokenRequest { api_key: "a".repeat(MAX_MESSAGE / 2) }).await.expect("the connection is sound");
+    calls
+        .exchange_token(ExchangeTokenRequest { api_key: "a".repeat(MAX_MESSAGE / 2), ..Default::default() })
+        .await
+        .expect("the connection is sound");
 }
 
 #[tokio::test]

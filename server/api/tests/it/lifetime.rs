@@ -23,7 +23,9 @@ async fn a_drain_lets_calls_finish_ends_streams_and_waits_for_nothing_else() {
     assert_eq!(serving, ServingStatus::Serving);
     let mut calls = freehold_proto::iam::v1::token_service_client::TokenServiceClient::new(channel);
     let call = tokio::spawn(async move {
-        calls.exchange_token(freehold_proto::iam::v1::ExchangeTokenRequest { api_key: "wait".to_owned() }).await
+        calls
+            .exchange_token(freehold_proto::iam::v1::ExchangeTokenRequest { api_key: "wait".to_owned(), ..Default::default() })
+            .await
     });
     timeout(PATIENCE, server.handlers.begun.notified()).await.expect("begun");
 

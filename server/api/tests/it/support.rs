@@ -30,6 +30,7 @@ use freehold_domain::time::{Clock, Random, Timestamp, Uid};
 use freehold_proto::{
     iam::v1::{
         CallerIdentity, ExchangeTokenRequest, ExchangeTokenResponse, GetCallerIdentityRequest, GetCallerIdentityResponse,
+        GetSignInOptionsRequest, GetSignInOptionsResponse, RevokeRefreshTokenRequest, RevokeRefreshTokenResponse,
         token_service_server::{TokenService, TokenServiceServer},
     },
     meta::v1::{
@@ -390,6 +391,20 @@ impl TokenService for Handlers {
             _ => {}
         }
         Ok(Response::new(ExchangeTokenResponse::default()))
+    }
+
+    async fn get_sign_in_options(
+        &self,
+        _: Request<GetSignInOptionsRequest>,
+    ) -> Result<Response<GetSignInOptionsResponse>, Status> {
+        Ok(Response::new(GetSignInOptionsResponse::default()))
+    }
+
+    async fn revoke_refresh_token(
+        &self,
+        _: Request<RevokeRefreshTokenRequest>,
+    ) -> Result<Response<RevokeRefreshTokenResponse>, Status> {
+        Ok(Response::new(RevokeRefreshTokenResponse {}))
     }
 
     async fn get_caller_identity(

@@ -84,6 +84,7 @@ impl Installation {
             lease: Duration::from_secs(30),
             issuer: None,
             connectors: Arc::new(NoConnectors),
+            identity_provider: None,
             validators: Vec::new(),
             webhooks: Arc::new(Nowhere),
             address_policy: AddressPolicy::default(),

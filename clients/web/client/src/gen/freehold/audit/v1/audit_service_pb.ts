@@ -45,7 +45,7 @@ export type AuditRecord = Message<"freehold.audit.v1.AuditRecord"> & {
   principal: string;
 
   /**
-   * How that was proven: `certificate`, `token`, or the connector of a linked account, such as `slack`.
+   * How that was proven: `certificate`, `token`, `oidc` for a sign-in, or the connector of a linked account, such as `slack`.
    *
    * @generated from field: string proof = 4;
    */

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file freehold/iam/v1/token_service.proto.
  */
 export const file_freehold_iam_v1_token_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNmcmVlaG9sZC9pYW0vdjEvdG9rZW5fc2VydmljZS5wcm90bxIPZnJlZWhvbGQuaWFtLnYxIrUBCg5DYWxsZXJJZGVudGl0eRIRCglwcmluY2lwYWwYASABKAkSDgoGdGVuYW50GAIgASgJEi0KBXByb29mGAMgASgOMh4uZnJlZWhvbGQuaWFtLnYxLklkZW50aXR5UHJvb2YSEQoJc3BpZmZlX2lkGAQgASgJEi8KC2V4cGlyZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVyb2xlcxgGIAMoCSIsChRFeGNoYW5nZVRva2VuUmVxdWVzdBIUCgdhcGlfa2V5GAEgASgJQgOAAQEibwoVRXhjaGFuZ2VUb2tlblJlc3BvbnNlEhIKBXRva2VuGAEgASgJQgOAAQESLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXByaW5jaXBhbBgDIAEoCSIaChhHZXRDYWxsZXJJZGVudGl0eVJlcXVlc3QiVQoZR2V0Q2FsbGVySWRlbnRpdHlSZXNwb25zZRI4Cg9jYWxsZXJfaWRlbnRpdHkYASABKAsyHy5mcmVlaG9sZC5pYW0udjEuQ2FsbGVySWRlbnRpdHkqaQoNSWRlbnRpdHlQcm9vZhIeChpJREVOVElUWV9QUk9PRl9VTlNQRUNJRklFRBAAEh4KGklERU5USVRZX1BST09GX0NFUlRJRklDQVRFEAESGAoUSURFTlRJVFlfUFJPT0ZfVE9LRU4QAjKGAgoMVG9rZW5TZXJ2aWNlEnIKDUV4Y2hhbmdlVG9rZW4SJS5mcmVlaG9sZC5pYW0udjEuRXhjaGFuZ2VUb2tlblJlcXVlc3QaJi5mcmVlaG9sZC5pYW0udjEuRXhjaGFuZ2VUb2tlblJlc3BvbnNlIhKKtRgOEAEoAzACOAJAAkoCCAoSgQEKEUdldENhbGxlcklkZW50aXR5EikuZnJlZWhvbGQuaWFtLnYxLkdldENhbGxlcklkZW50aXR5UmVxdWVzdBoqLmZyZWVob2xkLmlhbS52MS5HZXRDYWxsZXJJZGVudGl0eVJlc3BvbnNlIhWQAgGKtRgOGAEoATABOAJAAUoCCApiBnByb3RvMw", [file_freehold_common_v1_policy, file_google_protobuf_timestamp]);
+  fileDesc("CiNmcmVlaG9sZC9pYW0vdjEvdG9rZW5fc2VydmljZS5wcm90bxIPZnJlZWhvbGQuaWFtLnYxIrUBCg5DYWxsZXJJZGVudGl0eRIRCglwcmluY2lwYWwYASABKAkSDgoGdGVuYW50GAIgASgJEi0KBXByb29mGAMgASgOMh4uZnJlZWhvbGQuaWFtLnYxLklkZW50aXR5UHJvb2YSEQoJc3BpZmZlX2lkGAQgASgJEi8KC2V4cGlyZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVyb2xlcxgGIAMoCSJ8ChFBdXRob3JpemF0aW9uQ29kZRIOCgZ0ZW5hbnQYASABKAkSEQoEY29kZRgCIAEoCUIDgAEBEhoKDWNvZGVfdmVyaWZpZXIYAyABKAlCA4ABARIUCgxyZWRpcmVjdF91cmkYBCABKAkSEgoFbm9uY2UYBSABKAlCA4ABASKIAQoURXhjaGFuZ2VUb2tlblJlcXVlc3QSFAoHYXBpX2tleRgBIAEoCUIDgAEBEj4KEmF1dGhvcml6YXRpb25fY29kZRgCIAEoCzIiLmZyZWVob2xkLmlhbS52MS5BdXRob3JpemF0aW9uQ29kZRIaCg1yZWZyZXNoX3Rva2VuGAMgASgJQgOAAQEiiwEKFUV4Y2hhbmdlVG9rZW5SZXNwb25zZRISCgV0b2tlbhgBIAEoCUIDgAEBEi8KC2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYAyABKAkSGgoNcmVmcmVzaF90b2tlbhgEIAEoCUIDgAEBImIKDVNpZ25Jbk9wdGlvbnMSDgoGaXNzdWVyGAEgASgJEhEKCWNsaWVudF9pZBgCIAEoCRIeChZhdXRob3JpemF0aW9uX2VuZHBvaW50GAMgASgJEg4KBnNjb3BlcxgEIAMoCSIZChdHZXRTaWduSW5PcHRpb25zUmVxdWVzdCJTChhHZXRTaWduSW5PcHRpb25zUmVzcG9uc2USNwoPc2lnbl9pbl9vcHRpb25zGAEgASgLMh4uZnJlZWhvbGQuaWFtLnYxLlNpZ25Jbk9wdGlvbnMiNwoZUmV2b2tlUmVmcmVzaFRva2VuUmVxdWVzdBIaCg1yZWZyZXNoX3Rva2VuGAEgASgJQgOAAQEiHAoaUmV2b2tlUmVmcmVzaFRva2VuUmVzcG9uc2UiGgoYR2V0Q2FsbGVySWRlbnRpdHlSZXF1ZXN0IlUKGUdldENhbGxlcklkZW50aXR5UmVzcG9uc2USOAoPY2FsbGVyX2lkZW50aXR5GAEgASgLMh8uZnJlZWhvbGQuaWFtLnYxLkNhbGxlcklkZW50aXR5KmkKDUlkZW50aXR5UHJvb2YSHgoaSURFTlRJVFlfUFJPT0ZfVU5TUEVDSUZJRUQQABIeChpJREVOVElUWV9QUk9PRl9DRVJUSUZJQ0FURRABEhgKFElERU5USVRZX1BST09GX1RPS0VOEAIyigQKDFRva2VuU2VydmljZRJyCg1FeGNoYW5nZVRva2VuEiUuZnJlZWhvbGQuaWFtLnYxLkV4Y2hhbmdlVG9rZW5SZXF1ZXN0GiYuZnJlZWhvbGQuaWFtLnYxLkV4Y2hhbmdlVG9rZW5SZXNwb25zZSISirUYDhABKAMwAjgCQAJKAggKEn4KEEdldFNpZ25Jbk9wdGlvbnMSKC5mcmVlaG9sZC5pYW0udjEuR2V0U2lnbkluT3B0aW9uc1JlcXVlc3QaKS5mcmVlaG9sZC5pYW0udjEuR2V0U2lnbkluT3B0aW9uc1Jlc3BvbnNlIhWQAgGKtRgOEAEoATABOAJAAUoCCAoSgQEKElJldm9rZVJlZnJlc2hUb2tlbhIqLmZyZWVob2xkLmlhbS52MS5SZXZva2VSZWZyZXNoVG9rZW5SZXF1ZXN0GisuZnJlZWhvbGQuaWFtLnYxLlJldm9rZVJlZnJlc2hUb2tlblJlc3BvbnNlIhKKtRgOEAEoAzABOAJAAkoCCAoSgQEKEUdldENhbGxlcklkZW50aXR5EikuZnJlZWhvbGQuaWFtLnYxLkdldENhbGxlcklkZW50aXR5UmVxdWVzdBoqLmZyZWVob2xkLmlhbS52MS5HZXRDYWxsZXJJZGVudGl0eVJlc3BvbnNlIhWQAgGKtRgOGAEoATABOAJAAUoCCApiBnByb3RvMw", [file_freehold_common_v1_policy, file_google_protobuf_timestamp]);
 
 /**
  * Who is calling.
@@ -74,17 +74,80 @@ export const CallerIdentitySchema: GenMessage<CallerIdentity> = /*@__PURE__*/
   messageDesc(file_freehold_iam_v1_token_service, 0);
 
 /**
- * Request of `ExchangeToken`.
+ * What the identity provider has sent a person back with.
+ *
+ * @generated from message freehold.iam.v1.AuthorizationCode
+ */
+export type AuthorizationCode = Message<"freehold.iam.v1.AuthorizationCode"> & {
+  /**
+   * The tenant whose user it shall stand for: `tenants/{tenant}`.
+   *
+   * @generated from field: string tenant = 1;
+   */
+  tenant: string;
+
+  /**
+   * The code, which is good once.
+   *
+   * @generated from field: string code = 2;
+   */
+  code: string;
+
+  /**
+   * What the challenge of the request was made of (RFC 7636, S256): 43 to 128 characters.
+   *
+   * @generated from field: string code_verifier = 3;
+   */
+  codeVerifier: string;
+
+  /**
+   * Where the person was sent back to, as the request said it.
+   *
+   * @generated from field: string redirect_uri = 4;
+   */
+  redirectUri: string;
+
+  /**
+   * The nonce of the request: 16 to 256 characters.
+   *
+   * @generated from field: string nonce = 5;
+   */
+  nonce: string;
+};
+
+/**
+ * Describes the message freehold.iam.v1.AuthorizationCode.
+ * Use `create(AuthorizationCodeSchema)` to create a new message.
+ */
+export const AuthorizationCodeSchema: GenMessage<AuthorizationCode> = /*@__PURE__*/
+  messageDesc(file_freehold_iam_v1_token_service, 1);
+
+/**
+ * Request of `ExchangeToken`: one of these at most; none of them to use the client certificate.
  *
  * @generated from message freehold.iam.v1.ExchangeTokenRequest
  */
 export type ExchangeTokenRequest = Message<"freehold.iam.v1.ExchangeTokenRequest"> & {
   /**
-   * The secret of an API key; empty to use the client certificate.
+   * The secret of an API key.
    *
    * @generated from field: string api_key = 1;
    */
   apiKey: string;
+
+  /**
+   * A sign-in at the identity provider.
+   *
+   * @generated from field: freehold.iam.v1.AuthorizationCode authorization_code = 2;
+   */
+  authorizationCode?: AuthorizationCode | undefined;
+
+  /**
+   * What the last exchange of this sign-in gave; it is good once where the identity provider says so.
+   *
+   * @generated from field: string refresh_token = 3;
+   */
+  refreshToken: string;
 };
 
 /**
@@ -92,7 +155,7 @@ export type ExchangeTokenRequest = Message<"freehold.iam.v1.ExchangeTokenRequest
  * Use `create(ExchangeTokenRequestSchema)` to create a new message.
  */
 export const ExchangeTokenRequestSchema: GenMessage<ExchangeTokenRequest> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_token_service, 1);
+  messageDesc(file_freehold_iam_v1_token_service, 2);
 
 /**
  * Response of `ExchangeToken`.
@@ -120,6 +183,13 @@ export type ExchangeTokenResponse = Message<"freehold.iam.v1.ExchangeTokenRespon
    * @generated from field: string principal = 3;
    */
   principal: string;
+
+  /**
+   * Gets the next token without the person; empty when the identity provider does not renew sign-ins.
+   *
+   * @generated from field: string refresh_token = 4;
+   */
+  refreshToken: string;
 };
 
 /**
@@ -127,7 +197,121 @@ export type ExchangeTokenResponse = Message<"freehold.iam.v1.ExchangeTokenRespon
  * Use `create(ExchangeTokenResponseSchema)` to create a new message.
  */
 export const ExchangeTokenResponseSchema: GenMessage<ExchangeTokenResponse> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_token_service, 2);
+  messageDesc(file_freehold_iam_v1_token_service, 3);
+
+/**
+ * How people sign in by OpenID Connect: the request that a page begins with (code flow, PKCE with S256).
+ *
+ * @generated from message freehold.iam.v1.SignInOptions
+ */
+export type SignInOptions = Message<"freehold.iam.v1.SignInOptions"> & {
+  /**
+   * The identity provider, as its tokens name it.
+   *
+   * @generated from field: string issuer = 1;
+   */
+  issuer: string;
+
+  /**
+   * What this installation is to it.
+   *
+   * @generated from field: string client_id = 2;
+   */
+  clientId: string;
+
+  /**
+   * Where a browser is sent.
+   *
+   * @generated from field: string authorization_endpoint = 3;
+   */
+  authorizationEndpoint: string;
+
+  /**
+   * What to ask for.
+   *
+   * @generated from field: repeated string scopes = 4;
+   */
+  scopes: string[];
+};
+
+/**
+ * Describes the message freehold.iam.v1.SignInOptions.
+ * Use `create(SignInOptionsSchema)` to create a new message.
+ */
+export const SignInOptionsSchema: GenMessage<SignInOptions> = /*@__PURE__*/
+  messageDesc(file_freehold_iam_v1_token_service, 4);
+
+/**
+ * Request of `GetSignInOptions`.
+ *
+ * @generated from message freehold.iam.v1.GetSignInOptionsRequest
+ */
+export type GetSignInOptionsRequest = Message<"freehold.iam.v1.GetSignInOptionsRequest"> & {
+};
+
+/**
+ * Describes the message freehold.iam.v1.GetSignInOptionsRequest.
+ * Use `create(GetSignInOptionsRequestSchema)` to create a new message.
+ */
+export const GetSignInOptionsRequestSchema: GenMessage<GetSignInOptionsRequest> = /*@__PURE__*/
+  messageDesc(file_freehold_iam_v1_token_service, 5);
+
+/**
+ * Response of `GetSignInOptions`.
+ *
+ * @generated from message freehold.iam.v1.GetSignInOptionsResponse
+ */
+export type GetSignInOptionsResponse = Message<"freehold.iam.v1.GetSignInOptionsResponse"> & {
+  /**
+   * Absent when there is no identity provider.
+   *
+   * @generated from field: freehold.iam.v1.SignInOptions sign_in_options = 1;
+   */
+  signInOptions?: SignInOptions | undefined;
+};
+
+/**
+ * Describes the message freehold.iam.v1.GetSignInOptionsResponse.
+ * Use `create(GetSignInOptionsResponseSchema)` to create a new message.
+ */
+export const GetSignInOptionsResponseSchema: GenMessage<GetSignInOptionsResponse> = /*@__PURE__*/
+  messageDesc(file_freehold_iam_v1_token_service, 6);
+
+/**
+ * Request of `RevokeRefreshToken`.
+ *
+ * @generated from message freehold.iam.v1.RevokeRefreshTokenRequest
+ */
+export type RevokeRefreshTokenRequest = Message<"freehold.iam.v1.RevokeRefreshTokenRequest"> & {
+  /**
+   * What the last exchange of the sign-in gave.
+   *
+   * @generated from field: string refresh_token = 1;
+   */
+  refreshToken: string;
+};
+
+/**
+ * Describes the message freehold.iam.v1.RevokeRefreshTokenRequest.
+ * Use `create(RevokeRefreshTokenRequestSchema)` to create a new message.
+ */
+export const RevokeRefreshTokenRequestSchema: GenMessage<RevokeRefreshTokenRequest> = /*@__PURE__*/
+  messageDesc(file_freehold_iam_v1_token_service, 7);
+
+/**
+ * Response of `RevokeRefreshToken`.
+ *
+ * @generated from message freehold.iam.v1.RevokeRefreshTokenResponse
+ */
+export type RevokeRefreshTokenResponse = Message<"freehold.iam.v1.RevokeRefreshTokenResponse"> & {
+};
+
+/**
+ * Describes the message freehold.iam.v1.RevokeRefreshTokenResponse.
+ * Use `create(RevokeRefreshTokenResponseSchema)` to create a new message.
+ */
+export const RevokeRefreshTokenResponseSchema: GenMessage<RevokeRefreshTokenResponse> = /*@__PURE__*/
+  messageDesc(file_freehold_iam_v1_token_service, 8);
 
 /**
  * Request of `GetCallerIdentity`.
@@ -142,7 +326,7 @@ export type GetCallerIdentityRequest = Message<"freehold.iam.v1.GetCallerIdentit
  * Use `create(GetCallerIdentityRequestSchema)` to create a new message.
  */
 export const GetCallerIdentityRequestSchema: GenMessage<GetCallerIdentityRequest> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_token_service, 3);
+  messageDesc(file_freehold_iam_v1_token_service, 9);
 
 /**
  * Response of `GetCallerIdentity`.
@@ -163,7 +347,7 @@ export type GetCallerIdentityResponse = Message<"freehold.iam.v1.GetCallerIdenti
  * Use `create(GetCallerIdentityResponseSchema)` to create a new message.
  */
 export const GetCallerIdentityResponseSchema: GenMessage<GetCallerIdentityResponse> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_token_service, 4);
+  messageDesc(file_freehold_iam_v1_token_service, 10);
 
 /**
  * How an identity was proven.
@@ -206,10 +390,16 @@ export const IdentityProofSchema: GenEnum<IdentityProof> = /*@__PURE__*/
  */
 export const TokenService: GenService<{
   /**
-   * Exchanges an API key, or the client certificate, for a token of 15 minutes at most. Over a connection with a
-   * client certificate the token is bound to that certificate (RFC 8705).
+   * Exchanges an API key, a sign-in at the identity provider, or the client certificate for a token of 15 minutes at
+   * most. Over a connection with a client certificate the token is bound to that certificate (RFC 8705).
    *
-   * Public: needs no permission. Errors: CREDENTIALS_MISSING, TOKEN_INVALID, CERT_UNKNOWN.
+   * A sign-in stands for the user of the tenant who is bound to the account at the provider. The first one binds the
+   * user whose mail address the provider has verified, if that user is bound to no account. Who is unknown, is bound
+   * to another account or is deactivated gets the same TOKEN_INVALID.
+   *
+   * Public: needs no permission. Errors: FIELD_INVALID, CREDENTIALS_MISSING, TOKEN_INVALID, CERT_UNKNOWN, RATE_LIMITED,
+   * VENDOR_THROTTLED, VENDOR_UNAVAILABLE (the identity provider does not answer), VENDOR_REFUSED (it does not accept
+   * this server as its client).
    *
    * @generated from rpc freehold.iam.v1.TokenService.ExchangeToken
    */
@@ -217,6 +407,31 @@ export const TokenService: GenService<{
     methodKind: "unary";
     input: typeof ExchangeTokenRequestSchema;
     output: typeof ExchangeTokenResponseSchema;
+  },
+  /**
+   * Says how people can sign in besides by an API key.
+   *
+   * Public: needs no permission. Errors: VENDOR_THROTTLED, VENDOR_UNAVAILABLE, VENDOR_REFUSED.
+   *
+   * @generated from rpc freehold.iam.v1.TokenService.GetSignInOptions
+   */
+  getSignInOptions: {
+    methodKind: "unary";
+    input: typeof GetSignInOptionsRequestSchema;
+    output: typeof GetSignInOptionsResponseSchema;
+  },
+  /**
+   * Ends a sign-in: the identity provider forgets what renews it, if it can. A token that is out already is good until
+   * its end. Succeeds when there is nothing to end.
+   *
+   * Public: needs no permission. Errors: RATE_LIMITED, VENDOR_THROTTLED, VENDOR_UNAVAILABLE, VENDOR_REFUSED.
+   *
+   * @generated from rpc freehold.iam.v1.TokenService.RevokeRefreshToken
+   */
+  revokeRefreshToken: {
+    methodKind: "unary";
+    input: typeof RevokeRefreshTokenRequestSchema;
+    output: typeof RevokeRefreshTokenResponseSchema;
   },
   /**
    * Says who is calling, and by what proof.

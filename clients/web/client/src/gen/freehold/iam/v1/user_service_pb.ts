@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file freehold/iam/v1/user_service.proto.
  */
 export const file_freehold_iam_v1_user_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJmcmVlaG9sZC9pYW0vdjEvdXNlcl9zZXJ2aWNlLnByb3RvEg9mcmVlaG9sZC5pYW0udjEi3QIKBFVzZXISDAoEbmFtZRgBIAEoCRILCgN1aWQYAiABKAkSDAoEZXRhZxgDIAEoCRIUCgxkaXNwbGF5X25hbWUYBSABKAkSMQoGbGFiZWxzGAYgAygLMiEuZnJlZWhvbGQuaWFtLnYxLlVzZXIuTGFiZWxzRW50cnkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBjcmVhdGVfcHJpbmNpcGFsGAsgASgJEg0KBWVtYWlsGBQgASgJEikKBXN0YXRlGBUgASgOMhouZnJlZWhvbGQuaWFtLnYxLlVzZXJTdGF0ZRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIoQBChFJbnZpdGVVc2VyUmVxdWVzdBIOCgZwYXJlbnQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIjCgR1c2VyGAMgASgLMhUuZnJlZWhvbGQuaWFtLnYxLlVzZXISEgoKcmVxdWVzdF9pZBhkIAEoCRIVCg12YWxpZGF0ZV9vbmx5GGUgASgIIjkKEkludml0ZVVzZXJSZXNwb25zZRIjCgR1c2VyGAEgASgLMhUuZnJlZWhvbGQuaWFtLnYxLlVzZXIiHgoOR2V0VXNlclJlcXVlc3QSDAoEbmFtZRgBIAEoCSI2Cg9HZXRVc2VyUmVzcG9uc2USIwoEdXNlchgBIAEoCzIVLmZyZWVob2xkLmlhbS52MS5Vc2VyIkkKEExpc3RVc2Vyc1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgyIAEoBRISCgpwYWdlX3Rva2VuGDMgASgJIlIKEUxpc3RVc2Vyc1Jlc3BvbnNlEiQKBXVzZXJzGAEgAygLMhUuZnJlZWhvbGQuaWFtLnYxLlVzZXISFwoPbmV4dF9wYWdlX3Rva2VuGDIgASgJIkcKFURlYWN0aXZhdGVVc2VyUmVxdWVzdBIMCgRuYW1lGAEgASgJEhIKCnJlcXVlc3RfaWQYZCABKAkSDAoEZXRhZxhmIAEoCSI9ChZEZWFjdGl2YXRlVXNlclJlc3BvbnNlEiMKBHVzZXIYASABKAsyFS5mcmVlaG9sZC5pYW0udjEuVXNlciJaChFEZWxldGVVc2VyUmVxdWVzdBIMCgRuYW1lGAEgASgJEhUKDWFsbG93X21pc3NpbmcYAiABKAgSEgoKcmVxdWVzdF9pZBhkIAEoCRIMCgRldGFnGGYgASgJIhQKEkRlbGV0ZVVzZXJSZXNwb25zZSpyCglVc2VyU3RhdGUSGgoWVVNFUl9TVEFURV9VTlNQRUNJRklFRBAAEhYKElVTRVJfU1RBVEVfSU5WSVRFRBABEhUKEVVTRVJfU1RBVEVfQUNUSVZFEAISGgoWVVNFUl9TVEFURV9ERUFDVElWQVRFRBADMoAFCgtVc2VyU2VydmljZRJ/CgpJbnZpdGVVc2VyEiIuZnJlZWhvbGQuaWFtLnYxLkludml0ZVVzZXJSZXF1ZXN0GiMuZnJlZWhvbGQuaWFtLnYxLkludml0ZVVzZXJSZXNwb25zZSIoirUYJAoQaWFtLnVzZXJzLmludml0ZSIECAQQASgCMAM4AkACSgIIChJwCgdHZXRVc2VyEh8uZnJlZWhvbGQuaWFtLnYxLkdldFVzZXJSZXF1ZXN0GiAuZnJlZWhvbGQuaWFtLnYxLkdldFVzZXJSZXNwb25zZSIikAIBirUYGwoNaWFtLnVzZXJzLmdldCgBMAE4AkABSgIIChJ3CglMaXN0VXNlcnMSIS5mcmVlaG9sZC5pYW0udjEuTGlzdFVzZXJzUmVxdWVzdBoiLmZyZWVob2xkLmlhbS52MS5MaXN0VXNlcnNSZXNwb25zZSIjkAIBirUYHAoOaWFtLnVzZXJzLmxpc3QoATABOAJAAUoCCAoSiQEKDkRlYWN0aXZhdGVVc2VyEiYuZnJlZWhvbGQuaWFtLnYxLkRlYWN0aXZhdGVVc2VyUmVxdWVzdBonLmZyZWVob2xkLmlhbS52MS5EZWFjdGl2YXRlVXNlclJlc3BvbnNlIiaKtRgiChRpYW0udXNlcnMuZGVhY3RpdmF0ZSgCMAM4AkACSgIIChJ5CgpEZWxldGVVc2VyEiIuZnJlZWhvbGQuaWFtLnYxLkRlbGV0ZVVzZXJSZXF1ZXN0GiMuZnJlZWhvbGQuaWFtLnYxLkRlbGV0ZVVzZXJSZXNwb25zZSIiirUYHgoQaWFtLnVzZXJzLmRlbGV0ZSgCMAM4AkACSgIICmIGcHJvdG8z", [file_freehold_common_v1_policy, file_google_protobuf_timestamp]);
+  fileDesc("CiJmcmVlaG9sZC9pYW0vdjEvdXNlcl9zZXJ2aWNlLnByb3RvEg9mcmVlaG9sZC5pYW0udjEijgMKBFVzZXISDAoEbmFtZRgBIAEoCRILCgN1aWQYAiABKAkSDAoEZXRhZxgDIAEoCRIUCgxkaXNwbGF5X25hbWUYBSABKAkSMQoGbGFiZWxzGAYgAygLMiEuZnJlZWhvbGQuaWFtLnYxLlVzZXIuTGFiZWxzRW50cnkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBjcmVhdGVfcHJpbmNpcGFsGAsgASgJEg0KBWVtYWlsGBQgASgJEikKBXN0YXRlGBUgASgOMhouZnJlZWhvbGQuaWFtLnYxLlVzZXJTdGF0ZRIvCghpZGVudGl0eRgWIAEoCzIdLmZyZWVob2xkLmlhbS52MS5Vc2VySWRlbnRpdHkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJeCgxVc2VySWRlbnRpdHkSDgoGaXNzdWVyGAEgASgJEg8KB3N1YmplY3QYAiABKAkSLQoJYmluZF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKEAQoRSW52aXRlVXNlclJlcXVlc3QSDgoGcGFyZW50GAEgASgJEg8KB3VzZXJfaWQYAiABKAkSIwoEdXNlchgDIAEoCzIVLmZyZWVob2xkLmlhbS52MS5Vc2VyEhIKCnJlcXVlc3RfaWQYZCABKAkSFQoNdmFsaWRhdGVfb25seRhlIAEoCCI5ChJJbnZpdGVVc2VyUmVzcG9uc2USIwoEdXNlchgBIAEoCzIVLmZyZWVob2xkLmlhbS52MS5Vc2VyIh4KDkdldFVzZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkiNgoPR2V0VXNlclJlc3BvbnNlEiMKBHVzZXIYASABKAsyFS5mcmVlaG9sZC5pYW0udjEuVXNlciJJChBMaXN0VXNlcnNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIRCglwYWdlX3NpemUYMiABKAUSEgoKcGFnZV90b2tlbhgzIAEoCSJSChFMaXN0VXNlcnNSZXNwb25zZRIkCgV1c2VycxgBIAMoCzIVLmZyZWVob2xkLmlhbS52MS5Vc2VyEhcKD25leHRfcGFnZV90b2tlbhgyIAEoCSJHChVEZWFjdGl2YXRlVXNlclJlcXVlc3QSDAoEbmFtZRgBIAEoCRISCgpyZXF1ZXN0X2lkGGQgASgJEgwKBGV0YWcYZiABKAkiPQoWRGVhY3RpdmF0ZVVzZXJSZXNwb25zZRIjCgR1c2VyGAEgASgLMhUuZnJlZWhvbGQuaWFtLnYxLlVzZXIiSwoZVW5saW5rVXNlcklkZW50aXR5UmVxdWVzdBIMCgRuYW1lGAEgASgJEhIKCnJlcXVlc3RfaWQYZCABKAkSDAoEZXRhZxhmIAEoCSJBChpVbmxpbmtVc2VySWRlbnRpdHlSZXNwb25zZRIjCgR1c2VyGAEgASgLMhUuZnJlZWhvbGQuaWFtLnYxLlVzZXIiWgoRRGVsZXRlVXNlclJlcXVlc3QSDAoEbmFtZRgBIAEoCRIVCg1hbGxvd19taXNzaW5nGAIgASgIEhIKCnJlcXVlc3RfaWQYZCABKAkSDAoEZXRhZxhmIAEoCSIUChJEZWxldGVVc2VyUmVzcG9uc2UqcgoJVXNlclN0YXRlEhoKFlVTRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJVU0VSX1NUQVRFX0lOVklURUQQARIVChFVU0VSX1NUQVRFX0FDVElWRRACEhoKFlVTRVJfU1RBVEVfREVBQ1RJVkFURUQQAzKUBgoLVXNlclNlcnZpY2USfwoKSW52aXRlVXNlchIiLmZyZWVob2xkLmlhbS52MS5JbnZpdGVVc2VyUmVxdWVzdBojLmZyZWVob2xkLmlhbS52MS5JbnZpdGVVc2VyUmVzcG9uc2UiKIq1GCQKEGlhbS51c2Vycy5pbnZpdGUiBAgEEAEoAjADOAJAAkoCCAoScAoHR2V0VXNlchIfLmZyZWVob2xkLmlhbS52MS5HZXRVc2VyUmVxdWVzdBogLmZyZWVob2xkLmlhbS52MS5HZXRVc2VyUmVzcG9uc2UiIpACAYq1GBsKDWlhbS51c2Vycy5nZXQoATABOAJAAUoCCAoSdwoJTGlzdFVzZXJzEiEuZnJlZWhvbGQuaWFtLnYxLkxpc3RVc2Vyc1JlcXVlc3QaIi5mcmVlaG9sZC5pYW0udjEuTGlzdFVzZXJzUmVzcG9uc2UiI5ACAYq1GBwKDmlhbS51c2Vycy5saXN0KAEwATgCQAFKAggKEokBCg5EZWFjdGl2YXRlVXNlchImLmZyZWVob2xkLmlhbS52MS5EZWFjdGl2YXRlVXNlclJlcXVlc3QaJy5mcmVlaG9sZC5pYW0udjEuRGVhY3RpdmF0ZVVzZXJSZXNwb25zZSImirUYIgoUaWFtLnVzZXJzLmRlYWN0aXZhdGUoAjADOAJAAkoCCAoSkQEKElVubGlua1VzZXJJZGVudGl0eRIqLmZyZWVob2xkLmlhbS52MS5VbmxpbmtVc2VySWRlbnRpdHlSZXF1ZXN0GisuZnJlZWhvbGQuaWFtLnYxLlVubGlua1VzZXJJZGVudGl0eVJlc3BvbnNlIiKKtRgeChBpYW0udXNlcnMudW5saW5rKAIwAzgCQAJKAggKEnkKCkRlbGV0ZVVzZXISIi5mcmVlaG9sZC5pYW0udjEuRGVsZXRlVXNlclJlcXVlc3QaIy5mcmVlaG9sZC5pYW0udjEuRGVsZXRlVXNlclJlc3BvbnNlIiKKtRgeChBpYW0udXNlcnMuZGVsZXRlKAIwAzgCQAJKAggKYgZwcm90bzM", [file_freehold_common_v1_policy, file_google_protobuf_timestamp]);
 
 /**
  * A person in a tenant.
@@ -92,6 +92,14 @@ export type User = Message<"freehold.iam.v1.User"> & {
    * @generated from field: freehold.iam.v1.UserState state = 21;
    */
   state: UserState;
+
+  /**
+   * The account at the identity provider that signs in as this user; absent before the first such sign-in. Set by the
+   * server.
+   *
+   * @generated from field: freehold.iam.v1.UserIdentity identity = 22;
+   */
+  identity?: UserIdentity | undefined;
 };
 
 /**
@@ -100,6 +108,41 @@ export type User = Message<"freehold.iam.v1.User"> & {
  */
 export const UserSchema: GenMessage<User> = /*@__PURE__*/
   messageDesc(file_freehold_iam_v1_user_service, 0);
+
+/**
+ * An account at an identity provider.
+ *
+ * @generated from message freehold.iam.v1.UserIdentity
+ */
+export type UserIdentity = Message<"freehold.iam.v1.UserIdentity"> & {
+  /**
+   * The identity provider.
+   *
+   * @generated from field: string issuer = 1;
+   */
+  issuer: string;
+
+  /**
+   * The account, as the provider names it for ever.
+   *
+   * @generated from field: string subject = 2;
+   */
+  subject: string;
+
+  /**
+   * When it was bound.
+   *
+   * @generated from field: google.protobuf.Timestamp bind_time = 3;
+   */
+  bindTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message freehold.iam.v1.UserIdentity.
+ * Use `create(UserIdentitySchema)` to create a new message.
+ */
+export const UserIdentitySchema: GenMessage<UserIdentity> = /*@__PURE__*/
+  messageDesc(file_freehold_iam_v1_user_service, 1);
 
 /**
  * Request of `InviteUser`.
@@ -149,7 +192,7 @@ export type InviteUserRequest = Message<"freehold.iam.v1.InviteUserRequest"> & {
  * Use `create(InviteUserRequestSchema)` to create a new message.
  */
 export const InviteUserRequestSchema: GenMessage<InviteUserRequest> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_user_service, 1);
+  messageDesc(file_freehold_iam_v1_user_service, 2);
 
 /**
  * Response of `InviteUser`.
@@ -170,7 +213,7 @@ export type InviteUserResponse = Message<"freehold.iam.v1.InviteUserResponse"> &
  * Use `create(InviteUserResponseSchema)` to create a new message.
  */
 export const InviteUserResponseSchema: GenMessage<InviteUserResponse> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_user_service, 2);
+  messageDesc(file_freehold_iam_v1_user_service, 3);
 
 /**
  * Request of `GetUser`.
@@ -191,7 +234,7 @@ export type GetUserRequest = Message<"freehold.iam.v1.GetUserRequest"> & {
  * Use `create(GetUserRequestSchema)` to create a new message.
  */
 export const GetUserRequestSchema: GenMessage<GetUserRequest> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_user_service, 3);
+  messageDesc(file_freehold_iam_v1_user_service, 4);
 
 /**
  * Response of `GetUser`.
@@ -212,7 +255,7 @@ export type GetUserResponse = Message<"freehold.iam.v1.GetUserResponse"> & {
  * Use `create(GetUserResponseSchema)` to create a new message.
  */
 export const GetUserResponseSchema: GenMessage<GetUserResponse> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_user_service, 4);
+  messageDesc(file_freehold_iam_v1_user_service, 5);
 
 /**
  * Request of `ListUsers`.
@@ -247,7 +290,7 @@ export type ListUsersRequest = Message<"freehold.iam.v1.ListUsersRequest"> & {
  * Use `create(ListUsersRequestSchema)` to create a new message.
  */
 export const ListUsersRequestSchema: GenMessage<ListUsersRequest> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_user_service, 5);
+  messageDesc(file_freehold_iam_v1_user_service, 6);
 
 /**
  * Response of `ListUsers`.
@@ -275,7 +318,7 @@ export type ListUsersResponse = Message<"freehold.iam.v1.ListUsersResponse"> & {
  * Use `create(ListUsersResponseSchema)` to create a new message.
  */
 export const ListUsersResponseSchema: GenMessage<ListUsersResponse> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_user_service, 6);
+  messageDesc(file_freehold_iam_v1_user_service, 7);
 
 /**
  * Request of `DeactivateUser`.
@@ -311,7 +354,7 @@ export type DeactivateUserRequest = Message<"freehold.iam.v1.DeactivateUserReque
  * Use `create(DeactivateUserRequestSchema)` to create a new message.
  */
 export const DeactivateUserRequestSchema: GenMessage<DeactivateUserRequest> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_user_service, 7);
+  messageDesc(file_freehold_iam_v1_user_service, 8);
 
 /**
  * Response of `DeactivateUser`.
@@ -332,7 +375,64 @@ export type DeactivateUserResponse = Message<"freehold.iam.v1.DeactivateUserResp
  * Use `create(DeactivateUserResponseSchema)` to create a new message.
  */
 export const DeactivateUserResponseSchema: GenMessage<DeactivateUserResponse> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_user_service, 8);
+  messageDesc(file_freehold_iam_v1_user_service, 9);
+
+/**
+ * Request of `UnlinkUserIdentity`.
+ *
+ * @generated from message freehold.iam.v1.UnlinkUserIdentityRequest
+ */
+export type UnlinkUserIdentityRequest = Message<"freehold.iam.v1.UnlinkUserIdentityRequest"> & {
+  /**
+   * The user, by its resource name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * UUID that makes a repeat of this call harmless for 24 hours: the same id with the same body answers as the first
+   * time, with another body it is refused.
+   *
+   * @generated from field: string request_id = 100;
+   */
+  requestId: string;
+
+  /**
+   * When set, the call succeeds only if the resource still has this etag.
+   *
+   * @generated from field: string etag = 102;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message freehold.iam.v1.UnlinkUserIdentityRequest.
+ * Use `create(UnlinkUserIdentityRequestSchema)` to create a new message.
+ */
+export const UnlinkUserIdentityRequestSchema: GenMessage<UnlinkUserIdentityRequest> = /*@__PURE__*/
+  messageDesc(file_freehold_iam_v1_user_service, 10);
+
+/**
+ * Response of `UnlinkUserIdentity`.
+ *
+ * @generated from message freehold.iam.v1.UnlinkUserIdentityResponse
+ */
+export type UnlinkUserIdentityResponse = Message<"freehold.iam.v1.UnlinkUserIdentityResponse"> & {
+  /**
+   * The user as it is now.
+   *
+   * @generated from field: freehold.iam.v1.User user = 1;
+   */
+  user?: User | undefined;
+};
+
+/**
+ * Describes the message freehold.iam.v1.UnlinkUserIdentityResponse.
+ * Use `create(UnlinkUserIdentityResponseSchema)` to create a new message.
+ */
+export const UnlinkUserIdentityResponseSchema: GenMessage<UnlinkUserIdentityResponse> = /*@__PURE__*/
+  messageDesc(file_freehold_iam_v1_user_service, 11);
 
 /**
  * Request of `DeleteUser`.
@@ -375,7 +475,7 @@ export type DeleteUserRequest = Message<"freehold.iam.v1.DeleteUserRequest"> & {
  * Use `create(DeleteUserRequestSchema)` to create a new message.
  */
 export const DeleteUserRequestSchema: GenMessage<DeleteUserRequest> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_user_service, 9);
+  messageDesc(file_freehold_iam_v1_user_service, 12);
 
 /**
  * Response of `DeleteUser`.
@@ -390,7 +490,7 @@ export type DeleteUserResponse = Message<"freehold.iam.v1.DeleteUserResponse"> &
  * Use `create(DeleteUserResponseSchema)` to create a new message.
  */
 export const DeleteUserResponseSchema: GenMessage<DeleteUserResponse> = /*@__PURE__*/
-  messageDesc(file_freehold_iam_v1_user_service, 10);
+  messageDesc(file_freehold_iam_v1_user_service, 13);
 
 /**
  * Whether a user can sign in.
@@ -487,6 +587,20 @@ export const UserService: GenService<{
     methodKind: "unary";
     input: typeof DeactivateUserRequestSchema;
     output: typeof DeactivateUserResponseSchema;
+  },
+  /**
+   * Unbinds the user from the account at the identity provider, so that the next sign-in with the user's mail address
+   * binds another one. Nobody signs in or renews a token by the old account from then on; a token that is out already is
+   * good until its end. Changes nothing when there is none.
+   *
+   * Permission: `iam.users.unlink`. Errors: FIELD_INVALID, RESOURCE_NOT_FOUND, ETAG_MISMATCH, REQUEST_ID_REUSED.
+   *
+   * @generated from rpc freehold.iam.v1.UserService.UnlinkUserIdentity
+   */
+  unlinkUserIdentity: {
+    methodKind: "unary";
+    input: typeof UnlinkUserIdentityRequestSchema;
+    output: typeof UnlinkUserIdentityResponseSchema;
   },
   /**
    * Deletes the user with bindings and keys.
