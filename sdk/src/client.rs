@@ -11,7 +11,7 @@ use crate::{
     audit::AuditRecords, blueprints::Blueprints, call::Core, channel::Wire, connections::Connections, deployments::Deployments,
     drift::Drift, environments::Environments, error::Result, events::Events, notification_rules::NotificationRules,
     operations::Operations, pool::Pool, projects::Projects, quotas::Quotas, receipts::Receipts, retry::Policy,
-    runner_pools::RunnerPools, runs::Runs, server_info::GetServerInfo, service_accounts::ServiceAccounts, state::State,
+    runner_pools::RunnerPools, runs::Runs, secret_stores::SecretStores, server_info::GetServerInfo, service_accounts::ServiceAccounts, state::State,
     stub::Stubbed, tenants::Tenants, token::Tokens, tokens::GetCallerIdentity, users::Users, webhook_endpoints::Webhooks,
 };
 
@@ -164,6 +164,11 @@ impl Client {
     /// Rules on whose approval plans need.
     pub fn approval_policies(&self) -> ApprovalPolicies {
         ApprovalPolicies::new(self.core.clone())
+    }
+
+    /// Stores of secrets that inputs name secrets in.
+    pub fn secret_stores(&self) -> SecretStores {
+        SecretStores::new(self.core.clone())
     }
 
     /// Connections to other systems.

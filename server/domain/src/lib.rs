@@ -36,6 +36,8 @@ pub mod resource;
 pub mod run_threads;
 pub mod runners;
 pub mod runs;
+pub mod secret_stores;
+pub mod secrets;
 pub mod state;
 pub mod tenants;
 pub mod terraform_state;

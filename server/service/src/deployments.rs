@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 use crate::{
     abandonment,
     app::{App, Place, Write},
-    blueprints, dependencies, lifetimes,
+    blueprints, dependencies, lifetimes, secret_stores,
 };
 
 /// Serial of inputs as they were said.
@@ -109,6 +109,7 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateDeployment, write: &W
     let version = usable_version(&mut tx, &place, &cmd.blueprint_version).await?;
     let document = blueprints::document(app, &mut tx, &place, &version).await?;
     let (inputs, shown) = resolve(document.inputs(), &cmd.inputs, None)?;
+    secret_stores::expect_known(&mut tx, &place, &inputs).await?;
     let (uid, now) = (tx.uid(), tx.now());
     let EnvironmentName { tenant, project, environment: place_id } = cmd.parent.clone();
     let id = cmd.id.unwrap_or_else(|| Id::generated("deployment", uid));
@@ -206,6 +207,9 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
         let made = deployment.observed_revision > 0;
         let (inputs, shown) = resolve(document.inputs(), &given, made.then_some(&before))?;
         expect_hidden(&kept, &shown)?;
+        if inputs != before {
+            secret_stores::expect_known(&mut tx, &place, &inputs).await?;
+        }
         deployment.inputs = shown;
         if inputs != before || deployment.blueprint_version != seen.blueprint_version {
             deployment.generation += 1;

@@ -45,6 +45,7 @@ pub mod run_threads;
 pub mod runners;
 pub mod runs;
 mod seal;
+pub mod secret_stores;
 pub mod service_accounts;
 pub mod state;
 mod system;

@@ -42,6 +42,7 @@ pub mod retention;
 pub mod run_threads;
 pub mod runners;
 pub mod runs;
+pub mod secret_stores;
 pub mod service_accounts;
 mod sqlite;
 mod store;

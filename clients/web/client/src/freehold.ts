@@ -62,6 +62,7 @@ export class Freehold extends Installation {
   readonly access = this.of(AccessService);
   readonly apiKeys = this.of(ApiKeyService);
   readonly approvalPolicies = this.of(ApprovalPolicyService);
+  readonly secretStores = this.of(SecretStoreService);
   readonly audit = this.of(AuditService);
   readonly blueprints = this.of(BlueprintService);
   readonly connectionAccounts = this.of(ConnectionAccountService);
