@@ -11,8 +11,9 @@ use crate::{
     audit::AuditRecords, blueprints::Blueprints, call::Core, channel::Wire, connections::Connections, deployments::Deployments,
     drift::Drift, environments::Environments, error::Result, events::Events, notification_rules::NotificationRules,
     operations::Operations, pool::Pool, projects::Projects, quotas::Quotas, receipts::Receipts, retry::Policy,
-    runner_pools::RunnerPools, runs::Runs, secret_stores::SecretStores, server_info::GetServerInfo, service_accounts::ServiceAccounts, state::State,
-    stub::Stubbed, tenants::Tenants, token::Tokens, tokens::GetCallerIdentity, users::Users, webhook_endpoints::Webhooks,
+    runner_pools::RunnerPools, runs::Runs, secret_stores::SecretStores, server_info::GetServerInfo,
+    service_accounts::ServiceAccounts, state::State, stub::Stubbed, tenants::Tenants, token::Tokens, tokens::GetCallerIdentity,
+    users::Users, webhook_endpoints::Webhooks,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);

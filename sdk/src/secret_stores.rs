@@ -201,13 +201,9 @@ impl SecretStores {
 
     /// Lists the stores of the client's tenant by their creation, oldest first.
     pub fn list(&self) -> List<SecretStore> {
-        let call = Call::new(&self.core, pb::ListSecretStoresRequest::default())
-            .in_tenant(|request, parent| request.parent = parent);
-        list!(
-            call,
-            "/freehold.secrets.v1.SecretStoreService/ListSecretStores",
-            pb::ListSecretStoresResponse { secret_stores }
-        )
+        let call =
+            Call::new(&self.core, pb::ListSecretStoresRequest::default()).in_tenant(|request, parent| request.parent = parent);
+        list!(call, "/freehold.secrets.v1.SecretStoreService/ListSecretStores", pb::ListSecretStoresResponse { secret_stores })
     }
 
     /// Starts changing a store: only what is set is written.

@@ -6,7 +6,8 @@ use freehold::{
     ConnectionAccount, Connector, DependencyEdge, Deployment, DeploymentOutput, DriftException, DriftItem, DriftMatcher,
     Environment, Event, InboundMessage, ManagedResource, Notification, NotificationRule, Operation, OperationDescription,
     Project, Quota, Receipt, ReceiptKey, RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool,
-    SecretDriver, SecretStore, ServiceAccount, StateVersion, Tenant, Timestamp, User, WebhookDelivery, WebhookEndpoint, WorkloadIdentity,
+    SecretDriver, SecretStore, ServiceAccount, StateVersion, Tenant, Timestamp, User, WebhookDelivery, WebhookEndpoint,
+    WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;

@@ -100,7 +100,8 @@ impl Vault {
 /// Checks an address: a scheme, a host and perhaps a port, in the one form that it is compared in.
 pub fn is_address(address: &str) -> Result<(), String> {
     let wrong = || "`https://HOST` or `https://HOST:PORT`, in lower case and with nothing behind it".to_owned();
-    let url = url::Url::parse(address).ok().filter(|url| url.scheme() == "https" && address.len() <= LONGEST).ok_or_else(wrong)?;
+    let url =
+        url::Url::parse(address).ok().filter(|url| url.scheme() == "https" && address.len() <= LONGEST).ok_or_else(wrong)?;
     // A name, a password, a path or another spelling of the host are seen by writing it again.
     if url.as_str().strip_suffix('/') == Some(address) { Ok(()) } else { Err(wrong()) }
 }

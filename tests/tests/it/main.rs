@@ -72,6 +72,8 @@ mod runner_drain;
 mod runs;
 mod sandbox;
 mod scripted_runner;
+mod secret_stores;
+mod secrets;
 mod state;
 mod superseding;
 mod suspension;

@@ -151,9 +151,7 @@ fn message(store: &SecretStore) -> pb::SecretStore {
         Driver::Vault(Vault { address, namespace, mount, kv_version }) => {
             pb::secret_store::Driver::Vault(pb::VaultDriver { address, namespace, mount, kv_version })
         }
-        Driver::Environment(Environment { prefix }) => {
-            pb::secret_store::Driver::Environment(pb::EnvironmentDriver { prefix })
-        }
+        Driver::Environment(Environment { prefix }) => pb::secret_store::Driver::Environment(pb::EnvironmentDriver { prefix }),
         Driver::Directory(Directory { path }) => pb::secret_store::Driver::Directory(pb::DirectoryDriver { path }),
     };
     pb::SecretStore {
@@ -178,7 +176,8 @@ mod tests {
     fn everything_wrong_with_a_store_is_named_at_once() {
         let driver = pb::VaultDriver { address: "http://vault".to_owned(), mount: "..".to_owned(), ..Default::default() };
         let store = pb::SecretStore { driver: Some(pb::secret_store::Driver::Vault(driver)), ..Default::default() };
-        let body = pb::CreateSecretStoreRequest { secret_store_id: "A".to_owned(), secret_store: Some(store), ..Default::default() };
+        let body =
+            pb::CreateSecretStoreRequest { secret_store_id: "A".to_owned(), secret_store: Some(store), ..Default::default() };
         let error = create(body).expect_err("five fields are wrong");
         let fields: Vec<&str> = error.violations().iter().map(|violation| violation.field.as_str()).collect();
         let at = "secret_store.vault";
