@@ -18,9 +18,11 @@ mod server;
 mod slack;
 mod smtp;
 mod tls;
+mod vault;
 
 pub use github::FakeGithub;
 pub use receiver::Receiver;
 pub use server::{Fault, Recorded, Reply, Server, Vendor};
 pub use slack::FakeSlack;
 pub use smtp::RealSmtp;
+pub use vault::{FakeVault, ROLE as VAULT_ROLE};

@@ -193,7 +193,7 @@ async fn a_secret_reaches_what_is_made_and_nothing_of_the_server(on: Database) {
     }
 
     note(&mut shown, "audit", &acme.audit().list().collect_up_to(1000).await.expect("the trail"));
-    note(&mut shown, "events", &acme.events().list().collect_up_to(1000).await.expect("the log"));
+    note(&mut shown, "events", &acme.events().list().events().collect_up_to(1000).await.expect("the log"));
     runner.signal("TERM");
     runner.wait().await;
     let places = [

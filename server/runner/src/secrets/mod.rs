@@ -169,3 +169,6 @@ pub(crate) fn told(found: &Found) -> Vec<String> {
     };
     found.reads.iter().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests;
