@@ -81,7 +81,7 @@ impl SecretRef {
             Some(_) => Err("must be a string".to_owned()),
         };
         let required = |part: &str| text(part).and_then(|text| text.ok_or_else(|| "is required".to_owned()));
-        let store = required("store").and_then(|store| store.parse::<Id>().map_err(|why| why.to_string()));
+        let store = required("store").and_then(|store| store.parse::<Id>());
         let store = store.map_err(|why| note("store", why)).ok();
         let path = required("path").and_then(|path| is_path(&path).map(|()| path)).map_err(|why| note("path", why)).ok();
         let key = text("key").and_then(|key| key.as_deref().map_or(Ok(()), is_key).map(|()| key));

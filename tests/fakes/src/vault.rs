@@ -43,7 +43,8 @@ impl State {
 impl Vendor for State {
     fn answer(&self, request: &Recorded) -> Reply {
         let errors = |status, error: &str| Reply::json(status, &json!({ "errors": [error] }));
-        let wrapped = |data: Value| json!({ "request_id": "1", "lease_id": "", "renewable": false, "lease_duration": 0, "data": data });
+        let wrapped =
+            |data: Value| json!({ "request_id": "1", "lease_id": "", "renewable": false, "lease_duration": 0, "data": data });
         match (request.method.as_str(), request.path.as_str()) {
             ("POST", "/v1/auth/approle/login") => {
                 let body = request.json();
@@ -51,7 +52,10 @@ impl Vendor for State {
                     return errors(400, "invalid role or secret ID");
                 }
                 let number = self.tokens.fetch_add(1, Ordering::SeqCst) + 1;
-                Reply::json(200, &json!({ "auth": { "client_token": format!("hvs.{number}"), "lease_duration": 600 }, "data": null }))
+                Reply::json(
+                    200,
+                    &json!({ "auth": { "client_token": format!("hvs.{number}"), "lease_duration": 600 }, "data": null }),
+                )
             }
             _ if !self.knows(request.header("x-vault-token")) => self.refusal(),
             ("POST", "/v1/auth/token/revoke-self") => Reply::text(204, Vec::new()),

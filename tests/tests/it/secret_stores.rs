@@ -14,14 +14,16 @@ async fn a_store_is_described_and_holds_nothing(database: Database) {
     let world = World::new(database).await.with_sample().await;
     let stores = world.admin.secret_stores();
     let driver = SecretDriver::vault("https://vault.example:8200", "secret");
-    let made = stores.create("vault", driver.clone()).description("of the platform").label("team", "db").send().await.expect("made");
+    let made =
+        stores.create("vault", driver.clone()).description("of the platform").label("team", "db").send().await.expect("made");
     assert_eq!((made.name.as_str(), made.driver.as_ref()), ("tenants/acme/secretStores/vault", Some(&driver)));
     assert!(stores.create("vault", driver.clone()).send().await.expect_err("taken").is_already_exists());
     let wrong = SecretDriver::vault("http://vault.example/ui", "../sys");
     let refused = stores.create("other", wrong).send().await.expect_err("two faults");
     let fields: Vec<_> = refused.violations().iter().map(|violation| violation.field.as_str()).collect();
     assert_eq!(fields, ["secret_store.vault.address", "secret_store.vault.mount"]);
-    for driver in [SecretDriver::environment("PATH"), SecretDriver::directory("/run/../etc"), SecretDriver::directory("secrets")] {
+    for driver in [SecretDriver::environment("PATH"), SecretDriver::directory("/run/../etc"), SecretDriver::directory("secrets")]
+    {
         assert!(stores.create("other", driver).send().await.expect_err("it leads elsewhere").is_invalid_argument());
     }
 
@@ -71,7 +73,11 @@ async fn a_secret_is_named_where_the_blueprint_says_sensitive_and_nowhere_else(d
         (json!({ "password": secret(json!({ "store": "files", "path": "/etc/passwd" })) }), "password", "path: "),
         (json!({ "password": secret(json!({ "store": "env", "path": "A/B" })) }), "password", "path: "),
         (json!({ "password": secret(json!({ "store": "env", "path": "TOKEN", "version": 1 })) }), "password", "version: "),
-        (json!({ "password": secret(json!({ "store": "vault", "path": "x", "key": "k", "value": "v" })) }), "password", "`value`"),
+        (
+            json!({ "password": secret(json!({ "store": "vault", "path": "x", "key": "k", "value": "v" })) }),
+            "password",
+            "`value`",
+        ),
         (json!({ "password": { "$secret": { "store": "vault", "path": "x", "key": "k" }, "more": 1 } }), "password", "alone"),
         (json!({ "password": { "$secret": "db/prod" } }), "password", "holds an object"),
     ];
@@ -83,7 +89,8 @@ async fn a_secret_is_named_where_the_blueprint_says_sensitive_and_nowhere_else(d
     }
 
     // It is shown, kept by whoever changes something else, and replaced like any input.
-    let made = create(json!({ "password": good, "port": secret(json!({ "store": "env", "path": "PORT" })) })).await.expect("right");
+    let made =
+        create(json!({ "password": good, "port": secret(json!({ "store": "env", "path": "PORT" })) })).await.expect("right");
     assert_eq!(made.inputs["password"], good);
     let mut inputs = made.inputs.clone();
     inputs.insert("plain".to_owned(), "other".into());
@@ -185,7 +192,10 @@ async fn every_kind_of_store_is_read(database: Database) {
     let acme = stage.acme();
     let folder = folder.join("db");
     for (name, driver) in [
-        ("old", SecretDriver::Vault { address: stage.bao.url(), namespace: String::new(), mount: "old".to_owned(), kv_version: 1 }),
+        (
+            "old",
+            SecretDriver::Vault { address: stage.bao.url(), namespace: String::new(), mount: "old".to_owned(), kv_version: 1 },
+        ),
         ("env", SecretDriver::environment("ACME_DB_")),
         ("files", SecretDriver::directory(folder.to_str().expect("text"))),
     ] {
@@ -235,11 +245,13 @@ async fn stores_are_kept_from_the_command_line() {
     let (code, made) = freehold(&["secret-store", "create", "vault", "--vault", "https://vault.example:8200", "--mount", "kv"]);
     assert_eq!(code, Some(0), "{made}");
     let made: Value = serde_json::from_str(&made).expect("JSON");
-    let expected = json!({ "vault": { "address": "https://vault.example:8200", "namespace": "", "mount": "kv", "kv_version": 2 } });
+    let expected =
+        json!({ "vault": { "address": "https://vault.example:8200", "namespace": "", "mount": "kv", "kv_version": 2 } });
     assert_eq!(made["driver"], expected);
     let (code, said) = freehold(&["secret-store", "create", "nothing"]);
     assert!(code != Some(0) && said.contains("--directory"), "{said}");
-    let (code, changed) = freehold(&["secret-store", "update", "vault", "--directory", "/run/secrets/acme", "--description", "x"]);
+    let (code, changed) =
+        freehold(&["secret-store", "update", "vault", "--directory", "/run/secrets/acme", "--description", "x"]);
     assert!(code == Some(0) && changed.contains("/run/secrets/acme"), "{changed}");
     let (_, listed) = freehold(&["secret-store", "list"]);
     assert!(listed.contains("tenants/acme/secretStores/vault"), "{listed}");

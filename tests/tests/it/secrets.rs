@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use freehold::{BlueprintFile, Client, Run, RunHandle, RunOutcome, RunPhase, SecretDriver, SecretRef};
+use freehold::{BlueprintFile, Client, Run, RunHandle, RunOutcome, RunPhase, SecretDriver, SecretRef, StepState};
 use freehold_tests::{Database, Installation, OpenBao, Process, World, until};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::{
     canaries::{Canaries, canary, database, look, note},
-    scripted_runner::Runner,
+    scripted_runner::{self, Runner},
     terraform::ended,
 };
 
@@ -21,7 +21,7 @@ inputs:
   required: [password]
   properties:
     password: { type: string, minLength: 4, sensitive: true }
-    port: { type: integer, sensitive: true, }
+    port: { type: integer, sensitive: true }
     plain: { type: string, default: none }
 resources:
   config:
@@ -68,7 +68,7 @@ pub struct Stage {
 impl Stage {
     pub async fn new(database: Database) -> Self {
         let installation = Installation::new(database).await;
-        let mut command = installation.serve(&["--lease", "1"]);
+        let mut command = installation.serve(&["--lease", "3"]);
         command.env("RUST_LOG", "trace");
         let replica = installation.start(command).await;
         let admin = installation.client(&[replica.api], installation.pki.credentials("admin"), "acme").await;
@@ -142,7 +142,7 @@ impl Stage {
 pub fn refusal(run: &Run) -> (String, String, bool) {
     assert_eq!(run.outcome, Some(RunOutcome::Failed), "{run:?}");
     let error = run.error.clone().expect("it says why");
-    (error.code, format!("{} ({})", error.message, error.hint), error.retryable)
+    (error.code, format!("{} ({})", error.message, error.hint.unwrap_or_default()), error.retryable)
 }
 
 pub fn password(path: &str) -> SecretRef {
@@ -179,7 +179,13 @@ async fn a_secret_reaches_what_is_made_and_nothing_of_the_server(on: Database) {
     assert_eq!(drift.outcome, Some(RunOutcome::Succeeded), "{drift:?}");
     until("the tokens to be given back", || async { stage.bao.tokens() == 0 }).await;
 
-    stage.world.publish("module", MODULE.map(|(path, content)| BlueprintFile::new(path, content.replace("while [ ! -e gate ]", "while false"))).into()).await;
+    stage
+        .world
+        .publish(
+            "module",
+            MODULE.map(|(path, content)| BlueprintFile::new(path, content.replace("while [ ! -e gate ]", "while false"))).into(),
+        )
+        .await;
     let made = acme.deployments().create("shop/dev/module", "module@1.0.0").input("password", password("db/module"));
     made.send().await.expect("a deployment");
     let run = acme.runs().plan("shop/dev/module").auto_apply().send().await.expect("a run").wait_done().await.expect("it ends");
@@ -203,7 +209,7 @@ async fn a_secret_reaches_what_is_made_and_nothing_of_the_server(on: Database) {
         ("the database", database(&stage.world.installation).await),
     ];
     for (place, bytes) in places {
-        assert!(String::from_utf8_lossy(&bytes).contains("shop"), "{place} was not read");
+        assert!(bytes.len() > 1000, "{place} was not read");
         assert!(secrets.found_in(&bytes).is_empty(), "{:?} in {place}", secrets.found_in(&bytes));
     }
 }
@@ -221,18 +227,9 @@ async fn what_the_server_has_of_a_plan_opens_only_for_who_reads_its_secrets(on: 
     let planned = stage.planned("web").await;
     runner.kill();
 
-    // The server unseals a plan for whoever is to apply it, and so shows all that it has.
+    // A plan job has the name of the secret, and nothing in its place.
     let mut other = Runner::named(&stage.world, "r2").await;
     other.beat("native", 1).await;
-    planned.approve().send().await.expect("an approval");
-    let job = other.ask_for(Duration::from_secs(20)).await.expect("a plan to apply");
-    let text = String::from_utf8_lossy(&job.payload).into_owned();
-    assert!(secrets.found_in(&job.payload).is_empty(), "{text}");
-    let head = text.lines().nth(1).expect("a head");
-    let head: Value = serde_json::from_str(head).expect("JSON");
-    assert_eq!(head["reads"]["password"]["reference"]["version"], 1, "what was read is part of what is approved: {head}");
-
-    // A plan job has the name of the secret, and nothing in its place.
     stage.deploy("next", password("db/prod")).await;
     stage.acme().runs().plan("shop/dev/next").send().await.expect("a run");
     let job = other.ask_for(Duration::from_secs(20)).await.expect("a plan to make");
@@ -240,6 +237,16 @@ async fn what_the_server_has_of_a_plan_opens_only_for_who_reads_its_secrets(on: 
     assert!(work["inputs"].get("password").is_none(), "{work}");
     assert_eq!(work["secrets"]["password"]["reference"]["path"], "db/prod");
     assert!(secrets.found_in(&job.payload).is_empty());
+    other.complete(&job, scripted_runner::planned(0, 0)).await;
+
+    // The server unseals a plan for whoever is to apply it, and so shows all that it has.
+    planned.approve().send().await.expect("an approval");
+    let job = other.ask_for(Duration::from_secs(20)).await.expect("a plan to apply");
+    let text = String::from_utf8_lossy(&job.payload).into_owned();
+    assert!(secrets.found_in(&job.payload).is_empty(), "{text}");
+    let head = text.lines().nth(1).expect("a head");
+    let head: Value = serde_json::from_str(head).expect("JSON");
+    assert_eq!(head["reads"]["password"]["reference"]["version"], 1, "what was read is part of what is approved: {head}");
 }
 
 both_databases!(what_was_approved_is_what_is_applied);
@@ -302,11 +309,11 @@ async fn a_runner_goes_on_with_its_apply_although_the_store_is_gone(on: Database
     let uid = run.run().name.rsplit('/').next().expect("a name").to_owned();
     let runs = stage.world.installation.path("runner-runner");
     let work = runs.join("terraform/runs").join(&uid).join("apply/work");
-    let started = async || {
+    until("the apply to be under way", || async {
         let run = stage.acme().runs().get(&run.run().name).send().await.expect("a run").into_run();
-        run.steps.iter().any(|step| step.state == freehold::StepState::Started)
-    };
-    until("the apply to be under way", started).await;
+        run.steps.iter().any(|step| step.state == StepState::Started)
+    })
+    .await;
     runner.kill();
     assert!(runs.join("keys").join(&uid).exists(), "it can open its plan without the store");
     stage.bao.process.kill();

@@ -104,7 +104,7 @@ fn update(body: pb::UpdateSecretStoreRequest) -> Result<UpdateSecretStore> {
     let description = fields.prose("secret_store.description", store.description, 1000);
     let set = store.driver.as_ref().map(driver_name);
     // Of several ways to read secrets a store has one: whichever is named, it takes the place of the one before.
-    let driver = match DRIVERS.iter().any(|known| mask.writes(known, set == Some(known))) {
+    let driver = match DRIVERS.iter().any(|known| mask.writes(known, set == Some(*known))) {
         true => driver(&mut fields, store.driver).map(Some),
         false => Some(None),
     };

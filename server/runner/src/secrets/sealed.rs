@@ -112,7 +112,7 @@ fn split(plan: &[u8]) -> Result<(Head, &[u8], &[u8]), StepError> {
 }
 
 async fn derive(salt: [u8; SALT_BYTES], values: BTreeMap<String, Value>) -> Result<PlanKey, StepError> {
-    let made = tokio::task::spawn_blocking(move || {
+    let made = tokio::task::spawn_blocking(move || -> Result<PlanKey, StepError> {
         let secret = serde_json::to_vec(&values).map_err(|error| broken(error.to_string()))?;
         let mut key = [0; 32];
         let iterations = std::num::NonZeroU32::new(ITERATIONS).expect("more than none");

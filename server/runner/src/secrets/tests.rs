@@ -146,7 +146,8 @@ async fn values_that_stand_side_by_side_are_of_one_version() {
     let driver = json!({ "vault": { "address": stage.vault.server.url(), "mount": "secret", "kv_version": 2 } });
     let driver: Option<Driver> = Some(serde_json::from_value(driver).expect("a driver"));
     let deployment = "tenants/acme/projects/shop/environments/dev/deployments/web".parse().expect("a name");
-    let reads = ["a", "b"].map(|input| (input.to_owned(), SecretRead { reference: reference("password"), driver: driver.clone() }));
+    let reads =
+        ["a", "b"].map(|input| (input.to_owned(), SecretRead { reference: reference("password"), driver: driver.clone() }));
     let found = tokio::time::timeout(Duration::from_secs(30), stage.secrets.read(&deployment, &BTreeMap::from(reads)));
     let found = found.await.expect("in time").map_err(|error| error.to_string()).expect("read");
     assert_eq!(found.values.len(), 2);
