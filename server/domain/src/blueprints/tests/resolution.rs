@@ -154,7 +154,7 @@ fn a_sensitive_input_may_name_its_secret_and_nothing_else_may() {
 #[test]
 fn what_follows_from_a_secret_is_checked_where_it_is_known() {
     let text = "apiVersion: freehold.dev/v1\nengine: native\nresources: {}\ninputs:\n  properties:\n    pin: { type: integer, sensitive: true }\n    word: { type: string, minLength: 4, sensitive: true }\n    least: { type: integer, default: 10 }\n  rules: [{ when: has(inputs.pin), require: inputs.pin > inputs.least, message: a larger pin }]\n";
-    let document = super::document(text);
+    let document = document(text);
     let reference = json!({ "$secret": { "store": "env", "path": "X" } });
     let resolved = resolve(&document, json!({ "pin": reference, "word": reference })).expect("nothing can be said of it yet");
 
