@@ -30,6 +30,7 @@ use crate::{
     retry::Policy,
     runner_pools::RunnerPools,
     runs::Runs,
+    secret_stores::SecretStores,
     server_info::GetServerInfo,
     service_accounts::ServiceAccounts,
     state::State,
@@ -190,6 +191,11 @@ impl Client {
     /// Rules on whose approval plans need.
     pub fn approval_policies(&self) -> ApprovalPolicies {
         ApprovalPolicies::new(self.core.clone())
+    }
+
+    /// Stores of secrets that inputs name secrets in.
+    pub fn secret_stores(&self) -> SecretStores {
+        SecretStores::new(self.core.clone())
     }
 
     /// Connections to other systems.

@@ -76,6 +76,7 @@ mod retry;
 mod run_handle;
 mod runner_pools;
 mod runs;
+mod secret_stores;
 mod server_info;
 mod service_accounts;
 mod state;
@@ -166,6 +167,9 @@ pub use runner_pools::{
 pub use runs::{
     ApplyRun, ApproveRun, CancelRun, DestroyDeployment, DetectDrift, GetRun, GetRunPlan, PlanDeployment, RejectRun, RestoreState,
     RollbackDeployment, Run, RunError, RunKind, RunOutcome, RunPhase, Runs, WaitingOn, WaitingReason, WithdrawApproval,
+};
+pub use secret_stores::{
+    CreateSecretStore, DeleteSecretStore, GetSecretStore, SecretDriver, SecretRef, SecretStore, SecretStores, UpdateSecretStore,
 };
 pub use server_info::{GetServerInfo, ServerInfo};
 pub use service_accounts::{

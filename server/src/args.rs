@@ -286,6 +286,9 @@ pub struct RunnerArgs {
     /// Labels to find it by; can be given more than once
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     pub label: Vec<(String, String)>,
+    /// File in JSON that says which secrets of tenants this runner reads, and as whom; without it, none (deploy/secrets.md)
+    #[arg(long, value_name = "FILE")]
+    pub secrets: Option<PathBuf>,
     /// Lets blueprints reach loopback and private addresses
     #[arg(long)]
     pub allow_private: bool,

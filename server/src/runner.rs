@@ -15,7 +15,7 @@ use freehold_engines::{
     TerraformSettings,
 };
 use freehold_runner::{
-    Folder, Runner,
+    Folder, Runner, Secrets,
     registration::Identity,
     sandbox::{Egress, Limits, ORPHAN, Sandbox, SandboxSettings},
 };
@@ -47,7 +47,9 @@ pub async fn run(global: &GlobalArgs, args: RunnerArgs) -> Result<(), Failure> {
     let sandbox = sandbox(&args.sandbox, args.allow_private).await?;
     let files = args.file_root.unwrap_or_else(|| folder.path().join("files"));
     let engines = engines(&folder, files, args.allow_private, &args.terraform, &sandbox).await?;
-    let runner = build(&client, engines, args.capacity, folder, &sandbox, args.label.into_iter().collect())?;
+    let secrets = args.secrets.as_deref().map(Secrets::open).transpose()?.unwrap_or_default();
+    let runner =
+        Runner { secrets, ..build(&client, engines, args.capacity, folder, &sandbox, args.label.into_iter().collect())? };
     let stop = CancellationToken::new();
     let signal = stop.clone();
     tokio::spawn(async move {
@@ -102,7 +104,8 @@ pub fn build(
     labels: BTreeMap<String, String>,
 ) -> Result<Runner, Failure> {
     let channel = client.raw().ok_or("a runner needs a server, not a stub")?;
-    Ok(Runner { channel, engines, capacity, folder, confinement: sandbox.confinement(), labels })
+    let secrets = Secrets::default();
+    Ok(Runner { channel, engines, capacity, folder, secrets, confinement: sandbox.confinement(), labels })
 }
 
 /// The engines of a runner: the native one, and `terraform` if its program is there.

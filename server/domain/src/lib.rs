@@ -38,6 +38,8 @@ pub mod run_threads;
 pub mod runners;
 pub mod runs;
 pub mod scrapes;
+pub mod secret_stores;
+pub mod secrets;
 pub mod state;
 pub mod tenants;
 pub mod terraform_state;

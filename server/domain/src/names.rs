@@ -193,6 +193,10 @@ name! {
     ApprovalPolicyName { tenant: Id => "tenants", approval_policy: Id => "approvalPolicies" }
 }
 name! {
+    /// `tenants/acme/secretStores/vault`.
+    SecretStoreName { tenant: Id => "tenants", secret_store: Id => "secretStores" }
+}
+name! {
     /// `tenants/acme/connections/ops`.
     ConnectionName { tenant: Id => "tenants", connection: Id => "connections" }
 }
@@ -317,6 +321,7 @@ parent!(BlueprintName => TenantName { tenant }, tenant_name);
 parent!(VersionName => TenantName { tenant }, tenant_name);
 parent!(VersionName => BlueprintName { tenant, blueprint }, blueprint_name);
 parent!(ApprovalPolicyName => TenantName { tenant }, tenant_name);
+parent!(SecretStoreName => TenantName { tenant }, tenant_name);
 parent!(ConnectionName => TenantName { tenant }, tenant_name);
 parent!(InboundMessageName => ConnectionName { tenant, connection }, connection_name);
 parent!(ConnectionAccountName => ConnectionName { tenant, connection }, connection_name);

@@ -25,7 +25,7 @@ impl Folder {
     /// When another process uses it, or it cannot be read and written.
     pub fn open(path: &Path) -> io::Result<Self> {
         let explained = |error: io::Error| io::Error::new(error.kind(), format!("the data folder {}: {error}", path.display()));
-        for folder in ["asks", "applies"] {
+        for folder in ["asks", "applies", "keys"] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(path.join(folder)).map_err(explained)?;
         }
         let path = path.canonicalize().map_err(explained)?;
@@ -39,7 +39,7 @@ impl Folder {
             Ok(Ok(instance)) => instance,
             _ => {
                 let instance = Uuid::now_v7();
-                write(&named, &instance.to_string())?;
+                write(&named, instance.to_string())?;
                 instance
             }
         };
@@ -63,7 +63,7 @@ impl Folder {
 
     /// Remembers an ask, before it is made.
     pub(crate) fn remember_ask(&self, place: u16, ask: Uuid) {
-        if let Err(error) = write(&self.ask(place), &ask.to_string()) {
+        if let Err(error) = write(&self.ask(place), ask.to_string()) {
             // Without it a job is found again only when its lease has ended.
             tracing::warn!(folder = %self.path.display(), %error, "the data folder cannot be written");
         }
@@ -92,15 +92,38 @@ impl Folder {
 
     /// The server has taken the end of the apply of this run.
     pub(crate) fn forget_apply(&self, run: &str) {
-        if let Some(path) = self.of_apply(run) {
+        for path in [self.of_apply(run), self.of_key(run)].into_iter().flatten() {
             let _ = fs::remove_file(path);
+        }
+    }
+
+    /// The key of the plan of this run, if this runner has begun to apply it.
+    pub(crate) fn plan_key(&self, run: &str) -> Option<[u8; 32]> {
+        fs::read(self.of_key(run)?).ok()?.try_into().ok()
+    }
+
+    /// Remembers the key of a plan before its apply is begun.
+    pub(crate) fn remember_plan_key(&self, run: &str, key: &[u8; 32]) {
+        let Some(path) = self.of_key(run) else { return };
+        if let Err(error) = write(&path, key) {
+            // Without it a later life of this runner has to read the secrets of the plan again.
+            tracing::warn!(folder = %self.path.display(), %error, "the data folder cannot be written");
         }
     }
 
     /// The file of an apply. Runs are named by a server, which may mean harm.
     fn of_apply(&self, run: &str) -> Option<PathBuf> {
+        self.of_run("applies", run)
+    }
+
+    /// The file of the key of a plan.
+    fn of_key(&self, run: &str) -> Option<PathBuf> {
+        self.of_run("keys", run)
+    }
+
+    fn of_run(&self, folder: &str, run: &str) -> Option<PathBuf> {
         let uid: Uuid = run.rsplit('/').next()?.parse().ok()?;
-        Some(self.path.join("applies").join(uid.to_string()))
+        Some(self.path.join(folder).join(uid.to_string()))
     }
 
     fn ask(&self, place: u16) -> PathBuf {
@@ -124,8 +147,8 @@ fn read_apply(path: &Path) -> Option<Apply> {
 }
 
 /// Writes a small file so that it is whole or as before.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+fn write(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
     let new = path.with_extension("new");
-    fs::write(&new, text)?;
+    fs::write(&new, content)?;
     fs::rename(new, path)
 }

@@ -1,6 +1,6 @@
 //! One job, from its payload to the report of its end.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold::raw::proto::{
@@ -11,25 +11,31 @@ use freehold::raw::proto::{
     },
 };
 use freehold_domain::{
-    blueprints::{File, Files},
+    blueprints::{Document, File, Files},
     fault,
     jobs::PlanWork,
-    names::DeploymentName,
+    names::{DeploymentName, RunName},
 };
 use freehold_engines::{
-    ApplyRequest, DeploymentIdentity, Engine, Engines, JournalEntry, JournalState, Mode, Outcome, PlanRequest, StepError,
+    ApplyRequest, DeploymentIdentity, Engine, Engines, JournalEntry, JournalState, Level, Mode, Outcome, PlanRequest, Sink as _,
+    StepError,
 };
+use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
 use crate::{
-    Folder, Server, late,
+    Folder, Secrets, Server, late,
+    secrets::{Opener, PlanKey, is_sealed, open, reads_of, seal, told},
     sink::{JobSink, resources},
     summary,
     turns::Turns,
 };
 
+/// Between two tries to read secrets for an apply that has begun.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// Does the job and reports its end. When the lease is lost, another runner has it, and what an apply came to is offered as evidence.
-pub(crate) async fn execute(server: &Server, engines: &Engines, turns: &Turns, folder: &Folder, job: Job) {
+pub(crate) async fn execute(server: &Server, engines: &Engines, secrets: &Secrets, turns: &Turns, folder: &Folder, job: Job) {
     let run = job.run.clone();
     let engine = engines.get(&job.engine);
     let applies = job.kind() == JobKind::Apply;
@@ -47,7 +53,7 @@ pub(crate) async fn execute(server: &Server, engines: &Engines, turns: &Turns, f
     }
     let flusher = tokio::spawn(Arc::clone(&sink).flush_log());
     let ended = match engine {
-        Some(engine) => perform(engine.as_ref(), &sink, job).await,
+        Some(engine) => perform(engine.as_ref(), &Reading { secrets, folder, outlives: outlives.is_some() }, &sink, job).await,
         None => failure(&StepError::new("engine-missing", format!("this runner has no engine `{}`", job.engine))),
     };
     sink.close_log();
@@ -88,16 +94,16 @@ impl Drop for Keeper {
     }
 }
 
-async fn perform(engine: &dyn Engine, sink: &JobSink, job: Job) -> Ended {
+async fn perform(engine: &dyn Engine, reading: &Reading<'_>, sink: &JobSink, job: Job) -> Ended {
     let kind = job.kind();
     let done = match kind {
-        JobKind::Apply => apply(engine, sink, job).await,
-        _ => plan(engine, sink, job, kind == JobKind::Drift).await,
+        JobKind::Apply => apply(engine, reading, sink, job).await,
+        _ => plan(engine, reading.secrets, sink, job, kind == JobKind::Drift).await,
     };
     done.unwrap_or_else(|error| failure(&error))
 }
 
-async fn plan(engine: &dyn Engine, sink: &JobSink, job: Job, drift: bool) -> Result<Ended, StepError> {
+async fn plan(engine: &dyn Engine, secrets: &Secrets, sink: &JobSink, job: Job, drift: bool) -> Result<Ended, StepError> {
     let invalid = |what: String| StepError::new("job-invalid", what).hint("server and runner may be of versions that do not fit");
     let work: PlanWork =
         serde_json::from_slice(&job.payload).map_err(|error| invalid(format!("the job cannot be read: {error}")))?;
@@ -109,10 +115,19 @@ async fn plan(engine: &dyn Engine, sink: &JobSink, job: Job, drift: bool) -> Res
     }
     let state = work.state.map(|state| STANDARD.decode(state)).transpose();
     let state = state.map_err(|error| invalid(format!("the state cannot be read: {error}")))?;
+    let files = Files::new(files).map_err(|wrong| invalid(format!("the files of the blueprint are invalid: {wrong:?}")))?;
+    let (inputs, found) = match work.secrets.is_empty() {
+        true => (work.inputs, None),
+        false => {
+            let found = secrets.read(&name, &work.secrets).await?;
+            told(&found).iter().for_each(|line| sink.log(Level::Info, "", line));
+            (whole(&files, work.inputs, found.values.clone())?, Some(found))
+        }
+    };
     let request = PlanRequest {
         run: uid(&job.run),
-        files: Files::new(files).map_err(|wrong| invalid(format!("the files of the blueprint are invalid: {wrong:?}")))?,
-        inputs: work.inputs,
+        files,
+        inputs,
         deployment: DeploymentIdentity {
             uid: work.deployment_uid,
             tenant: name.tenant.to_string(),
@@ -138,10 +153,67 @@ async fn plan(engine: &dyn Engine, sink: &JobSink, job: Job, drift: bool) -> Res
         return Err(StepError::new("lease-lost", "the run is not this runner's any more"));
     }
     let plan = plan?;
-    Ok(Ended::Plan(PlanResult { summary: Some(summary::message(&plan.summary)), plan: plan.bytes }))
+    let bytes = match found {
+        Some(found) => seal(plan.bytes, found.reads, found.values).await?,
+        None => plan.bytes,
+    };
+    Ok(Ended::Plan(PlanResult { summary: Some(summary::message(&plan.summary)), plan: bytes }))
 }
 
-async fn apply(engine: &dyn Engine, sink: &JobSink, job: Job) -> Result<Ended, StepError> {
+/// Inputs with the secrets that they name, as the blueprint wants them.
+fn whole(files: &Files, inputs: Map<String, Value>, values: BTreeMap<String, Value>) -> Result<Map<String, Value>, StepError> {
+    let Some(document) = Document::parse(files).0 else {
+        return Err(
+            StepError::new("blueprint-invalid", "the blueprint cannot be read").hint("mend the blueprint, and plan again")
+        );
+    };
+    document.inputs().with_secrets(inputs, values).map_err(|wrong| {
+        let all: Vec<_> = wrong.into_iter().map(|wrong| format!("{}: {}", wrong.field, wrong.description)).collect();
+        StepError::new("secret-invalid", all.join("; ")).hint("mend the secret in its store, or name another one")
+    })
+}
+
+/// What an apply needs to open a plan that was sealed.
+struct Reading<'a> {
+    secrets: &'a Secrets,
+    folder: &'a Folder,
+    /// What the apply starts goes on without this runner.
+    outlives: bool,
+}
+
+impl Reading<'_> {
+    /// A plan as its engine wrote it.
+    ///
+    /// Who goes on with what it has begun itself need not ask the stores again: what it started may still run, and must not be left
+    /// alone because a store is down. Another runner that is to find out what was done waits for the stores, for as long as it is to.
+    async fn plan(&self, sink: &JobSink, job: &Job) -> Result<Vec<u8>, StepError> {
+        if !is_sealed(&job.payload) {
+            return Ok(job.payload.clone());
+        }
+        if let Some(key) = self.folder.plan_key(&job.run) {
+            return Ok(open(&job.payload, Opener::Key(PlanKey(key))).await?.0);
+        }
+        let name: RunName = job.run.parse().map_err(|why: String| StepError::new("job-invalid", why))?;
+        let reads = reads_of(&job.payload)?;
+        let found = loop {
+            match self.secrets.read(&name.deployment_name(), &reads).await {
+                Err(error) if error.retryable && !job.journal.is_empty() && !sink.cancelled() && !sink.is_lost() => {
+                    sink.log(Level::Warn, "", &format!("{error}; it is tried again until somebody cancels the run"));
+                    tokio::time::sleep(PAUSE).await;
+                }
+                found => break found?,
+            }
+        };
+        let (plan, key) = open(&job.payload, Opener::Secrets(found.values)).await?;
+        if self.outlives {
+            self.folder.remember_plan_key(&job.run, &key.0);
+        }
+        Ok(plan)
+    }
+}
+
+async fn apply(engine: &dyn Engine, reading: &Reading<'_>, sink: &JobSink, job: Job) -> Result<Ended, StepError> {
+    let plan = reading.plan(sink, &job).await?;
     let mut journal = Vec::new();
     for entry in job.journal {
         let state = JournalState::parse(&entry.state).ok_or_else(|| {
@@ -156,7 +228,7 @@ async fn apply(engine: &dyn Engine, sink: &JobSink, job: Job) -> Result<Ended, S
         });
     }
     let run = uid(&job.run);
-    let request = ApplyRequest { run, plan: job.payload, journal, state: Some(job.state).filter(|state| !state.is_empty()) };
+    let request = ApplyRequest { run, plan, journal, state: Some(job.state).filter(|state| !state.is_empty()) };
     Ok(Ended::Apply(result(engine.apply(request, sink).await?)))
 }
 

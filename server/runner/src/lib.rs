@@ -9,6 +9,7 @@ mod late;
 mod patience;
 pub mod registration;
 pub mod sandbox;
+mod secrets;
 mod sink;
 mod summary;
 mod turns;
@@ -43,6 +44,7 @@ use crate::{
     turns::Turns,
 };
 pub use folder::Folder;
+pub use secrets::Secrets;
 
 /// Largest message of a job: a plan with its state.
 const MESSAGE: usize = 16 << 20;
@@ -61,6 +63,8 @@ pub struct Runner {
     pub capacity: u16,
     /// What outlives it.
     pub folder: Folder,
+    /// Which secrets of tenants it reads.
+    pub secrets: Secrets,
     /// What keeps programs of engines from its machine.
     pub confinement: Confinement,
     /// Labels that its operator gave it.
@@ -76,6 +80,7 @@ struct Shared {
     /// Tells this life of the runner from those before.
     incarnation: Uuid,
     folder: Folder,
+    secrets: Secrets,
     confinement: Confinement,
     labels: BTreeMap<String, String>,
     running: Arc<AtomicI32>,
@@ -98,6 +103,7 @@ impl Runner {
             capacity: self.capacity,
             incarnation: Uuid::now_v7(),
             folder: self.folder,
+            secrets: self.secrets,
             confinement: self.confinement,
             labels: self.labels,
             running: Arc::default(),
@@ -227,7 +233,7 @@ async fn work(mut shared: Shared, place: u16) {
         if let Some(job) = job {
             fault::point("runner.acquired");
             shared.running.fetch_add(1, Ordering::Relaxed);
-            job::execute(&shared.server, &shared.engines, &shared.turns, &shared.folder, job).await;
+            job::execute(&shared.server, &shared.engines, &shared.secrets, &shared.turns, &shared.folder, job).await;
             shared.running.fetch_sub(1, Ordering::Relaxed);
         }
     }

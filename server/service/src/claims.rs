@@ -21,11 +21,12 @@ use tokio::time::Instant;
 use crate::{
     app::{App, Place},
     approvals, blueprints,
+    deployments::inputs_of,
     jobs::{Entry, leased, step_place},
     queue, resolution,
     runners::expect_fit,
     runs::{advance, advance_with, deployment_of, woken},
-    state,
+    secret_stores, state,
 };
 
 /// Work for a runner, under a lease.
@@ -207,10 +208,16 @@ async fn job(app: &App, db: &mut Session, place: &Place, run: Run) -> Result<Job
         let version = version.ok_or_else(|| Error::internal(format!("{} is gone", run.blueprint_version)))?;
         let base = if run.kind == RunKind::Repair { run.target_state } else { deployment.state_serial };
         let state = app.open(db, place, run.deployment, Kind::State, base).await?;
+        let wished = inputs_of(app, db, place, run.uid()).await?;
+        // What was named when the inputs were written, and not what has the form of a name among outputs that were taken since.
+        let secrets = secret_stores::reads(db, place, &wished).await?;
+        let mut inputs = if run.resolved { resolution::inputs_for(app, db, place, &run).await? } else { wished };
+        inputs.retain(|name, _| !secrets.contains_key(name));
         Work::Plan(Box::new(PlanWork {
             destroy: run.kind == RunKind::Destroy,
             files: blueprints::encoded_files(app, db, place, version.uid()).await?,
-            inputs: resolution::inputs_for(app, db, place, &run).await?,
+            inputs,
+            secrets,
             deployment_uid: run.deployment.to_string(),
             deployment: deployment.name.to_string(),
             state: state.map(|bytes| STANDARD.encode(bytes)),

@@ -12,6 +12,7 @@ use freehold_domain::{
     names::{DeploymentName, EnvironmentName, Id, VersionName},
     quotas::Dimension,
     resource::{Described, Labels, Listed, Meta, Page},
+    secrets::is_reserved,
     time::{Timestamp, Uid},
 };
 use freehold_store::{
@@ -24,7 +25,7 @@ use serde_json::{Map, Value};
 use crate::{
     abandonment,
     app::{App, Place, Write},
-    blueprints, dependencies, lifetimes,
+    blueprints, dependencies, lifetimes, secret_stores,
 };
 
 /// Serial of inputs as they were said.
@@ -109,6 +110,7 @@ pub async fn create(app: &App, caller: &Caller, cmd: CreateDeployment, write: &W
     let version = usable_version(&mut tx, &place, &cmd.blueprint_version).await?;
     let document = blueprints::document(app, &mut tx, &place, &version).await?;
     let (inputs, shown) = resolve(document.inputs(), &cmd.inputs, None)?;
+    secret_stores::expect_known(&mut tx, &place, &inputs).await?;
     let (uid, now) = (tx.uid(), tx.now());
     let EnvironmentName { tenant, project, environment: place_id } = cmd.parent.clone();
     let id = cmd.id.unwrap_or_else(|| Id::generated("deployment", uid));
@@ -192,13 +194,14 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
         let version = usable_version(&mut tx, &place, &deployment.blueprint_version).await?;
         let before = inputs_of(app, &mut tx, &place, deployment.meta.uid).await?;
         let mut given = cmd.inputs.unwrap_or_else(|| deployment.inputs.clone());
-        // Sensitive inputs are never returned, so whoever reads, changes and writes would lose them. Those that the version does not
-        // have are not wanted any more, and nobody but this could take them away.
+        // Sensitive inputs are never returned, so whoever reads, changes and writes would lose them. One that names its secret stays as
+        // well where it is left out: nobody has to know which of both it is. Those that the version does not have are not wanted any
+        // more, and nobody but this could take them away.
         let document = blueprints::document(app, &mut tx, &place, &version).await?;
         let mut kept = before.clone();
-        kept.retain(|name, _| {
-            let hidden = !deployment.inputs.contains_key(name) && given.get(name).is_none_or(Value::is_null);
-            hidden && document.inputs().get(name).is_some()
+        kept.retain(|name, value| {
+            let hidden = !deployment.inputs.contains_key(name) || is_reserved(value);
+            hidden && given.get(name).is_none_or(Value::is_null) && document.inputs().get(name).is_some()
         });
         for (name, value) in &kept {
             given.entry(name).or_insert_with(|| value.clone());
@@ -206,6 +209,9 @@ pub async fn update(app: &App, caller: &Caller, cmd: UpdateDeployment, write: &W
         let made = deployment.observed_revision > 0;
         let (inputs, shown) = resolve(document.inputs(), &given, made.then_some(&before))?;
         expect_hidden(&kept, &shown)?;
+        if inputs != before {
+            secret_stores::expect_known(&mut tx, &place, &inputs).await?;
+        }
         deployment.inputs = shown;
         if inputs != before || deployment.blueprint_version != seen.blueprint_version {
             deployment.generation += 1;
@@ -326,7 +332,7 @@ async fn usable_version(db: &mut Session, place: &Place, name: &VersionName) -> 
 
 /// Checks that no value that was kept because nobody could read it would show from now on.
 fn expect_hidden(kept: &Map<String, Value>, shown: &Map<String, Value>) -> Result<()> {
-    let exposed = kept.iter().filter(|(name, value)| shown.get(*name) == Some(value));
+    let exposed = kept.iter().filter(|(name, value)| shown.get(*name) == Some(value) && !is_reserved(value));
     let why = "is no longer sensitive in this blueprint version, which would show its secret value to everybody who reads the \
                deployment; give a value that may be seen, or use a version in which the input is sensitive";
     let violations: Vec<_> = exposed.map(|(name, _)| Violation::new(format!("deployment.inputs.{name}"), why)).collect();

@@ -46,6 +46,7 @@ pub mod runners;
 pub mod runs;
 pub mod scrapes;
 mod seal;
+pub mod secret_stores;
 pub mod service_accounts;
 pub mod sign_in;
 pub mod state;

@@ -43,6 +43,7 @@ pub mod run_threads;
 pub mod runners;
 pub mod runs;
 pub mod scrapes;
+pub mod secret_stores;
 pub mod service_accounts;
 mod sqlite;
 mod store;

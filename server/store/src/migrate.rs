@@ -22,13 +22,13 @@ const POSTGRES: &[(i64, &str, &str)] = &migrations!(
     "postgres": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key", 5 "0005_queue",
     6 "0006_approvals", 7 "0007_registration", 8 "0008_drift", 9 "0009_dependencies", 10 "0010_managed_resources",
     11 "0011_events", 12 "0012_event_consumers", 13 "0013_webhooks", 14 "0014_connections", 15 "0015_chat",
-    16 "0016_notifications", 17 "0017_scrapes", 18 "0018_sign_in", 20 "0020_connection_quota"
+    16 "0016_notifications", 17 "0017_scrapes", 18 "0018_sign_in", 19 "0019_secret_stores", 20 "0020_connection_quota"
 );
 const SQLITE: &[(i64, &str, &str)] = &migrations!(
     "sqlite": 1 "0001_foundation", 2 "0002_retention", 3 "0003_row_security", 4 "0004_master_key", 5 "0005_queue",
     6 "0006_approvals", 7 "0007_registration", 8 "0008_drift", 9 "0009_dependencies", 10 "0010_managed_resources",
     11 "0011_events", 12 "0012_event_consumers", 13 "0013_webhooks", 14 "0014_connections", 15 "0015_chat",
-    16 "0016_notifications", 17 "0017_scrapes", 18 "0018_sign_in", 20 "0020_connection_quota"
+    16 "0016_notifications", 17 "0017_scrapes", 18 "0018_sign_in", 19 "0019_secret_stores", 20 "0020_connection_quota"
 );
 
 pub(crate) async fn postgres(pool: &PgPool) -> Result<()> {

@@ -54,6 +54,7 @@ pub async fn purge(tx: &mut Tx, tenant: TenantScope, most: u32) -> Result<u64> {
         "connections" by "uid",
         "receipts" by "sequence",
         "receipt_chains" by "sequence",
+        "secret_stores" by "uid",
         "projects" by "uid",
         "payloads" by "owner, kind, serial",
         "workload_identities" by "uid",

@@ -19,6 +19,7 @@ mod server;
 mod slack;
 mod smtp;
 mod tls;
+mod vault;
 
 pub use github::{Delivery, Entry, FakeGithub};
 pub use oidc::FakeOidc;
@@ -26,3 +27,4 @@ pub use receiver::Receiver;
 pub use server::{Fault, Recorded, Reply, Server, Vendor};
 pub use slack::FakeSlack;
 pub use smtp::RealSmtp;
+pub use vault::{FakeVault, ROLE as VAULT_ROLE};

@@ -57,13 +57,13 @@ output "secret" {
 }
 "#;
 
-fn canary(what: &str) -> String {
+pub fn canary(what: &str) -> String {
     format!("{what}{}", Uuid::now_v7().simple())
 }
 
 /// What is looked for, each with its name.
 #[derive(Default)]
-struct Canaries(Vec<(&'static str, String)>);
+pub struct Canaries(Vec<(&'static str, String)>);
 
 impl Canaries {
     fn add(&mut self, what: &'static str) -> String {
@@ -72,13 +72,13 @@ impl Canaries {
         secret
     }
 
-    fn know(&mut self, what: &'static str, secret: &str) {
+    pub fn know(&mut self, what: &'static str, secret: &str) {
         assert!(secret.len() >= 12, "{what} is too short to be looked for");
         self.0.push((what, secret.to_owned()));
     }
 
     /// Those that are in these bytes: as they are, in hexadecimal, or in base64 wherever they begin.
-    fn found_in(&self, bytes: &[u8]) -> BTreeSet<&'static str> {
+    pub fn found_in(&self, bytes: &[u8]) -> BTreeSet<&'static str> {
         let text = String::from_utf8_lossy(bytes).to_lowercase();
         let raw = String::from_utf8_lossy(bytes);
         self.0
@@ -315,12 +315,12 @@ fn private_key(bytes: &[u8]) -> String {
     body.lines().next().expect("a line of it").to_owned()
 }
 
-fn note(shown: &mut Vec<String>, what: &str, answer: &impl Debug) {
+pub fn note(shown: &mut Vec<String>, what: &str, answer: &impl Debug) {
     shown.push(format!("{what}: {answer:?}"));
 }
 
 /// Everything that the API shows of a run and what it was about.
-async fn look(acme: &Client, deployment: &str, run: &RunHandle, shown: &mut Vec<String>) {
+pub async fn look(acme: &Client, deployment: &str, run: &RunHandle, shown: &mut Vec<String>) {
     let now: &Run = run.run();
     note(shown, "run", now);
     note(shown, "plan", &run.plan().await);

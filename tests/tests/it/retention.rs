@@ -102,6 +102,7 @@ async fn fill(world: &World) {
     acme.api_keys().create("serviceAccounts/ci", end).send().await.expect("a key");
     let rule = freehold::ApprovalRule::new("never", "false", 1);
     acme.approval_policies().create("careful").rule(rule).send().await.expect("an approval policy");
+    acme.secret_stores().create("vault", freehold::SecretDriver::environment("ACME_")).send().await.expect("a store");
     acme.projects().update("shop").approval_policy("careful").send().await.expect("named");
     acme.deployments().create("shop/dev/hello", "greeting@1.0.0").input("name", "world").send().await.expect("a deployment");
     crate::inbound::message(world).await;

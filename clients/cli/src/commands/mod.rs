@@ -27,6 +27,7 @@ pub(crate) mod quotas;
 pub(crate) mod receipts;
 pub(crate) mod runner_pools;
 pub(crate) mod runs;
+pub(crate) mod secret_stores;
 pub(crate) mod service_accounts;
 pub(crate) mod state;
 pub(crate) mod tenants;
@@ -51,6 +52,7 @@ pub(crate) async fn run(command: Command, client: &Client, screen: &mut Screen) 
         Command::Import(command) => command.run(client, screen).await,
         Command::Run(command) => command.run(client, screen).await,
         Command::ApprovalPolicy(command) => command.run(client, screen).await,
+        Command::SecretStore(command) => command.run(client, screen).await,
         Command::Connection(command) => command.run(client, screen).await,
         Command::Connector(command) => command.run(client, screen).await,
         Command::Receipt(command) => command.run(client, screen).await,

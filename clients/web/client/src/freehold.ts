@@ -24,6 +24,7 @@ import { ServerInfoService } from "./gen/freehold/meta/v1/server_info_service_pb
 import { OperationService } from "./gen/freehold/operations/v1/operation_service_pb.js";
 import { QuotaService } from "./gen/freehold/quotas/v1/quota_service_pb.js";
 import { RunnerPoolService } from "./gen/freehold/runners/v1/runner_pool_service_pb.js";
+import { SecretStoreService } from "./gen/freehold/secrets/v1/secret_store_service_pb.js";
 import { EnvironmentService } from "./gen/freehold/tenants/v1/environment_service_pb.js";
 import { ProjectService } from "./gen/freehold/tenants/v1/project_service_pb.js";
 import { TenantService } from "./gen/freehold/tenants/v1/tenant_service_pb.js";
@@ -62,6 +63,7 @@ export class Freehold extends Installation {
   readonly access = this.of(AccessService);
   readonly apiKeys = this.of(ApiKeyService);
   readonly approvalPolicies = this.of(ApprovalPolicyService);
+  readonly secretStores = this.of(SecretStoreService);
   readonly audit = this.of(AuditService);
   readonly blueprints = this.of(BlueprintService);
   readonly connectionAccounts = this.of(ConnectionAccountService);

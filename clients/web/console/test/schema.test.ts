@@ -117,6 +117,13 @@ test("a form that begins with what is there sends the same", () => {
   expect(again).toEqual(inputs);
 });
 
+test("an input that names its secret is left out, so that the server keeps the name", () => {
+  const token = fields.find((field) => field.name === "token")!;
+  const named: Json = { $secret: { store: "vault", path: "db/prod", key: "password" } };
+  const drafts = { token: draftOf(token.type, named) };
+  expect(readForm([{ ...token, required: false }], drafts).inputs).toEqual({});
+});
+
 test("a group into which nothing was written is left out, whatever it would ask for", () => {
   expect(read({ limits: {} }).inputs).not.toHaveProperty("limits");
   expect(read({ limits: { cpu: "" } }).faults).toEqual({});

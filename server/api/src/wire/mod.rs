@@ -31,6 +31,7 @@ mod render;
 mod routes;
 mod runners;
 mod runs;
+mod secret_stores;
 mod server_info;
 mod service_accounts;
 mod sign_in;

@@ -30,6 +30,11 @@ impl Fields {
         self.0.check(field, value)
     }
 
+    /// Notes everything that a rule of the domain has against a part of the request.
+    pub(super) fn all(&mut self, check: impl FnOnce(&mut Violations)) {
+        check(&mut self.0);
+    }
+
     /// A required text with a form of its own, for example a resource name.
     pub(super) fn text<T: FromStr<Err = String>>(&mut self, field: &str, text: &str) -> Option<T> {
         if text.is_empty() {

@@ -22,6 +22,7 @@ use freehold_proto::{
     operations::v1::operation_service_server::OperationServiceServer,
     quotas::v1::quota_service_server::QuotaServiceServer,
     runners::v1::{runner_pool_service_server::RunnerPoolServiceServer, runner_service_server::RunnerServiceServer},
+    secrets::v1::secret_store_service_server::SecretStoreServiceServer,
     tenants::v1::{
         environment_service_server::EnvironmentServiceServer, project_service_server::ProjectServiceServer,
         tenant_service_server::TenantServiceServer,
@@ -70,6 +71,7 @@ impl Wire {
                 ReceiptServiceServer,
                 RunServiceServer,
                 RunnerPoolServiceServer,
+                SecretStoreServiceServer,
                 ServerInfoServiceServer,
                 ServiceAccountServiceServer,
                 StateServiceServer,

@@ -6,6 +6,7 @@ use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use super::{diagnostic::Range, expression::Expression, formats::Format};
+use crate::secrets::is_reserved;
 
 /// The inputs of a blueprint and the rules between them.
 #[derive(Clone, Debug, Default)]
@@ -114,9 +115,11 @@ impl InputSchema {
         self.inputs.iter().filter(|input| input.sensitive).map(|input| input.name.clone()).collect()
     }
 
-    /// The values that may be shown: sensitive ones, and those that the schema does not know, are left out.
+    /// The values that may be shown: sensitive ones, and those that the schema does not know, are left out. Where a secret is to be
+    /// found is none itself.
     pub fn masked(&self, values: &Map<String, Value>) -> Map<String, Value> {
-        let shown = values.iter().filter(|(name, _)| self.get(name).is_some_and(|input| !input.sensitive));
+        let is_shown = |name: &str, value: &Value| self.get(name).is_some_and(|input| !input.sensitive || is_reserved(value));
+        let shown = values.iter().filter(|(name, value)| is_shown(name, value));
         shown.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 

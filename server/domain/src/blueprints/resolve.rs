@@ -10,7 +10,11 @@ use super::{
     files::Files,
     inputs::{Input, InputSchema, Kind, Rule, Schema},
 };
-use crate::{Violation, names::shown};
+use crate::{
+    Violation,
+    names::shown,
+    secrets::{KEY as SECRET, SecretRef, is_reserved},
+};
 
 /// The most bytes of all inputs together, as JSON.
 pub const MAX_INPUTS_BYTES: usize = 256 << 10;
@@ -25,6 +29,9 @@ impl InputSchema {
     /// one that is given must not differ. `null` counts as left out. Numbers such as `3.0` count as integers, since JSON that
     /// went through `google.protobuf.Struct` has no others, and values of the type `number` are always given as doubles, so that
     /// expressions find the same type every time. Resolving a result again gives the same.
+    ///
+    /// A sensitive input may name a secret instead of holding it ([`SecretRef`]). What follows from its value, rules between inputs
+    /// among it, is checked by [`with_secrets`](Self::with_secrets).
     ///
     /// # Errors
     /// Everything that is wrong, with fields such as `inputs.size` or `inputs.tags["team"]`. Values are never repeated.
@@ -57,14 +64,59 @@ impl InputSchema {
             }
         }
         if violations.is_empty() {
-            let broken = self.rules.iter().filter_map(|rule| rule.broken(&resolved));
+            let decided = self.rules.iter().filter(|rule| !rule.reads(|name| resolved.get(name).is_some_and(is_reserved)));
+            let broken = decided.filter_map(|rule| rule.broken(&resolved));
             violations.extend(broken.map(|why| Violation::new("inputs", why)));
         }
         if violations.is_empty() { Ok(resolved) } else { Err(violations) }
     }
+
+    /// Complete inputs with the secrets that they name, which `inputs` does not have. Text for an input of another type than `string`
+    /// is read as JSON, since most stores keep nothing but text.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the secrets, and the rules that they break. Values are never repeated.
+    pub fn with_secrets(
+        &self,
+        mut inputs: Map<String, Value>,
+        secrets: BTreeMap<String, Value>,
+    ) -> Result<Map<String, Value>, Vec<Violation>> {
+        let mut violations = Vec::new();
+        let names: Vec<String> = secrets.keys().cloned().collect();
+        for (name, value) in secrets {
+            let field = format!("inputs.{name}");
+            let Some(input) = self.get(&name).filter(|input| input.sensitive) else {
+                violations.push(Violation::new(field, "is not an input that the blueprint calls sensitive"));
+                continue;
+            };
+            let is_text = matches!(input.schema.kind, Kind::String { .. });
+            let read = match &value {
+                Value::String(text) if !is_text => serde_json::from_str(text).ok(),
+                _ => None,
+            };
+            if let Some(value) = value_of(&input.schema, read.as_ref().unwrap_or(&value), &field, &mut violations) {
+                inputs.insert(name, value);
+            }
+        }
+        if violations.is_empty() {
+            let bytes = serde_json::to_string(&inputs).map_or(usize::MAX, |json| json.len());
+            if bytes > MAX_INPUTS_BYTES {
+                let why = format!("with the secrets they have {bytes} bytes as JSON; {MAX_INPUTS_BYTES} at most");
+                violations.push(Violation::new("inputs", why));
+            }
+            let undecided = self.rules.iter().filter(|rule| rule.reads(|name| names.iter().any(|known| known == name)));
+            violations.extend(undecided.filter_map(|rule| rule.broken(&inputs)).map(|why| Violation::new("inputs", why)));
+        }
+        if violations.is_empty() { Ok(inputs) } else { Err(violations) }
+    }
 }
 
 impl Rule {
+    /// Whether it reads an input of which this holds.
+    fn reads(&self, is_meant: impl Fn(&str) -> bool) -> bool {
+        self.when.iter().chain([&self.require]).any(|expression| expression.uses().inputs.iter().any(|name| is_meant(name)))
+    }
+
     /// What is wrong when the rule does not hold.
     fn broken(&self, inputs: &Map<String, Value>) -> Option<String> {
         let (resources, deployment, files) = (BTreeMap::new(), DeploymentFacts::default(), Files::default());
@@ -93,6 +145,12 @@ fn properties(known: &[Input], given: &Map<String, Value>, path: &str, violation
     for input in known {
         let field = format!("{path}.{}", input.name);
         match given.get(&input.name).filter(|value| !value.is_null()) {
+            Some(value) if input.sensitive && is_reserved(value) => match SecretRef::read(value) {
+                Ok(reference) => {
+                    resolved.insert(input.name.clone(), reference.to_value());
+                }
+                Err(wrong) => violations.extend(wrong.into_iter().map(|why| Violation::new(&field, why))),
+            },
             Some(value) => {
                 if let Some(value) = value_of(&input.schema, value, &field, violations) {
                     resolved.insert(input.name.clone(), value);
@@ -113,6 +171,13 @@ fn properties(known: &[Input], given: &Map<String, Value>, path: &str, violation
 /// Checks one value and gives it in its normal form; `None` when it is wrong.
 pub(super) fn value_of(schema: &Schema, value: &Value, path: &str, violations: &mut Vec<Violation>) -> Option<Value> {
     let before = violations.len();
+    if is_reserved(value) {
+        let why = format!(
+            "the key `{SECRET}` is reserved: it names the secret of a whole input that the blueprint calls sensitive, and of nothing else"
+        );
+        violations.push(Violation::new(path, why));
+        return None;
+    }
     let normal = typed(&schema.kind, value, path, violations)?;
     if let Some(choices) = &schema.choices
         && !choices.contains(&normal)

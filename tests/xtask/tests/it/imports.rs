@@ -15,7 +15,7 @@ const MAY: [(&str, &[&str]); 13] = [
     ("freehold-worker", &["freehold-domain", "freehold-store", "freehold-service", "freehold-connectors"]),
     ("freehold-api", &["freehold-proto", "freehold-service", "freehold-domain"]),
     ("freehold-engines", &["freehold-domain"]),
-    ("freehold-runner", &["freehold-proto", "freehold", "freehold-engines", "freehold-domain"]),
+    ("freehold-runner", &["freehold-proto", "freehold", "freehold-engines", "freehold-domain", "freehold-fakes"]),
     ("freehold-proto", &[]),
     ("freehold", &["freehold-proto"]),
     ("freehold-cli", &["freehold"]),

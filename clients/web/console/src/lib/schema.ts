@@ -94,7 +94,8 @@ export function emptyDraft(type: Type): Draft {
 
 /** What a form begins with for a value that is there. */
 export function draftOf(type: Type, value: Json | undefined): Draft {
-  if (value === undefined || value === null) return emptyDraft(type);
+  // An input that names its secret is kept where nothing is written, like one whose value nobody can read.
+  if (value === undefined || value === null || namesSecret(value)) return emptyDraft(type);
   switch (type.kind) {
     case "list":
       return Array.isArray(value) ? value.map((item) => draftOf(type.items, item)) : emptyDraft(type);
@@ -111,6 +112,10 @@ export function draftOf(type: Type, value: Json | undefined): Draft {
     default:
       return typeof value === "string" ? value : JSON.stringify(value);
   }
+}
+
+function namesSecret(value: Json): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && "$secret" in value;
 }
 
 /** What a form holds, as it is sent, and everything that is wrong with it by field, named as the server names them. */

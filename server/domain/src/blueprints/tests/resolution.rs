@@ -136,6 +136,44 @@ fn sensitive_inputs_are_left_out() {
 }
 
 #[test]
+fn a_sensitive_input_may_name_its_secret_and_nothing_else_may() {
+    let document = document(GREETING);
+    let reference = json!({ "$secret": { "store": "vault", "path": "db/prod", "key": "password" } });
+    let resolved = resolve(&document, json!({ "name": "ada", "token": reference })).expect("a reference");
+    assert_eq!(resolved["token"], reference);
+    assert_eq!(document.inputs().masked(&object(resolved))["token"], reference, "it is no secret itself");
+
+    let refused = |inputs: Value| resolve(&document, inputs).expect_err("no place for a reference");
+    assert_eq!(refused(json!({ "name": reference }))[0].0, "inputs.name");
+    assert_eq!(refused(json!({ "name": "ada", "tags": { "$secret": "x" } }))[0].0, "inputs.tags");
+    assert_eq!(refused(json!({ "name": "ada", "tags": { "team": reference } }))[0].0, "inputs.tags[\"team\"]");
+    let wrong = refused(json!({ "name": "ada", "token": { "$secret": { "store": "vault", "path": "../x", "version": 0 } } }));
+    assert_eq!(wrong.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>(), ["inputs.token"; 2]);
+}
+
+#[test]
+fn what_follows_from_a_secret_is_checked_where_it_is_known() {
+    let text = "apiVersion: freehold.dev/v1\nengine: native\nresources: {}\ninputs:\n  properties:\n    pin: { type: integer, sensitive: true }\n    word: { type: string, minLength: 4, sensitive: true }\n    least: { type: integer, default: 10 }\n  rules: [{ when: has(inputs.pin), require: inputs.pin > inputs.least, message: a larger pin }]\n";
+    let document = document(text);
+    let reference = json!({ "$secret": { "store": "env", "path": "X" } });
+    let resolved = resolve(&document, json!({ "pin": reference, "word": reference })).expect("nothing can be said of it yet");
+
+    let with = |pin: Value, word: Value| {
+        let rest: Map<String, Value> = object(resolved.clone()).into_iter().filter(|(name, _)| name == "least").collect();
+        let secrets = [("pin".to_owned(), pin), ("word".to_owned(), word)].into_iter().collect();
+        document.inputs().with_secrets(rest, secrets)
+    };
+    let whole = with(json!("42"), json!("1234")).expect("right");
+    assert_eq!(Value::Object(whole), json!({ "least": 10, "pin": 42, "word": "1234" }), "a text stays one where one is wanted");
+    assert_eq!(with(json!("7"), json!("hunter2")).expect_err("too small")[0].description, "a larger pin");
+    let wrong = with(json!("hunter2"), json!("abc")).expect_err("no number, and too short");
+    assert_eq!(wrong.iter().map(|v| v.field.as_str()).collect::<Vec<_>>(), ["inputs.pin", "inputs.word"]);
+    assert!(!format!("{wrong:?}").contains("hunter2"));
+    let stranger = document.inputs().with_secrets(Map::new(), [("least".to_owned(), json!(1))].into_iter().collect());
+    assert_eq!(stranger.expect_err("not sensitive")[0].field, "inputs.least");
+}
+
+#[test]
 fn the_schema_comes_out_as_json_schema() {
     let schema = document(GREETING).inputs().to_json_schema();
     assert_eq!(schema["required"], json!(["name"]));

@@ -91,7 +91,9 @@ export type Deployment = Message<"freehold.deployments.v1.Deployment"> & {
   blueprintVersion: string;
 
   /**
-   * Inputs by name; sensitive ones are not returned.
+   * Inputs by name; sensitive ones are not returned. One of these may name a secret in a store of the tenant instead of holding
+   * it: an object with the one key `$secret`, which holds `store` (its id), `path`, and perhaps `key` and `version`. Such names are
+   * returned, and only runners read what they name.
    *
    * @generated from field: google.protobuf.Struct inputs = 21;
    */
