@@ -67,10 +67,13 @@ fn every() -> Duration {
     fault::time("scrapes.every", EVERY)
 }
 
-/// Whether there is somebody to ask, and something may be asked for.
+/// Whether there is somebody to ask, something may be asked for, and what comes can be proven.
 fn is_told(app: &App, connection: &Connection) -> bool {
     let settings = Value::Object(connection.settings.clone());
-    connection.disabled.is_none() && !connection.dry_run && app.connectors.tells_missed(&connection.connector, &settings)
+    let known = app.connectors.catalogue().iter().find(|known| known.kind == connection.connector);
+    let proves = known.and_then(|known| known.inbound).is_some_and(|inbound| connection.slots.contains_key(inbound.slot));
+    let may = connection.disabled.is_none() && !connection.dry_run && proves;
+    may && app.connectors.tells_missed(&connection.connector, &settings)
 }
 
 async fn attempt(app: &App, mut claim: rows::Claim) -> Result<()> {
