@@ -78,7 +78,8 @@ pub enum Proof {
     Certificate,
     /// By a token of this server.
     Token,
-    /// By a connector of this name: the call of another system was proven, and the account there is linked.
+    /// By a connector of this name: the call of another system was proven, and the account there is linked. `oidc` is a sign-in by
+    /// the identity provider.
     Account(&'static str),
 }
 
