@@ -5,9 +5,15 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde_json::Value;
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
+use ring::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+};
+use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
 use crate::{Process, eventually, tools::openbao};
@@ -104,6 +110,35 @@ impl OpenBao {
         let token = self.run(&["token", "create", &format!("-policy={policy}"), "-field=token"]);
         let file = self.dir.join(format!("{policy}.token"));
         fs::write(&file, token).expect("the folder can be written");
+        file
+    }
+
+    /// Lets in as this role, with the policy of the same name, whoever has a certificate of this authority.
+    pub fn trust_certificates(&self, role: &str, authority: &Path) {
+        self.run(&["auth", "enable", "cert"]);
+        let (certificate, policy) = (format!("certificate=@{}", authority.display()), format!("token_policies={role}"));
+        self.run(&["write", &format!("auth/cert/certs/{role}"), &certificate, &policy]);
+    }
+
+    /// Lets in as this role, with the policy of the same name, whoever has a JWT of an issuer of its own; answers a file with one.
+    pub fn trust_jwt(&self, role: &str) -> PathBuf {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let public = self.dir.join("jwt.pem");
+        fs::write(&public, key.public_key_pem()).expect("the folder can be written");
+        self.run(&["auth", "enable", "jwt"]);
+        self.run(&["write", "auth/jwt/config", &format!("jwt_validation_pubkeys=@{}", public.display())]);
+        let policy = format!("token_policies={role}");
+        let path = format!("auth/jwt/role/{role}");
+        self.run(&["write", &path, "role_type=jwt", "user_claim=sub", "bound_subject=runner", &policy]);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
+        let claims = json!({ "sub": "runner", "iat": now, "exp": now + 3600 });
+        let part = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+        let signed = format!("{}.{}", part(&json!({ "alg": "ES256", "typ": "JWT" })), part(&claims));
+        let random = SystemRandom::new();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key.serialize_der(), &random).expect("a key");
+        let signature = key.sign(&random, signed.as_bytes()).expect("a signature");
+        let file = self.dir.join(format!("{role}.jwt"));
+        fs::write(&file, format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))).expect("the folder can be written");
         file
     }
 

@@ -99,11 +99,11 @@ impl Vault {
 
 /// Checks an address: a scheme, a host and perhaps a port, in the one form that it is compared in.
 pub fn is_address(address: &str) -> Result<(), String> {
-    let wrong = || "`https://HOST` or `https://HOST:PORT`, in lower case and with nothing behind it".to_owned();
-    let url =
-        url::Url::parse(address).ok().filter(|url| url.scheme() == "https" && address.len() <= LONGEST).ok_or_else(wrong)?;
-    // A name, a password, a path or another spelling of the host are seen by writing it again.
-    if url.as_str().strip_suffix('/') == Some(address) { Ok(()) } else { Err(wrong()) }
+    let url = url::Url::parse(address).ok().filter(|url| url.scheme() == "https" && address.len() <= LONGEST);
+    let is_bare = |url: &url::Url| url.username().is_empty() && url.password().is_none();
+    // A path or another spelling of the host are seen by writing it again.
+    let well = url.is_some_and(|url| is_bare(&url) && url.as_str().strip_suffix('/') == Some(address));
+    if well { Ok(()) } else { Err("`https://HOST` or `https://HOST:PORT`, in lower case and with nothing behind it".to_owned()) }
 }
 
 /// Checks what names of variables begin with.

@@ -183,26 +183,39 @@ async fn every_kind_of_store_is_read(database: Database) {
     fs::write(folder.join("db/password"), "in a file").expect("a file");
     let token = stage.bao.token("reader");
     stage.bao.run(&["kv", "put", "-mount=old", "db/prod", "password=in version 1"]);
+    let pki = &stage.world.installation.pki;
+    pki.issue("reader", "runnerPools/default/runners/reader");
+    let (certificate, key) = (pki.path("reader.crt"), pki.path("reader.key"));
+    let jwt = stage.bao.trust_jwt("reader");
+    stage.bao.trust_certificates("reader", &pki.path("ca.crt"));
+    for mount in ["by-jwt", "by-cert"] {
+        stage.bao.run(&["secrets", "enable", &format!("-path={mount}"), "-version=1", "kv"]);
+        stage.bao.run(&["kv", "put", &format!("-mount={mount}"), "db/prod", &format!("password=in {mount}")]);
+    }
     let stores = [
         stage.vault_as("old", 1, json!({ "token": { "file": token } })),
+        stage.vault_as("by-jwt", 1, json!({ "jwt": { "mount": "jwt", "role": "reader", "file": jwt } })),
+        stage.vault_as("by-cert", 1, json!({ "cert": { "role": "reader", "certificate_file": certificate, "key_file": key } })),
         json!({ "scopes": ["tenants/acme"], "environment": { "prefix": "ACME_" } }),
         json!({ "scopes": ["tenants/acme/projects/shop"], "directory": { "path": folder } }),
     ];
     let runner = stage.runner(&stores, &[("ACME_DB_PASSWORD", "in a variable"), ("ACME_DB_PORT", "5432")]);
     let acme = stage.acme();
     let folder = folder.join("db");
-    for (name, driver) in [
-        (
-            "old",
-            SecretDriver::Vault { address: stage.bao.url(), namespace: String::new(), mount: "old".to_owned(), kv_version: 1 },
-        ),
-        ("env", SecretDriver::environment("ACME_DB_")),
-        ("files", SecretDriver::directory(folder.to_str().expect("text"))),
-    ] {
+    for mount in ["old", "by-jwt", "by-cert"] {
+        let (address, namespace) = (stage.bao.url(), String::new());
+        let driver = SecretDriver::Vault { address, namespace, mount: mount.to_owned(), kv_version: 1 };
+        acme.secret_stores().create(mount, driver).send().await.expect("a store");
+    }
+    for (name, driver) in
+        [("env", SecretDriver::environment("ACME_DB_")), ("files", SecretDriver::directory(folder.to_str().expect("text")))]
+    {
         acme.secret_stores().create(name, driver).send().await.expect("a store");
     }
     let table = [
         ("old", SecretRef::new("old", "db/prod").key("password"), "in version 1"),
+        ("by-jwt", SecretRef::new("by-jwt", "db/prod").key("password"), "in by-jwt"),
+        ("by-cert", SecretRef::new("by-cert", "db/prod").key("password"), "in by-cert"),
         ("env", SecretRef::new("env", "PASSWORD"), "in a variable"),
         ("files", SecretRef::new("files", "password"), "in a file"),
     ];

@@ -76,7 +76,7 @@ impl Stage {
         let world = World { installation, replica, admin }.shop().await;
         world.publish("web", vec![BlueprintFile::new("blueprint.yaml", BLUEPRINT)]).await;
         let bao = OpenBao::start(&world.installation.path("bao")).await;
-        let role = bao.role("reader", &["secret/data/db/*", "old/db/*"]);
+        let role = bao.role("reader", &["secret/data/db/*", "old/db/*", "by-jwt/db/*", "by-cert/db/*"]);
         let driver = SecretDriver::vault(bao.url(), "secret");
         world.admin.secret_stores().create("vault", driver).send().await.expect("a store");
         Self { world, bao, role }
