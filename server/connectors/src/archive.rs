@@ -1,5 +1,7 @@
 //! Archives as `git archive` makes them: a tarball in gzip (POSIX.1-2024, pax; RFC 1952). Read from front to end, in memory, with limits
 //! on everything; nothing is written anywhere, and what is no plain file is told of and left alone.
+//!
+//! The crate `tar` takes the headers of pax and of long names into memory whatever their size, which a hostile archive chooses.
 
 use std::{
     io::{self, Read},
