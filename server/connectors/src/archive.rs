@@ -1,23 +1,18 @@
 //! Archives as `git archive` makes them: a tarball in gzip (POSIX.1-2024, pax; RFC 1952). Read from front to end, in memory, with limits
 //! on everything; nothing is written anywhere, and what is no plain file is told of and left alone.
-//!
-//! The crate `tar` takes the headers of pax and of long names into memory whatever their size, which a hostile archive chooses.
 
-use std::{
-    io::{self, Read},
-    str,
-};
+use std::io::{self, Read};
 
 use flate2::read::GzDecoder;
 use freehold_domain::{blueprints::Folder, names::shown};
+use tar::{Archive, Entry, EntryType, PaxExtensions};
 
 use crate::{ConnectorError, ErrorKind};
 
 /// Most bytes of an archive once it is unpacked, and most entries.
 const MOST: Limits = Limits { bytes: 512 << 20, entries: 100_000 };
-/// Most bytes of a header of pax: names are much shorter.
-const HEADER: u64 = 64 << 10;
-const BLOCK: usize = 512;
+/// Most bytes of what is said of the next entry: names are much shorter.
+const HEADER: u64 = 16 << 10;
 /// Paths that lead out, of which an error tells.
 const TOLD: usize = 20;
 
@@ -60,57 +55,72 @@ pub(crate) fn folders(vendor: &str, archive: &[u8], wanted: &[String]) -> Result
     }
 }
 
-/// Folders, and paths that lead out.
+/// Folders, and paths that lead out. What is said of entries is read here: the library would take it into memory whatever its size.
 fn unpack(archive: impl Read, wanted: &[String], limits: Limits) -> Result<(Vec<Folder>, Vec<String>), Fault> {
-    let mut reader = Reader { inner: archive, left: limits.bytes };
+    let mut archive = Archive::new(archive.take(limits.bytes));
     let mut folders = vec![Folder::default(); wanted.len()];
     let (mut outside, mut entries, mut named) = (Vec::new(), 0, None);
-    while let Some(header) = reader.header()? {
+    for entry in archive.entries()?.raw(true) {
+        let mut entry = entry?;
         entries += 1;
         if entries > limits.entries {
             return Err(Fault::TooLarge(format!("{} entries", limits.entries)));
         }
-        let size = header.size()?;
-        if size > reader.left {
+        if entry.raw_file_position().saturating_add(entry.size()) >= limits.bytes {
             return Err(Fault::TooLarge(format!("{} MiB", limits.bytes >> 20)));
         }
-        match header.kind() {
-            // What is said of the next entry, and of all: of that only a longer name counts.
-            b'x' => named = path_of(&reader.content(size, HEADER)?)?.or(named),
-            b'L' => named = Some(text(trimmed(&reader.content(size, HEADER)?))),
-            b'g' | b'K' => reader.skip(size)?,
+        match entry.header().entry_type() {
+            EntryType::XHeader => named = path_of(&content(&mut entry, HEADER)?)?.or(named),
+            EntryType::GNULongName => named = Some(text(trimmed(&content(&mut entry, HEADER)?))),
+            // What is said of all entries, and where links lead, does not count.
+            EntryType::XGlobalHeader | EntryType::GNULongLink => {}
             kind => {
-                let path = named.take().unwrap_or_else(|| header.path());
+                let path = named.take().unwrap_or_else(|| text(&entry.path_bytes()));
                 let Some(inner) = below_top(&path) else {
                     outside.push(path);
-                    reader.skip(size)?;
                     continue;
                 };
-                let mut content = None;
+                let mut read = None;
                 for (folder, wanted) in folders.iter_mut().zip(wanted) {
                     let Some(path) = below(inner, wanted).filter(|path| !Folder::leaves_out(path)) else { continue };
+                    let size = entry.size();
                     match kind {
-                        b'5' => {}
+                        EntryType::Directory => {}
                         _ if path.contains('\u{fffd}') => {
                             folder.refused.push(format!("`{}` has a name that is not UTF-8; rename it", shown(path)));
                         }
-                        b'0' | b'\0' | b'7' => folder.take(path, size, || {
-                            if content.is_none() {
-                                content = Some(reader.content(size, size)?);
+                        EntryType::Regular | EntryType::Continuous => folder.take(path, size, || {
+                            if read.is_none() {
+                                read = Some(content(&mut entry, size)?);
                             }
-                            Ok::<_, Fault>(content.clone().unwrap_or_default())
+                            Ok::<_, Fault>(read.clone().unwrap_or_default())
                         })?,
-                        b'1' | b'2' => folder.refused.push(format!("`{}` is a link; put a file in its place", shown(path))),
+                        EntryType::Link | EntryType::Symlink => {
+                            folder.refused.push(format!("`{}` is a link; put a file in its place", shown(path)));
+                        }
                         _ => folder.refused.push(format!("`{}` is neither a file nor a folder; take it away", shown(path))),
                     }
-                }
-                if content.is_none() {
-                    reader.skip(size)?;
                 }
             }
         }
     }
+    // What follows is no entry; the sum of all is checked at the very end.
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
     Ok((folders, outside))
+}
+
+/// The content of an entry, which may have so many bytes.
+fn content<R: Read>(entry: &mut Entry<'_, R>, most: u64) -> Result<Vec<u8>, Fault> {
+    let size = entry.size();
+    if size > most {
+        return Err(Fault::Unreadable("a header is too long".to_owned()));
+    }
+    let mut content = Vec::new();
+    entry.read_to_end(&mut content)?;
+    if content.len() as u64 != size {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    Ok(content)
 }
 
 /// A path without the folder on top; nothing of the folder itself. `None` when it leads out.
@@ -126,19 +136,14 @@ fn below<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     Some(inner).filter(|inner| !inner.is_empty())
 }
 
-/// The path that a header of pax gives to the next entry: records of length, key and value.
-fn path_of(mut records: &[u8]) -> Result<Option<String>, Fault> {
-    let wrong = || Fault::Unreadable("a header says nothing sensible".to_owned());
+/// The path that a header of pax gives to the next entry.
+fn path_of(records: &[u8]) -> Result<Option<String>, Fault> {
     let mut path = None;
-    while !records.is_empty() {
-        let space = records.iter().position(|byte| *byte == b' ').ok_or_else(wrong)?;
-        let length: usize = text(&records[..space]).parse().map_err(|_| wrong())?;
-        let (record, rest) = records.split_at_checked(length).ok_or_else(wrong)?;
-        let record = record.get(space + 1..).and_then(|record| record.strip_suffix(b"\n")).ok_or_else(wrong)?;
-        if let Some(value) = record.strip_prefix(b"path=") {
-            path = Some(text(value));
+    for record in PaxExtensions::new(records) {
+        let record = record?;
+        if record.key_bytes() == b"path" {
+            path = Some(text(record.value_bytes()));
         }
-        records = rest;
     }
     Ok(path)
 }
@@ -153,98 +158,6 @@ fn trimmed(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// A block that says what comes next.
-struct Header([u8; BLOCK]);
-
-impl Header {
-    fn kind(&self) -> u8 {
-        self.0[156]
-    }
-
-    fn size(&self) -> Result<u64, Fault> {
-        octal(&self.0[124..136])
-    }
-
-    fn path(&self) -> String {
-        let (name, prefix) = (text(trimmed(&self.0[..100])), text(trimmed(&self.0[345..500])));
-        let is_posix = &self.0[257..263] == b"ustar\0" && !prefix.is_empty();
-        if is_posix { format!("{prefix}/{name}") } else { name }
-    }
-
-    /// Whether its sum is right, in which the sum itself counts as spaces.
-    fn is_whole(&self) -> bool {
-        let sum: u64 =
-            self.0.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u64::from(*byte) }).sum();
-        octal(&self.0[148..156]).is_ok_and(|told| told == sum)
-    }
-}
-
-fn octal(field: &[u8]) -> Result<u64, Fault> {
-    let wrong = || Fault::Unreadable("a number in it is none".to_owned());
-    let digits = str::from_utf8(trimmed(field)).map_err(|_| wrong())?;
-    u64::from_str_radix(digits.trim(), 8).map_err(|_| wrong())
-}
-
-/// Reads blocks, and no more bytes than may be.
-struct Reader<R> {
-    inner: R,
-    left: u64,
-}
-
-impl<R: Read> Reader<R> {
-    /// The next header; `None` at the end, which is a block of zeros.
-    fn header(&mut self) -> Result<Option<Header>, Fault> {
-        let mut block = [0; BLOCK];
-        if self.left < BLOCK as u64 {
-            return Err(Fault::TooLarge("may be looked through".to_owned()));
-        }
-        self.inner.read_exact(&mut block)?;
-        self.left -= BLOCK as u64;
-        if block.iter().all(|byte| *byte == 0) {
-            // What follows is no entry; the sum of all is checked at the very end.
-            let mut rest = (&mut self.inner).take(self.left);
-            io::copy(&mut rest, &mut io::sink())?;
-            return Ok(None);
-        }
-        let header = Header(block);
-        if header.is_whole() { Ok(Some(header)) } else { Err(Fault::Unreadable("a header has the wrong sum".to_owned())) }
-    }
-
-    /// The content of an entry, which may have so many bytes.
-    fn content(&mut self, size: u64, most: u64) -> Result<Vec<u8>, Fault> {
-        if size > most {
-            return Err(Fault::Unreadable("a header is too long".to_owned()));
-        }
-        let mut content = Vec::new();
-        (&mut self.inner).take(size).read_to_end(&mut content)?;
-        if content.len() as u64 != size {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
-        self.left = self.left.saturating_sub(size);
-        self.pad(size)?;
-        Ok(content)
-    }
-
-    fn skip(&mut self, size: u64) -> Result<(), Fault> {
-        if io::copy(&mut (&mut self.inner).take(size), &mut io::sink())? != size {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
-        self.left = self.left.saturating_sub(size);
-        self.pad(size)
-    }
-
-    /// Content fills whole blocks.
-    fn pad(&mut self, size: u64) -> Result<(), Fault> {
-        let over = (size % BLOCK as u64) as usize;
-        if over > 0 {
-            let padding = BLOCK - over;
-            self.inner.read_exact(&mut [0; BLOCK][..padding])?;
-            self.left = self.left.saturating_sub(padding as u64);
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -253,12 +166,14 @@ mod tests {
 
     use super::*;
 
+    const BLOCK: usize = 512;
+
     fn header(path: &str, kind: u8, size: usize) -> Vec<u8> {
         let mut header = [0; BLOCK];
         header[..path.len()].copy_from_slice(path.as_bytes());
         header[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
         header[156] = kind;
-        header[257..263].copy_from_slice(b"ustar\0");
+        header[257..265].copy_from_slice(b"ustar\x0000");
         header[148..156].copy_from_slice(b"        ");
         let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
@@ -349,11 +264,13 @@ mod tests {
         // A header may say what it wants: nothing is set aside for it.
         assert_eq!(unpacked(&header("shop/x", b'0', 4 << 30)), "more than 0 MiB");
         assert_eq!(unpacked(&header("pax", b'x', 65 << 10)), "more than 0 MiB");
+        assert_eq!(unpacked(&header("pax", b'x', 17 << 10)), "a header is too long");
+        assert_eq!(unpacked(&header("long", b'L', 17 << 10)), "a header is too long");
         let mut altered = entry("shop/x", b'0', b"");
         altered[0] ^= 1;
-        assert_eq!(unpacked(&altered), "a header has the wrong sum");
-        assert!(unpacked(&entry("pax", b'x', &[b'1'; 20])).contains("nothing sensible"));
-        assert!(unpacked(&entry("shop/x", b'0', b"")).contains("fill"), "it has no end");
+        assert!(unpacked(&altered).contains("checksum"));
+        assert!(unpacked(&entry("pax", b'x', &[b'1'; 20])).contains("pax"));
+        assert!(unpacked(&entry("shop/x", b'0', &[b'x'; 600])[..700]).contains("unexpected end"), "its content is cut");
 
         let good = zipped(&[entry("shop/x", b'0', &[b'x'; 5000])]);
         let cut = folders("GitHub", &good[..good.len() - 6], &[String::new()]).expect_err("cut");
