@@ -135,6 +135,14 @@ pub struct OidcArgs {
     pub oidc_ca_file: Option<PathBuf>,
 }
 
+/// Which secrets a runner reads.
+#[derive(Args, Clone, Debug)]
+pub struct SecretsArgs {
+    /// File in JSON that says which secrets of tenants this runner reads, and as whom; without it, none (deploy/secrets.md)
+    #[arg(id = "secrets", long = "secrets", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
     if (0.2..=3600.0).contains(&seconds) { Ok(Duration::from_secs_f64(seconds)) } else { Err("0.2 to 3600 seconds".to_owned()) }
@@ -163,6 +171,9 @@ pub struct DevArgs {
     /// Who knows people.
     #[command(flatten)]
     pub oidc: OidcArgs,
+    /// Whose secrets its runner reads.
+    #[command(flatten)]
+    pub secrets: SecretsArgs,
     /// Cost of calls that one caller may make each second in the long run; by default more than one machine makes
     #[arg(long, value_name = "COST", default_value_t = 100_000)]
     pub rate_limit: u32,
@@ -286,9 +297,9 @@ pub struct RunnerArgs {
     /// Labels to find it by; can be given more than once
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     pub label: Vec<(String, String)>,
-    /// File in JSON that says which secrets of tenants this runner reads, and as whom; without it, none (deploy/secrets.md)
-    #[arg(long, value_name = "FILE")]
-    pub secrets: Option<PathBuf>,
+    /// Whose secrets it reads.
+    #[command(flatten)]
+    pub secrets: SecretsArgs,
     /// Lets blueprints reach loopback and private addresses
     #[arg(long)]
     pub allow_private: bool,

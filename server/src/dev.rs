@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Failure, admin,
-    args::{ConnectionArgs, DevArgs, ListenArgs, NatsArgs, OidcArgs, SandboxArgs, TerraformArgs},
+    args::{ConnectionArgs, DevArgs, SandboxArgs, TerraformArgs},
     demo, keys, runner,
     serve::{Addresses, KeyFiles, Server, ServerSettings, terminated},
 };
@@ -39,16 +39,17 @@ pub async fn run(args: DevArgs) -> Result<(), Failure> {
         None => Some(tempfile::Builder::new().prefix("freehold-").tempdir()?),
     };
     let dir = args.data_dir.clone().or_else(|| temporary.as_ref().map(|dir| dir.path().to_owned())).unwrap_or_default();
-    let system = System::start(&dir, args.listen, args.nats, args.oidc, args.rate_limit).await?;
+    let demo = args.demo;
+    let system = System::start(&dir, args).await?;
     println!("Freehold is ready after {:.3} s. Its data is in {}.", begun.elapsed().as_secs_f64(), system.dir.display());
     if temporary.is_some() {
         println!("That folder is removed when it ends; give --data-dir DIR to keep it.");
     }
     let ended = async {
-        if args.demo {
+        if demo {
             demo::run(&system.dir, system.addresses(), begun).await?;
         }
-        demo::invite(&system.dir, system.addresses(), &system.server.token(ADMIN, SIGN_IN)?, args.demo);
+        demo::invite(&system.dir, system.addresses(), &system.server.token(ADMIN, SIGN_IN)?, demo);
         Ok::<_, Failure>(())
     };
     let failed = tokio::select! {
@@ -72,7 +73,9 @@ struct System {
 }
 
 impl System {
-    async fn start(dir: &Path, mut listen: ListenArgs, nats: NatsArgs, oidc: OidcArgs, rate_limit: u32) -> Result<Self, Failure> {
+    async fn start(dir: &Path, args: DevArgs) -> Result<Self, Failure> {
+        let DevArgs { mut listen, nats, oidc, secrets, rate_limit, .. } = args;
+        let secrets = runner::secrets(&secrets)?;
         let unusable = |error: std::io::Error| format!("the data directory {} cannot be used: {error}", dir.display());
         fs::create_dir_all(dir.join("pki")).map_err(unusable)?;
         let dir = dir.canonicalize().map_err(unusable)?;
@@ -130,7 +133,7 @@ impl System {
             let work = async {
                 let sandbox = runner::sandbox(&SandboxArgs::default(), true).await?;
                 let engines = runner::engines(&folder, files, true, &TerraformArgs::default(), &sandbox).await?;
-                runner::build(&client, engines, 4, folder, &sandbox, BTreeMap::new())?.run(told).await?;
+                runner::build(&client, engines, 4, folder, &sandbox, BTreeMap::new(), secrets)?.run(told).await?;
                 Ok::<_, Failure>(())
             };
             if let Err(error) = work.await {

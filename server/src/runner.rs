@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Failure,
-    args::{RunnerArgs, SandboxArgs, TerraformArgs},
+    args::{RunnerArgs, SandboxArgs, SecretsArgs, TerraformArgs},
     keys,
     serve::terminated,
 };
@@ -47,9 +47,8 @@ pub async fn run(global: &GlobalArgs, args: RunnerArgs) -> Result<(), Failure> {
     let sandbox = sandbox(&args.sandbox, args.allow_private).await?;
     let files = args.file_root.unwrap_or_else(|| folder.path().join("files"));
     let engines = engines(&folder, files, args.allow_private, &args.terraform, &sandbox).await?;
-    let secrets = args.secrets.as_deref().map(Secrets::open).transpose()?.unwrap_or_default();
-    let runner =
-        Runner { secrets, ..build(&client, engines, args.capacity, folder, &sandbox, args.label.into_iter().collect())? };
+    let secrets = secrets(&args.secrets)?;
+    let runner = build(&client, engines, args.capacity, folder, &sandbox, args.label.into_iter().collect(), secrets)?;
     let stop = CancellationToken::new();
     let signal = stop.clone();
     tokio::spawn(async move {
@@ -94,6 +93,11 @@ pub async fn sandbox(args: &SandboxArgs, allow_private: bool) -> Result<Arc<Sand
     Ok(Arc::new(Sandbox::new(settings).await?))
 }
 
+/// Which secrets it reads.
+pub fn secrets(args: &SecretsArgs) -> Result<Secrets, Failure> {
+    Ok(args.file.as_deref().map(Secrets::open).transpose()?.unwrap_or_default())
+}
+
 /// A runner of the server that the client reaches.
 pub fn build(
     client: &Client,
@@ -102,9 +106,9 @@ pub fn build(
     folder: Folder,
     sandbox: &Sandbox,
     labels: BTreeMap<String, String>,
+    secrets: Secrets,
 ) -> Result<Runner, Failure> {
     let channel = client.raw().ok_or("a runner needs a server, not a stub")?;
-    let secrets = Secrets::default();
     Ok(Runner { channel, engines, capacity, folder, secrets, confinement: sandbox.confinement(), labels })
 }
 
