@@ -319,13 +319,8 @@ impl Asker<'_> {
         let caller = self.caller(method).await?;
         let run = runs::decide(self.app, &caller, &name, verdict, review, &self.write()).await;
         let run = self.told(&caller, run).await?;
-        // One approval of several moves nothing, and is shown all the same.
         let (scope, connection) = (self.line.place.scope, self.line.connection.meta.uid);
-        let mut tx = self.app.store.begin_as("server", scope).await?;
-        run_threads::touch(&mut tx, scope, run.uid()).await?;
-        let shown = run_threads::get(&mut tx, scope, connection, run.uid()).await?;
-        tx.commit(&()).await?;
-        self.app.chat.touched.notify_one();
+        let shown = run_threads::get(&mut self.app.store.read().await?, scope, connection, run.uid()).await?;
         Ok(if shown.is_some() { Answer::Shown } else { Answer::Said(words(&run, &self.app.console)) })
     }
 

@@ -17,7 +17,7 @@ use freehold_domain::{
     time::{Timestamp, Uid},
 };
 use freehold_store::{Session, Tx, blueprint_versions, deployments, environments, payloads::Kind, runs};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::{
@@ -156,7 +156,7 @@ pub(crate) async fn begin(
     if let Some(resolved) = &subject.resolved {
         app.put(tx, place, uid, Kind::Inputs, desired::RESOLVED, &desired::bytes(resolved)?).await?;
     }
-    tx.announce(Event::new("run.created", &run.name, uid, run.version).with(serde_json::json!({ "kind": run.kind.as_str() })));
+    tx.announce(Event::new("run.created", &run.name, uid, run.version).with(json!({ "kind": run.kind.as_str() })));
     Ok(Begun { run, displaced })
 }
 
@@ -324,10 +324,29 @@ async fn change(app: &App, caller: &Caller, name: &RunName, mut event: RunEvent,
         }
     }
     let lease = runs::lease_until(&mut tx, place.scope, run.uid()).await?;
+    let (seen, told) = (run.version, said(&event));
     let run = advance(app, &mut tx, &place, run, event, now, lease).await?;
+    // What is said twice changes nothing.
+    if let Some((kind, mut facts)) = told.filter(|_| run.version != seen) {
+        facts["kind"] = run.kind.as_str().into();
+        facts["deployment"] = run.name.deployment_name().to_string().into();
+        tx.announce(Event::new(kind, &run.name, run.uid(), run.version).with(facts));
+    }
     app.finish(tx, write, &run).await?;
     woken(app, &run);
     Ok(run)
+}
+
+/// The event of what somebody says about a run, whether or not it moves for that.
+fn said(event: &RunEvent) -> Option<(&'static str, Value)> {
+    let decided = |by: &Decision| json!({ "plan_digest": by.plan_digest, "channel": by.channel });
+    match event {
+        RunEvent::Approved(by) | RunEvent::Confirmed(by) => Some(("run.approved", decided(by))),
+        RunEvent::Rejected(by) => Some(("run.rejected", decided(by))),
+        RunEvent::Withdrawn(_) => Some(("run.approval_withdrawn", json!({}))),
+        RunEvent::CancelRequested => Some(("run.cancel_requested", json!({}))),
+        _ => None,
+    }
 }
 
 /// Waits until the run has left these phases, or has ended when there are none; answers it as it is at the end.
@@ -485,7 +504,7 @@ pub(crate) async fn advance_with(
     }
     runs::update(tx, place.scope, seen, &run, lease.filter(|_| run.phase.is_leased())).await?;
     if run.phase != phase {
-        let data = serde_json::json!({
+        let data = json!({
             "phase": run.phase.as_str(),
             "outcome": run.outcome.map(RunOutcome::as_str),
             "epoch": run.epoch,

@@ -148,6 +148,9 @@ async fn several_people_approve_one_plan_and_each_counts_once(database: Database
     assert_eq!(run.outcome, Some(RunOutcome::Succeeded));
     assert_eq!(who, [(Some("ada"), Some("looks right"), true), (Some("bob"), None, true)]);
     assert_eq!(run.approvals[0].channel.as_deref(), Some("certificate"));
+    let events = stage.world.admin.events().list().kind("run.approved").events().collect_up_to(10).await.expect("events");
+    let told: Vec<_> = events.iter().map(|event| event.principal.rsplit('/').next().unwrap_or_default()).collect();
+    assert_eq!(told, ["ada", "bob"], "each approval is announced once, the last one and the others");
 }
 
 both_databases!(what_was_approved_of_one_plan_applies_no_other);
