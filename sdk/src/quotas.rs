@@ -81,7 +81,7 @@ values! {
         /// Notification rules that exist now.
         NotificationRules = 12 "NOTIFICATION_RULES",
         /// Connections that exist now.
-        Connections = 14 "CONNECTIONS",
+        Connections = 13 "CONNECTIONS",
     }
 }
 
