@@ -25,7 +25,7 @@ const PREFIX: &str = "/freehold";
 /// Characters of a command that are read.
 const LONGEST: usize = 1000;
 /// Characters of a comment to a decision, as everywhere.
-const COMMENT: usize = 500;
+pub const MAX_COMMENT: usize = 500;
 /// Hexadecimal digits of a digest that are enough to name it.
 pub const SHORT_DIGEST: usize = 12;
 
@@ -178,7 +178,7 @@ impl Command {
 
 impl Decide {
     fn new(approve: bool, run: &str, digest: Option<String>, comment: String) -> Result<Self, String> {
-        let comment = prose(comment, COMMENT).map_err(|why| format!("the comment: {why}"))?;
+        let comment = prose(comment, MAX_COMMENT).map_err(|why| format!("the comment: {why}"))?;
         Ok(Self { approve, run: run.parse()?, digest, comment })
     }
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::names::RunName;
+use url::Url;
 
 /// The console of an installation, by the address that people reach it at; by default nobody does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,11 +32,6 @@ impl Console {
         }
         (link.len() > begins).then_some(link)
     }
-
-    /// The page of a run.
-    pub fn run(&self, name: &RunName) -> Option<String> {
-        self.link(&name.to_string())
-    }
 }
 
 impl FromStr for Console {
@@ -45,13 +40,11 @@ impl FromStr for Console {
     /// Reads an origin: `https://freehold.example`, with a port or without.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = "give an origin, such as https://freehold.example: a scheme (https, or http), a host, perhaps a port, and nothing else";
-        let origin = text.strip_suffix('/').unwrap_or(text);
-        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).ok_or(wrong)?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
-        if host.is_empty() || host.starts_with(':') || !host.chars().all(plain) {
-            return Err(wrong);
-        }
-        Ok(Self(Some(origin.to_owned())))
+        let url = Url::parse(text).map_err(|_| wrong)?;
+        let origin = url.origin().ascii_serialization();
+        // Whatever else is in it is seen by writing it again.
+        let is_bare = url.as_str().strip_suffix('/') == Some(&origin);
+        if is_bare && matches!(url.scheme(), "https" | "http") { Ok(Self(Some(origin))) } else { Err(wrong) }
     }
 }
 

@@ -138,7 +138,7 @@ impl View {
             title: format!("{} of {}", run.kind.as_str(), run.name.deployment_name().short()),
             tone,
             state,
-            link: console.run(&run.name),
+            link: console.link(&run.name.to_string()),
             facts,
             more: changes.len().saturating_sub(LISTED),
             changes: changes.into_iter().take(LISTED).collect(),

@@ -2,7 +2,7 @@
 
 use freehold_domain::{
     Error, Result,
-    commands::{APPROVE, Button, DECISION, DECISION_COMMENT, DISCUSS, REJECT},
+    commands::{APPROVE, Button, DECISION, DECISION_COMMENT, DISCUSS, MAX_COMMENT, REJECT},
     run_threads::{Tone, View, short_digest},
 };
 use serde_json::{Value, json};
@@ -127,7 +127,7 @@ pub(crate) fn dialog(button: &Button) -> Value {
     });
     let comment = json!({
         "type": "input", "block_id": DECISION_COMMENT, "optional": true, "label": plain("Comment"),
-        "element": { "type": "plain_text_input", "action_id": DECISION_COMMENT, "multiline": true, "max_length": 500 },
+        "element": { "type": "plain_text_input", "action_id": DECISION_COMMENT, "multiline": true, "max_length": MAX_COMMENT },
     });
     let text = format!("*{}*\nplan `{}`", escape(&button.run), escape(&short_digest(&button.digest)));
     let about = json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } });
